@@ -1,0 +1,44 @@
+"""What can go wrong, and the exit code each error ends the command with.
+
+LoaderError                 1
+├── UsageError              2   what was asked for makes no sense
+├── SchemaError             2   the database is not prepared, or by another version
+├── InputError              1   a file cannot be read
+└── WarehouseError          1   the database is away, or says no
+    ├── RefusedError            it refuses a value among the rows
+    └── ContentionError         another transaction was first, or holds the lock
+"""
+
+
+class LoaderError(Exception):
+    """A failure whose message tells the user what, where and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(LoaderError):
+    """Arguments or settings that cannot be followed."""
+
+    exit_code = 2
+
+
+class SchemaError(LoaderError):
+    """A database that is not prepared for this version of the loader."""
+
+    exit_code = 2
+
+
+class InputError(LoaderError):
+    """A file that is missing, unreadable or broken."""
+
+
+class WarehouseError(LoaderError):
+    """A database that cannot be reached, or does not allow what is needed."""
+
+
+class RefusedError(WarehouseError):
+    """Rows among which the database refuses at least one value."""
+
+
+class ContentionError(WarehouseError):
+    """A transaction that lost against another one and may be tried again."""
