@@ -109,7 +109,7 @@ def bounded(identifier: str, original: str | None = None) -> str:
 def quoted(identifier: str) -> str:
     """Return an identifier as SQL text.
 
-    >>> quoted('say "hi"')
-    '"say ""hi"""'
+    >>> print(quoted('a "b" c'))
+    "a ""b"" c"
     """
     return '"' + identifier.replace('"', '""') + '"'

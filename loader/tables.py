@@ -51,12 +51,10 @@ TABLE_COMMENTS = {
     "email_delivered": "One row per Email Delivered: the receiving server accepted the message",
     "email_opened": "One row per Email Opened: the recipient opened the HTML message",
     "email_link_clicked": "One row per Email Link Clicked: the recipient clicked a link",
-    "email_unsubscribed": "One row per Email Unsubscribed (or Unsubscribed): the recipient left by the subscription link",
+    "email_unsubscribed": "One row per Email Unsubscribed (or Unsubscribed): the recipient left",
     "email_bounced": "One row per Email Bounced: the receiving server could not or would not accept the message",
     "email_marked_as_spam": "One row per Email Marked as Spam: the recipient marked the message as spam",
 }
-
-
 
 
 def timestamptz() -> DateTime:
@@ -66,8 +64,8 @@ def timestamptz() -> DateTime:
 def standard_columns() -> list[Column[Any]]:
     """The columns of `tracks`, which every collection has too: Segment's documentation, "Warehouse Schemas"."""
     return [
-        Column("id", Text, nullable=False, comment="messageId of the event, or derived from its content if it had none"),
-        Column("anonymous_id", Text, comment="anonymousId: the recipient's e-mail address where Selligent has no user id"),
+        Column("id", Text, nullable=False, comment="messageId of the event, else derived from its content"),
+        Column("anonymous_id", Text, comment="anonymousId: the recipient's e-mail address if there is no user id"),
         Column("user_id", Text, comment="userId: the recipient's user id"),
         Column("event", Text, nullable=False, comment="Name of the event's table"),
         Column("event_text", Text, nullable=False, comment="Name of the event as it was sent"),
@@ -77,7 +75,7 @@ def standard_columns() -> list[Column[Any]]:
         Column("original_timestamp", timestamptz(), comment="When it happened, by the sender's clock"),
         Column("sent_at", timestamptz(), comment="When it was sent, by the sender's clock"),
         Column("received_at", timestamptz(), nullable=False, comment="When it was received"),
-        Column("timestamp", timestamptz(), nullable=False, comment="When it happened, corrected for the sender's clock"),
+        Column("timestamp", timestamptz(), nullable=False, comment="When it happened, the sender's clock corrected"),
         Column(
             "uuid_ts",
             timestamptz(),
