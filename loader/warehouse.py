@@ -1,0 +1,116 @@
+"""The only module that knows the driver: connect, ask, copy, commit; its errors become ours."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import NullPool
+
+from loader.errors import ContentionError, LoaderError, RefusedError, SchemaError, UsageError, WarehouseError
+from loader.names import quoted
+
+#: Lost against another transaction: unique violation, serialization failure, deadlock, lock timeout.
+CONTENTION = {"23505", "40001", "40P01", "55P03"}
+#: Something the migrations make is not there: undefined table, column, schema.
+UNPREPARED = {"42P01", "42703", "3F000"}
+#: Classes of errors about a value or row: data exception, program limit exceeded.
+REFUSED = ("22", "54")
+
+
+def connect(database_url: str | None, application_name: str = "selligent-loader") -> psycopg.Connection[Any]:
+    """Open a connection that commits by itself; without a URL, to the embedded server, started if need be.
+
+    Raises UsageError for a URL that cannot be read, WarehouseError for a server that cannot be reached.
+    """
+    if database_url is None:
+        from loader import embedded
+
+        database_url = embedded.start(embedded.home()).url
+    with translated():
+        return psycopg.connect(_conninfo(database_url), autocommit=True, fallback_application_name=application_name)
+
+
+def engine(database_url: str | None) -> Engine:
+    """Return the database for SQLAlchemy, which Alembic works with."""
+    return create_engine("postgresql+psycopg://", creator=lambda: connect(database_url), poolclass=NullPool)
+
+
+def _conninfo(database_url: str) -> str:
+    conninfo = database_url.replace("postgresql+psycopg://", "postgresql://", 1)
+    try:
+        host = conninfo_to_dict(conninfo).get("host") or ""
+    except psycopg.ProgrammingError:
+        host = "@"
+    if "@" in str(host):  # a password with an @ in it; the driver's own message would show part of it
+        raise UsageError(
+            "the database url cannot be read; write postgresql://user:password@host:port/database, "
+            "with special characters in the password percent-encoded"
+        ) from None
+    return conninfo
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's errors into ours."""
+    try:
+        yield
+    except psycopg.Error as exc:
+        raise _error(exc) from exc
+
+
+def _error(exc: psycopg.Error) -> LoaderError:
+    state, message = exc.sqlstate or "", _message(exc)
+    if state in CONTENTION:
+        return ContentionError(message)
+    if state.startswith(REFUSED):
+        return RefusedError(message)
+    if state in UNPREPARED:
+        return SchemaError(f"{message}; run `selligent-loader init`")
+    if state == "42501":
+        return WarehouseError(f"{message}; ask the database's owner to grant it, or use another role")
+    if not state:
+        return WarehouseError(f"the database cannot be reached: {message}; check that it runs and the database url")
+    return WarehouseError(message)
+
+
+def _message(exc: psycopg.Error) -> str:
+    text = exc.diag.message_primary or str(exc)
+    return " ".join(text.split()).removeprefix("connection failed: ")
+
+
+class Warehouse:
+    """A connection to one source's schemas; every statement runs in a transaction of ours."""
+
+    def __init__(self, database_url: str | None, schema: str) -> None:
+        self.schema = schema
+        self.ops = f"{schema}_ops"
+        self._connection = connect(database_url)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self, lock_timeout: str = "10min") -> Iterator[None]:
+        """Run the body in one transaction, in which unqualified names are those of the ops schema."""
+        with translated(), self._connection.transaction():
+            self._connection.execute(
+                f"set local search_path to {quoted(self.ops)}, pg_catalog; set local lock_timeout to '{lock_timeout}'"
+            )
+            yield
+
+    def fetch(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run a statement and return its rows."""
+        with translated():
+            cursor = self._connection.execute(statement, parameters or None, binary=True)
+            return cursor.fetchall() if cursor.description else []
+
+    def copy(self, schema: str, table: str, columns: Sequence[str], pieces: Iterable[bytes]) -> None:
+        """Copy rows in PostgreSQL's binary format."""
+        names = ", ".join(map(quoted, columns))
+        statement = f"copy {quoted(schema)}.{quoted(table)} ({names}) from stdin (format binary)"
+        with translated(), self._connection.cursor().copy(statement) as copy:
+            for piece in pieces:
+                copy.write(piece)

@@ -1,0 +1,57 @@
+"""A migrated PostgreSQL for the tests: one template database, cloned for each test."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from loader import embedded
+from loader.config import Settings
+from loader.migrate import migrate
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The URL of the server given by SELLIGENT_TEST_DATABASE_URL, else of an embedded one."""
+    if url := os.environ.get("SELLIGENT_TEST_DATABASE_URL"):
+        yield url
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        home.chmod(0o711)  # so that root's server, which runs as another user, gets through
+        try:
+            yield embedded.start(home).url
+        finally:
+            embedded.stop(home)
+
+
+def database(server: str, name: str) -> str:
+    return make_conninfo("", **{**conninfo_to_dict(server), "dbname": name})
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> Iterator[str]:
+    """The name of a migrated database."""
+    name = f"template_{uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        migrate(Settings(database(server, name), "selligent"))
+        yield name
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def settings(server: str, template: str) -> Iterator[Settings]:
+    """A migrated database of the test's own."""
+    name = f"test_{uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        statement = sql.SQL("create database {} template {}")
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+        yield Settings(database(server, name), "selligent")
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))

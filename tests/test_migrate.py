@@ -1,0 +1,96 @@
+"""The schema: what the migrations make is what the metadata says, in every way Alembic can be run."""
+
+import io
+from contextlib import redirect_stdout
+
+import psycopg
+import pytest
+from alembic import command
+from psycopg import sql
+
+from loader.config import Settings
+from loader.migrate import config, head, migrate
+from loader.names import RESERVED_WORDS
+from loader.tables import COLLECTIONS
+
+RELATIONS = "select count(*) from pg_class where relnamespace = any(%s::regnamespace[]) and relkind = 'r'"
+
+
+def rows(settings: Settings, statement: str, *parameters: object) -> list[tuple[object, ...]]:
+    assert settings.database_url
+    with psycopg.connect(settings.database_url) as connection:
+        return connection.execute(statement, parameters).fetchall()  # type: ignore[call-overload]
+
+
+def test_the_migrations_make_what_the_metadata_says(settings: Settings) -> None:
+    command.check(config(settings))
+
+
+def test_migrating_twice_changes_nothing(settings: Settings) -> None:
+    migrate(settings)
+    assert rows(settings, "select version_num from selligent_ops.alembic_version") == [(head(),)]
+
+
+def test_check_stays_clean_after_columns_and_collections_were_added(settings: Settings) -> None:
+    assert settings.database_url
+    with psycopg.connect(settings.database_url) as connection:
+        connection.execute("alter table selligent.email_opened add column score bigint")
+        connection.execute("create table selligent.order_completed (id text)")
+    command.check(config(settings))
+
+
+def test_check_sees_a_fixed_column_that_is_missing(settings: Settings) -> None:
+    assert settings.database_url
+    with psycopg.connect(settings.database_url) as connection:
+        connection.execute("alter table selligent.email_opened drop column campaign_id")
+    with pytest.raises(Exception, match="campaign_id"):
+        command.check(config(settings))
+
+
+def test_downgrade_takes_everything_back(settings: Settings) -> None:
+    command.downgrade(config(settings), "base")
+    assert rows(settings, RELATIONS, ["selligent", "selligent_ops"]) == [(1,)]  # alembic_version
+    migrate(settings)
+
+
+def test_offline_sql_makes_the_same_tables(settings: Settings) -> None:
+    other = Settings(settings.database_url, 'odd "name')
+    script = io.StringIO()
+    made = config(other)
+    made.output_buffer = script
+    with redirect_stdout(script):
+        command.upgrade(made, "head", sql=True)
+    assert settings.database_url
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        connection.execute(script.getvalue())  # type: ignore[call-overload]
+    command.check(config(other))
+
+
+def test_every_table_and_column_has_a_comment(settings: Settings) -> None:
+    missing = """
+        select c.relname, a.attname
+        from pg_class as c
+        join pg_attribute as a on a.attrelid = c.oid and a.attnum >= 0 and not a.attisdropped
+        where c.relnamespace = any(%s::regnamespace[]) and c.relkind = 'r' and c.relname <> 'alembic_version'
+            and (col_description(c.oid, a.attnum) is null or obj_description(c.oid, 'pg_class') is null)
+    """
+    assert rows(settings, missing, ["selligent", "selligent_ops"]) == []
+
+
+@pytest.mark.parametrize("table", ["tracks", *COLLECTIONS])
+def test_an_event_is_stored_once_with_or_without_a_timestamp(settings: Settings, table: str) -> None:
+    assert settings.database_url
+    insert = sql.SQL("""
+        insert into selligent.{} (id, event, event_text, original_timestamp, received_at, timestamp)
+        values ('1', 'e', 'E', %s, now(), now())
+    """).format(sql.Identifier(table))
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        for original_timestamp in (None, "2025-01-01T00:00:00Z"):
+            connection.execute(insert, [original_timestamp])
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                connection.execute(insert, [original_timestamp])
+
+
+def test_every_word_the_server_reserves_is_known(settings: Settings) -> None:
+    words = rows(settings, "select word from pg_get_keywords() where catcode in ('R', 'T')")
+    assert {word for (word,) in words} <= RESERVED_WORDS
