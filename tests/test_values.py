@@ -1,0 +1,67 @@
+"""Values: what fits a column without loss goes in, the rest is null."""
+
+import re
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loader.values import BIGINT, BOOLEAN, DOUBLE, ISO_8601, TEXT, TIMESTAMPTZ, cast
+
+DATABASE = duckdb.connect()
+DATABASE.execute("set timezone = 'UTC'")
+
+BASE = "2024-01-01T00:00:00.123Z"
+
+
+def stored(value: str, kind: str) -> str | None:
+    row = DATABASE.execute(f"select ({cast('x', kind)})::varchar from (select ?::varchar as x)", [value]).fetchone()
+    assert row
+    return row[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        (TEXT, " 12.50", " 12.50"),
+        (BIGINT, "5", "5"),
+        (BIGINT, "5.0", "5"),
+        (BIGINT, "5.7", None),
+        (BIGINT, " 5", None),
+        (BIGINT, "0x10", None),
+        (BIGINT, "9223372036854775807", "9223372036854775807"),
+        (BIGINT, "9223372036854775808", None),
+        (DOUBLE, "5.7", "5.7"),
+        (DOUBLE, "NaN", None),
+        (DOUBLE, "1e400", None),
+        (DOUBLE, "9007199254740993", None),
+        (BOOLEAN, "true", "true"),
+        (BOOLEAN, "1", None),
+        (TIMESTAMPTZ, "2024-01-01T02:00:00+02:00", "2024-01-01 00:00:00+00"),
+        (TIMESTAMPTZ, "2024-01-01 02:00", "2024-01-01 02:00:00+00"),
+        (TIMESTAMPTZ, "2024-01-01", None),
+        (TIMESTAMPTZ, "2024-02-30T00:00:00Z", None),
+        (TIMESTAMPTZ, "2024-01-01T00:00:00Z ", None),
+        (TIMESTAMPTZ, "2024-01-01T00:00:00 Europe/Paris", None),
+        (TIMESTAMPTZ, "infinity", None),
+        (TIMESTAMPTZ, "epoch", None),
+        ("jsonb", "1", None),
+    ],
+)
+def test_a_value_is_stored_as_it_is_or_not_at_all(kind: str, value: str, expected: str | None) -> None:
+    assert stored(value, kind) == expected
+
+
+@given(st.integers(0, len(BASE)), st.text(st.characters(codec="ascii"), max_size=1), st.integers(0, 1))
+def test_only_iso_8601_passes_as_a_time(place: int, character: str, cut: int) -> None:
+    value = BASE[:place] + character + BASE[place + cut :]
+    if stored(value, TIMESTAMPTZ) is not None:
+        assert re.fullmatch(ISO_8601[1:-1], value)
+
+
+@given(st.integers())
+def test_a_whole_number_is_exact_or_refused(number: int) -> None:
+    for kind in (BIGINT, DOUBLE):
+        value = stored(str(number), kind)
+        assert value is None or int(float(value) if kind == DOUBLE else value) == number
