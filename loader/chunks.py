@@ -7,44 +7,80 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
+from loader.elements import read_elements
+
 #: Bytes read at a time: large enough that fixed costs vanish, small enough that several fit in memory.
 CHUNK_SIZE = 8 << 20
-#: Bytes after which a line is cut and goes on as the next one, so that memory stays bounded.
+#: Bytes above which a line is no event: it comes in pieces, so that memory stays bounded.
 MAX_LINE = 16 << 20
 BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Lines of a file: `texts` (Arrow binary, with line ends), the number of the first, the position after the last."""
+    """Events of a file: their `texts` (Arrow binary), the numbers of the first and the next line, where they end.
+
+    The elements of a JSON array are its lines. An `overlong` chunk is a piece of a line that is too long.
+    """
 
     texts: pa.Array
     first_line: int
+    next_line: int
     end: int
+    overlong: bool = False
 
     def raw(self, n: int) -> bytes:
         """Return line `n` of the chunk as it came, without its line end."""
         text: bytes = self.texts[n].as_py()
         return text.removesuffix(b"\n").removesuffix(b"\r")
 
-    @property
-    def next_line(self) -> int:
-        return self.first_line + len(self.texts)
-
 
 def read_chunks(stream: IO[bytes], *, position: int = 0, line: int = 1, size: int = CHUNK_SIZE) -> Iterator[Chunk]:
-    """Yield the lines of a stream that stands at `position` (bytes), the first of which is number `line`."""
-    while buffer := stream.read(size):
-        if not buffer.endswith(b"\n"):
-            buffer += stream.readline(MAX_LINE)
-        end = position + len(buffer)
-        if position == 0:
-            buffer = buffer.removeprefix(BOM)
-        if buffer:
-            chunk = Chunk(_lines(buffer), line, end)
-            yield chunk
-            line = chunk.next_line
-        position = end
+    """Yield the lines of a stream from `position` (bytes) on, the first of which is number `line`.
+
+    Raises ElementError for an array with an element that is too long.
+    """
+    start = _peek(stream)
+    last = _skip(stream, position)
+    begun = position > 0
+    if not begun and start.startswith(BOM):
+        position = len(stream.read(len(BOM)))
+    if not start.removeprefix(BOM).lstrip().startswith(b"["):
+        yield from _read_lines(stream, position, line, size, inside=begun and last != b"\n")
+        return
+    for texts, count in read_elements(stream, size, MAX_LINE, begun=begun):
+        yield Chunk(texts, line, line := line + len(texts), position := position + count)
+
+
+def _peek(stream: IO[bytes]) -> bytes:
+    return bytes(stream.peek(64))  # type: ignore[attr-defined]
+
+
+def _skip(stream: IO[bytes], count: int) -> bytes:
+    """Read over the first bytes and return the last of them."""
+    last = b""
+    while count and (read := stream.read(min(count, CHUNK_SIZE))):
+        count, last = count - len(read), read[-1:]
+    return last
+
+
+def _read_lines(stream: IO[bytes], position: int, line: int, size: int, inside: bool) -> Iterator[Chunk]:
+    """Yield whole lines; `inside` tells that the stream stands in the middle of an overlong one."""
+    while buffer := stream.readline(MAX_LINE) if inside else stream.read(size):
+        if not inside and not buffer.endswith(b"\n"):
+            rest = stream.readline(MAX_LINE)
+            buffer += rest
+            inside = len(rest) == MAX_LINE
+        whole = len(buffer) if not inside else buffer.rfind(b"\n", 0, len(buffer) - 1) + 1
+        if whole:
+            texts = _lines(buffer[:whole])
+            position += whole
+            yield Chunk(texts, line, line := line + len(texts), position)
+        if inside:
+            piece = buffer[whole:]
+            inside = not piece.endswith(b"\n")
+            position += len(piece)
+            yield Chunk(pa.array([piece], pa.binary()), line, line := line + (not inside), position, overlong=True)
 
 
 def _lines(buffer: bytes) -> pa.Array:

@@ -11,6 +11,7 @@ from typing import IO, cast
 
 import pyarrow as pa
 
+from loader.elements import ElementError
 from loader.errors import InputError
 
 STANDARD_INPUT = "-"
@@ -76,14 +77,16 @@ def _stat(path: Path) -> File:
 
 
 @contextmanager
-def opened(file: File) -> Iterator[IO[bytes]]:
-    """Open a file as a stream of decompressed bytes.
+def opened(file: File) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Open a file as a stream of decompressed bytes, beside that of the bytes as stored.
 
     Raises InputError if it cannot be opened or read, or breaks off, then or while the body reads it.
     """
     try:
         with _raw(file.uri) as raw:
-            yield _decompressed(raw, file.uri)
+            yield _decompressed(raw, file.uri), raw
+    except ElementError as exc:
+        raise InputError(f"{file.uri!r} {exc}; write one event a line instead of an array") from exc
     except OSError as exc:
         raise InputError(
             f"{file.uri!r} cannot be read: {exc.strerror or exc}; it is read again once it is whole"

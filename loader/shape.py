@@ -39,17 +39,16 @@ def original(path: Path) -> str:
     >>> original(("properties", "product", "sku")), original(("context", "traits", "email"))
     ('product.sku', 'context.traits.email')
     """
-    return ".".join(path[1:] if path[0] == PROPERTIES else path)
+    return ".".join(path[1:] if path[:1] == (PROPERTIES,) and path[1:] else path)
 
 
-def leaves(keys: Mapping[Path, Sequence[str] | None]) -> set[Path]:
-    """Return the paths of the values in one shape: `keys` has the keys of every object, None where it is none.
+def leaves(keys: Mapping[Path, Sequence[str]]) -> set[Path]:
+    """Return the paths of the values in one shape: `keys` has the keys of every object that has some.
 
-    >>> sorted(leaves({("context",): ["ip", "traits"], ("context", "traits"): ["email"], ("properties",): None}))
+    >>> sorted(leaves({(): ["context", "type"], ("context",): ["ip", "traits"], ("context", "traits"): ["email"]}))
     [('context', 'ip'), ('context', 'traits', 'email')]
     """
-    objects = {path for path, inside in keys.items() if inside is not None}
-    return {(*path, key) for path in objects if path for key in keys[path] or ()} - objects
+    return {(*path, key) for path, inside in keys.items() if path for key in inside} - set(keys)
 
 
 def columns(paths: Iterable[Path]) -> Columns:

@@ -23,6 +23,8 @@ from loader.names import bounded
 #: PostgreSQL's own names for constraints.
 NAMING = {"pk": "%(table_name)s_pkey", "fk": "%(table_name)s_%(column_0_N_name)s_fkey"}
 
+#: The table of all events.
+TRACKS = "tracks"
 #: The documented properties of each collection, beside MAILING on all (Selligent's and Segment's e-mail specification).
 COLLECTIONS: dict[str, tuple[str, ...]] = {
     "email_delivered": (),
@@ -233,7 +235,7 @@ def ops_schema(schema: str) -> str:
 def warehouse(schema: str) -> MetaData:
     """Return everything the migrations make for one source."""
     metadata = MetaData(naming_convention=NAMING)
-    event_table(metadata, schema, "tracks")
+    event_table(metadata, schema, TRACKS)
     for name, properties in COLLECTIONS.items():
         event_table(metadata, schema, name, (*MAILING, *properties))
     for make in (loads, files, rejected_events, discarded_values, identifiers):

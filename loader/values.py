@@ -1,4 +1,8 @@
-"""Values: the text of a JSON value → a column's type, as DuckDB SQL; what does not fit without loss is null."""
+"""Values: which type a column gets, and the text of a JSON value → that type, as DuckDB SQL; a misfit is null."""
+
+import json
+import math
+import re
 
 TEXT, BIGINT, DOUBLE, BOOLEAN = "text", "bigint", "double precision", "boolean"
 TIMESTAMPTZ = "timestamp with time zone"
@@ -7,6 +11,27 @@ TIMESTAMPTZ = "timestamp with time zone"
 ISO_8601 = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]([01]\d|2[0-3]):?[0-5]\d)?$"
 #: From here on not every whole number is a double.
 EXACT = 2**53
+#: Whole numbers that a bigint holds.
+BIGINTS = range(-(2**63), 2**63)
+
+
+def kind(value: str) -> str:
+    """Return the type of the column whose first value is this JSON text: Segment's types.
+
+    >>> kind("5"), kind("5.0"), kind('"5"'), kind("false"), kind("[5]"), kind('"2024-01-01T00:00:00Z"')
+    ('bigint', 'double precision', 'text', 'boolean', 'text', 'timestamp with time zone')
+    >>> kind("9223372036854775808"), kind("1e400"), kind('"2024-01-01"')
+    ('text', 'text', 'text')
+    """
+    if value in {"true", "false"}:
+        return BOOLEAN
+    if value.startswith('"'):
+        return TIMESTAMPTZ if re.fullmatch(ISO_8601[1:-1], json.loads(value)) else TEXT
+    if re.fullmatch(r"-?\d{1,19}", value):
+        return BIGINT if int(value) in BIGINTS else TEXT
+    if re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", value):
+        return DOUBLE if re.search("[.eE]", value) and math.isfinite(float(value)) else TEXT
+    return TEXT
 
 
 def quote(text: str) -> str:

@@ -30,7 +30,12 @@ def connect(database_url: str | None, application_name: str = "selligent-loader"
 
         database_url = embedded.start(embedded.home()).url
     with translated():
-        return psycopg.connect(_conninfo(database_url), autocommit=True, fallback_application_name=application_name)
+        return psycopg.connect(
+            _conninfo(database_url),
+            autocommit=True,
+            prepare_threshold=None,  # each statement runs once a chunk: planning it costs nothing
+            fallback_application_name=application_name,
+        )
 
 
 def engine(database_url: str | None) -> Engine:
@@ -93,11 +98,16 @@ class Warehouse:
         self._connection.close()
 
     @contextmanager
-    def transaction(self, lock_timeout: str = "10min") -> Iterator[None]:
-        """Run the body in one transaction, in which unqualified names are those of the ops schema."""
-        with translated(), self._connection.transaction():
+    def transaction(self, lock_timeout: str = "10min", *, trial: bool = False) -> Iterator[None]:
+        """Run the body in one transaction, in which unqualified names are those of the ops schema.
+
+        A trial is rolled back. Raises our errors for the driver's.
+        """
+        with translated(), self._connection.transaction(force_rollback=trial):
             self._connection.execute(
-                f"set local search_path to {quoted(self.ops)}, pg_catalog; set local lock_timeout to '{lock_timeout}'"
+                f"set local search_path to {quoted(self.ops)}, pg_catalog; set local lock_timeout to '{lock_timeout}';"
+                # Keys are looked up by index, whatever the statistics of a table that is being filled say.
+                "set local enable_hashjoin to off; set local enable_mergejoin to off"
             )
             yield
 

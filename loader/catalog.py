@@ -1,0 +1,142 @@
+"""Catalog: which tables and columns of events there are; more are added when first needed, as Segment does."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import MetaData
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement, SetColumnComment, SetTableComment
+
+from loader.errors import LoaderError
+from loader.names import quoted, table_identifier
+from loader.tables import event_table
+from loader.values import quote
+from loader.warehouse import Warehouse
+
+#: A row of more short texts than this would not fit PostgreSQL's page of 8 kB.
+MAX_COLUMNS = 400
+#: How long readers that hold a lock are waited for; what waits behind us waits as long.
+LOCK_TIMEOUT = "2s"
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+_COLUMNS = """
+    select relname, attname, format_type(atttypid, null)
+    from pg_class join pg_attribute on attrelid = pg_class.oid
+    where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p') and attnum > 0 and not attisdropped
+    order by relname, attnum
+"""
+_RECORD = """
+    insert into identifiers (kind, parent, original, identifier)
+    select * from unnest(%s::text[], %s::text[], %s::text[], %s::text[])
+    on conflict do nothing
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """What a source calls an event or a property, and the table (`parent` empty) or column it became."""
+
+    parent: str
+    original: str
+    identifier: str
+
+
+class Catalog:
+    """The tables of events as they are; a dry one only says what it would add."""
+
+    def __init__(self, warehouse: Warehouse, *, dry: bool = False) -> None:
+        self._warehouse = warehouse
+        self._dry = dry
+        self._refused: set[tuple[str, str]] = set()
+        self._names: set[Name] = set()
+        self._tables: dict[str, str] = {}
+        self._columns: dict[str, dict[str, str]] = {}
+        #: DDL that was run, or would be.
+        self.statements: list[str] = []
+        self._read()
+
+    def columns(self, table: str) -> Mapping[str, str]:
+        """Return the columns of a table with their types."""
+        return self._columns[table]
+
+    def table(self, event: str) -> str | None:
+        """Return the table of an event, made if need be; None if its name makes no table's name.
+
+        Raises LoaderError where it cannot be made.
+        """
+        name = self._tables.get(event) or table_identifier(event)
+        if name is None:
+            return None
+        if name not in self._columns:
+            self._create(name)
+        self._tables[event] = name
+        self.record([Name("", event, name)])
+        return name
+
+    def add_columns(self, table: str, kinds: Mapping[str, str]) -> None:
+        """Add columns; those refused, now or before, stay away for the rest of the run."""
+        free = max(MAX_COLUMNS - len(self._columns[table]), 0)
+        wanted = [column for column in sorted(kinds) if (table, column) not in self._refused]
+        try:
+            self._run([s for column in wanted[:free] for s in self._add(table, column, kinds[column])])
+        except LoaderError:
+            free = 0
+        self._refused.update((table, column) for column in wanted[free:])
+        if self._dry:
+            self._columns[table].update((column, kinds[column]) for column in wanted[:free])
+
+    def is_refused(self, table: str, column: str) -> bool:
+        """Tell whether a column could not be added in this run."""
+        return (table, column) in self._refused
+
+    def record(self, names: Iterable[Name]) -> None:
+        """Put names on the map of names."""
+        new = [name for name in names if name not in self._names]
+        if new and not self._dry:
+            kinds = ["column" if name.parent else "table" for name in new]
+            rows = [[n.parent for n in new], [n.original for n in new], [n.identifier for n in new]]
+            with self._warehouse.transaction():
+                self._warehouse.fetch(_RECORD, kinds, *rows)
+        self._names.update(new)
+
+    def _read(self) -> None:
+        with self._warehouse.transaction():
+            found = self._warehouse.fetch(_COLUMNS, quoted(self._warehouse.schema))
+            named = self._warehouse.fetch("select parent, original, identifier from identifiers")
+        self._columns = {}
+        for table, column, kind in found:
+            self._columns.setdefault(table, {})[column] = kind
+        self._names = {Name(*name) for name in named}
+        self._tables = {name.original: name.identifier for name in self._names if not name.parent}
+
+    def _create(self, name: str) -> None:
+        table = event_table(MetaData(), self._warehouse.schema, name)
+        elements: list[DDLElement] = [CreateTable(table, if_not_exists=True), SetTableComment(table)]
+        elements += [
+            CreateIndex(index, if_not_exists=True) for index in sorted(table.indexes, key=lambda i: str(i.name))
+        ]
+        elements += [SetColumnComment(column) for column in table.columns]
+        self._run([_sql(element) for element in elements])
+        if self._dry:
+            self._columns[name] = {column.name: str(column.type.compile(_DIALECT)).lower() for column in table.columns}
+
+    def _add(self, table: str, column: str, kind: str) -> list[str]:
+        place = f"{quoted(self._warehouse.schema)}.{quoted(table)}"
+        return [
+            f"alter table {place} add column if not exists {quoted(column)} {kind}",
+            f"comment on column {place}.{quoted(column)} is {quote('Made when its first value arrived')}",
+        ]
+
+    def _run(self, statements: list[str]) -> None:
+        """Run DDL in a short transaction of its own, one loader at a time."""
+        if statements and not self._dry:
+            with self._warehouse.transaction(lock_timeout=LOCK_TIMEOUT):
+                self._warehouse.fetch("select pg_advisory_xact_lock(7355608, hashtext(%s))", self._warehouse.schema)
+                for statement in statements:
+                    self._warehouse.fetch(statement)
+            self._read()
+        self.statements += statements
+
+
+def _sql(element: DDLElement) -> str:
+    return str(element.compile(dialect=_DIALECT)).strip()

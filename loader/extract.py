@@ -1,0 +1,99 @@
+"""Extract: the values of one table's events, as one DuckDB query whose columns are the table's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from loader.shape import Path, pointer
+from loader.values import TEXT, cast, quote
+
+#: The columns that come from the envelope, in the order in which tables have them.
+ENVELOPE = (
+    "id",
+    "anonymous_id",
+    "user_id",
+    "event",
+    "event_text",
+    "original_timestamp",
+    "sent_at",
+    "received_at",
+    "timestamp",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column, its type, and the paths that fill it: the first that has a value."""
+
+    name: str
+    kind: str
+    paths: Sequence[Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Values that their column did not take."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """SQL, the names of the columns it gives after `n`, and what the columns after these hold: values left over."""
+
+    sql: str
+    names: Sequence[str]
+    leftovers: Sequence[Leftover]
+
+
+def extraction(table: str, columns: Sequence[Column], mixed: set[Path]) -> Query:
+    """Return the query for the events of a table.
+
+    `mixed` are paths with objects in some events, whose own columns are others, and values in the rest.
+    """
+    places = {path: i for i, path in enumerate((p for column in columns for p in column.paths), 1)}
+    values = {path: _value(path, i, mixed) for path, i in places.items()}
+    selected, left = [], []
+    for column in columns:
+        expressions, leftovers = _column(column, values)
+        selected.append(expressions)
+        left += leftovers
+    extracted = ", ".join(quote(pointer(path)) for path in places)
+    outputs = ", ".join(f"{sql} as c{i}" for i, sql in enumerate([*selected, *(sql for sql, _ in left)]))
+    sql = f"""
+        select n, {", ".join(f'"{name}"' for name in ENVELOPE)}{", " + outputs if outputs else ""}
+        from (
+            select envelope.*, event, {f"json_extract_string(line, [{extracted}])" if places else "null"} as v
+            from envelope join events using (event_text)
+            where verdict is null and event = {quote(table)}
+        )
+    """
+    return Query(sql, [*ENVELOPE, *(column.name for column in columns)], [leftover for _, leftover in left])
+
+
+def _value(path: Path, place: int, mixed: set[Path]) -> str:
+    """Return SQL for the text at a path, null where there is an object or, further up, an array."""
+    value = f"v[{place}]"
+    if path in mixed:
+        is_object = f"{value} like '{{%' and json_type(line, {quote(pointer(path))}) = 'OBJECT'"
+        value = f"case when {is_object} then null else {value} end"
+    if path[-1].isdigit() and path[:-1] in mixed:  # a pointer's digits lead into arrays too
+        value = f"case when json_type(line, {quote(pointer(path[:-1]))}) = 'OBJECT' then {value} end"
+    return value
+
+
+def _column(column: Column, values: Mapping[Path, str]) -> tuple[str, list[tuple[str, Leftover]]]:
+    """Return SQL for a column, and for each kind of value it may leave over."""
+    texts = [values[path] for path in column.paths]
+    chosen = f"coalesce({', '.join(texts)})" if len(texts) > 1 else texts[0]
+    fitting = cast(chosen, column.kind)
+    left = []
+    for i, path in enumerate(column.paths):
+        before = f"coalesce({', '.join(texts[:i])})" if i > 1 else texts[0]
+        if i:
+            left.append((f"case when {before} is not null then {texts[i]} end", Leftover(path, "collision")))
+        if column.kind != TEXT:
+            is_chosen = f"{before} is null and " if i else ""
+            sql = f"case when {is_chosen}{texts[i]} is not null and ({fitting}) is null then {texts[i]} end"
+            left.append((sql, Leftover(path, "misfit")))
+    return fitting, left

@@ -1,0 +1,109 @@
+"""Layout: a table's columns for a chunk's events; what is missing is added, what has no place is told."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from loader import shape, values
+from loader.catalog import Catalog, Name
+from loader.discards import Picked
+from loader.extract import Column
+from loader.scratch import Scratch
+from loader.shape import CONTEXT, PROPERTIES, Path, original
+from loader.survey import Shape, find_objects, first_values
+from loader.tables import TRACKS
+from loader.values import quote
+
+#: What the tracking API has beside context and properties, and warehouses have not as columns of their own.
+NO_COLUMNS = {"type", "version", "channel", "integrations", "writeKey", "_metadata", "projectId"}
+ENVELOPE_KEYS = {
+    "messageId",
+    "anonymousId",
+    "userId",
+    "event",
+    "originalTimestamp",
+    "timestamp",
+    "sentAt",
+    "receivedAt",
+}
+KNOWN_KEYS = NO_COLUMNS | ENVELOPE_KEYS | {CONTEXT, PROPERTIES}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of a table that a chunk's events fill, paths that are objects in some events, values to discard."""
+
+    columns: Sequence[Column]
+    mixed: set[Path]
+    discarded: Sequence[Picked]
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Lays out tables for the events in `envelope`."""
+
+    scratch: Scratch
+    catalog: Catalog
+    objects: set[Path]
+
+    def plan_context(self, shapes: Sequence[Shape]) -> None:
+        """Add to `tracks` the columns of all contexts, so that they have one type in all tables.
+
+        Raises DeeperError.
+        """
+        paths = {path for path in self._paths(shapes) if path[0] == CONTEXT}
+        self._add_missing(TRACKS, shape.columns(paths).paths, "verdict is null")
+
+    def plan(self, table: str, shapes: Sequence[Shape]) -> Layout:
+        """Return the layout of a table; its missing columns are added if possible.
+
+        Raises DeeperError.
+        """
+        paths = self._paths(shapes)
+        columns = shape.columns(paths)
+        self._add_missing(table, columns.paths, f"verdict is null and event = {quote(table)}")
+        kinds = self.catalog.columns(table)
+        placed = {column: meeting for column, meeting in columns.paths.items() if column in kinds}
+        homeless = {
+            path: "no_column" for column, meeting in columns.paths.items() if column not in kinds for path in meeting
+        }
+        self.catalog.record(
+            Name(table, original(path), column) for column, meeting in placed.items() for path in meeting
+        )
+        return Layout(
+            [Column(column, kinds[column], meeting) for column, meeting in placed.items()],
+            self.objects & paths,
+            list(self._discarded(shapes, {**columns.discarded, **homeless})),
+        )
+
+    def _paths(self, shapes: Iterable[Shape]) -> set[Path]:
+        return {path for found in shapes for path in self._leaves(found)}
+
+    def _leaves(self, found: Shape) -> set[Path]:
+        """Return the paths of a shape's values; context and properties themselves hold none."""
+        return shape.leaves(found.keys) - {(CONTEXT,), (PROPERTIES,)}
+
+    def _add_missing(self, table: str, columns: Mapping[str, Sequence[Path]], condition: str) -> None:
+        kinds = self.catalog.columns(table)
+        missing = {
+            column: paths
+            for column, paths in columns.items()
+            if column not in kinds and not self.catalog.is_refused(table, column)
+        }
+        if not missing:
+            return
+        find_objects(self.scratch, condition, (p for paths in missing.values() for p in paths), self.objects)
+        context = self.catalog.columns(TRACKS) if table != TRACKS else {}
+        firsts = first_values(self.scratch, condition, missing)
+        self.catalog.add_columns(
+            table, {column: context.get(column) or values.kind(first) for column, first in firsts.items()}
+        )
+
+    def _discarded(self, shapes: Iterable[Shape], reasons: Mapping[Path, str]) -> Iterable[Picked]:
+        """Return what to discard, a shape at a time, so that the work is that of the values there are."""
+        for found in shapes:
+            unknown: dict[Path, str] = {
+                (key,): "unknown_field" for key in found.keys.get((), ()) if key not in KNOWN_KEYS
+            }
+            homeless = {path: reasons[path] for path in sorted(self._leaves(found)) if path in reasons}
+            if unknown or homeless:
+                yield Picked(found.condition, {**unknown, **homeless})

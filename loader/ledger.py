@@ -1,0 +1,162 @@
+"""Ledger: loads and the files they read, how far, with what result."""
+
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from loader import __version__
+from loader.errors import SchemaError, WarehouseError
+from loader.files import File
+from loader.migrate import head
+from loader.warehouse import Warehouse
+
+COUNTS = (
+    "events_read",
+    "events_loaded",
+    "events_duplicate",
+    "events_rejected",
+    "events_ignored",
+    "events_suppressed",
+    "values_discarded",
+    "values_repaired",
+)
+#: First keys of our advisory locks: loads, and files that are being read. The numbers are arbitrary.
+LOAD_LOCK, FILE_LOCK = 7355609, 7355610
+
+#: Loads that are said to run though nobody holds their lock.
+BURY_DEAD = """
+    with running as materialized (
+        select load_id from loads where status = 'running'
+    ), dead as (
+        update loads set status = 'failed', finished_at = now(), error = 'the loader was killed'
+        from running where loads.load_id = running.load_id and pg_try_advisory_xact_lock(%s, running.load_id::int)
+        returning loads.load_id
+    )
+    update files set status = 'failed', finished_at = now(), error = 'the loader was killed'
+    from dead where files.load_id = dead.load_id and files.status = 'running'
+"""
+BEGIN = "insert into loads (kind, status, host, pid, version) values ('files', 'running', %s, %s, %s) returning load_id"
+FINISH = f"""
+    update loads set status = %s, files = %s, error = %s, finished_at = clock_timestamp(),
+        {", ".join(f"{name} = %s" for name in COUNTS)}
+    where load_id = %s
+"""
+DONE = """
+    select distinct on (uri) uri, size, fingerprint
+    from (select uri, size, fingerprint, file_id, status from files where uri = any(%s)) as readings
+    where status = 'done'
+    order by uri, file_id desc
+"""
+LAST = """
+    select status, position, line from files where uri = %s and size = %s and fingerprint = %s
+    order by file_id desc limit 1
+"""
+OPEN = """
+    insert into files (load_id, uri, size, fingerprint, status, position, line)
+    values (%s, %s, %s, %s, 'running', %s, %s)
+    returning file_id
+"""
+ADVANCE = f"""
+    update files set position = %s, line = %s, {", ".join(f"{name} = {name} + %s" for name in COUNTS)}
+    where file_id = %s
+"""
+CLOSE = "update files set status = %s, error = %s, finished_at = clock_timestamp() where file_id = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A file that a load reads: where it begins, in bytes after decompression, and the number of the line there."""
+
+    file_id: int
+    position: int
+    line: int
+
+
+class Ledger:
+    """The ledger in the ops schema; what has a chunk's outcome is written in the transaction of its rows."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+
+    def check_version(self) -> None:
+        """Raise SchemaError unless the schema is that of this version of the loader."""
+        with self._warehouse.transaction():
+            ((found,),) = self._warehouse.fetch("select to_regclass('alembic_version')::text")
+            versions = self._warehouse.fetch("select version_num from alembic_version") if found else []
+        if not versions:
+            raise SchemaError(
+                f"schema {self._warehouse.schema!r} is not prepared; run `selligent-loader init`, "
+                "or name another with --schema"
+            )
+        if versions != [(head(),)]:
+            newer = versions[0][0] > head()
+            todo = "install the newer selligent-loader" if newer else "run `selligent-loader migrate`"
+            raise SchemaError(f"schema {self._warehouse.schema!r} has version {versions[0][0]}, not {head()}; {todo}")
+
+    def begin(self) -> int:
+        """Return the number of a new load, which counts as dead once this connection ends."""
+        with self._warehouse.transaction():
+            self._warehouse.fetch(BURY_DEAD, LOAD_LOCK)
+            ((load_id,),) = self._warehouse.fetch(BEGIN, socket.gethostname(), os.getpid(), __version__)
+            self._warehouse.fetch("select pg_advisory_lock(%s, %s::bigint::int)", LOAD_LOCK, load_id)
+        return int(load_id)
+
+    def finish(self, load_id: int, status: str, files: int, counts: Mapping[str, int], error: str | None) -> None:
+        """Write how a load ended."""
+        with self._warehouse.transaction():
+            self._warehouse.fetch(FINISH, status, files, error, *_values(counts), load_id)
+
+    def unread(self, files: Sequence[File]) -> list[File]:
+        """Return the files that have not been read to their end as they are now."""
+        with self._warehouse.transaction():
+            done = self._warehouse.fetch(DONE, [file.uri for file in files])
+        return [file for file in files if (file.uri, file.size, file.fingerprint) not in set(done)]
+
+    @contextmanager
+    def reading(self, load_id: int, file: File, *, again: bool = False) -> Iterator[Reading | None]:
+        """Give the body a file to read, from where it was left, or None if somebody else reads it or has read it.
+
+        How the body ends is how the reading ends.
+        """
+        key = FILE_LOCK, f"{self._warehouse.ops}/{file.uri}"
+        with self._warehouse.transaction():
+            ((free,),) = self._warehouse.fetch("select pg_try_advisory_lock(%s, hashtext(%s))", *key)
+        if not free:
+            yield None
+            return
+        reading = self._open(load_id, file, again)
+        try:
+            yield reading
+        except BaseException as exc:
+            with suppress(WarehouseError):
+                self._close(reading, "failed", str(exc) or "interrupted")
+            raise
+        else:
+            self._close(reading, "done", None)
+        finally:
+            with suppress(WarehouseError), self._warehouse.transaction():
+                self._warehouse.fetch("select pg_advisory_unlock(%s, hashtext(%s))", *key)
+
+    def _open(self, load_id: int, file: File, again: bool) -> Reading | None:
+        with self._warehouse.transaction():
+            last = self._warehouse.fetch(LAST, file.uri, file.size, file.fingerprint) if file.size is not None else []
+            status, position, line = last[0] if last and not again else ("failed", 0, 0)
+            if status == "done" and not again:
+                return None
+            ((file_id,),) = self._warehouse.fetch(OPEN, load_id, file.uri, file.size, file.fingerprint, position, line)
+        return Reading(file_id, position, line + 1)
+
+    def advance(self, reading: Reading, position: int, line: int, counts: Mapping[str, int]) -> None:
+        """Write how far a file has been read, and with what result, in the transaction at hand."""
+        self._warehouse.fetch(ADVANCE, position, line, *_values(counts), reading.file_id)
+
+    def _close(self, reading: Reading | None, status: str, error: str | None) -> None:
+        if reading:
+            with self._warehouse.transaction():
+                self._warehouse.fetch(CLOSE, status, error, reading.file_id)
+
+
+def _values(counts: Mapping[str, int]) -> list[int]:
+    return [counts.get(name, 0) for name in COUNTS]

@@ -1,0 +1,93 @@
+"""Load: files into the warehouse, each chunk a transaction, the next one transformed while the last is copied."""
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, suppress
+
+from loader.config import Settings
+from loader.errors import LoaderError, WarehouseError
+from loader.files import File, discover
+from loader.ledger import Ledger
+from loader.result import LoadResult, Options
+from loader.warehouse import Warehouse
+from loader.worker import Progress, Worker
+
+
+def load(settings: Settings, paths: Sequence[str], options: Options, progress: Progress) -> LoadResult:
+    """Load files, folders and globs; what cannot be read is told in the result.
+
+    Raises InputError if there is nothing to read, SchemaError if the database is not prepared, WarehouseError if it
+    fails. A load that fails is so marked in the ledger, and the next one goes on where it ended.
+    """
+    started = time.monotonic()
+    files, problems = discover(paths)
+    if not files:
+        raise problems[0]
+    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+        ledger = Ledger(warehouse)
+        ledger.check_version()
+        result = LoadResult(None if options.dry_run else ledger.begin(), errors=[str(problem) for problem in problems])
+        try:
+            _read(files if options.again else ledger.unread(files), settings, options, result, progress)
+            result.judge(options)
+        except BaseException as exc:
+            result.status = "failed"
+            result.errors.append(str(exc) or "interrupted")
+            raise
+        finally:
+            result.seconds = time.monotonic() - started
+            if result.load_id is not None:
+                with suppress(WarehouseError):
+                    error = "; ".join(result.errors) or None
+                    ledger.finish(result.load_id, result.status, result.files, result.counts, error)
+    return result
+
+
+def _read(files: Sequence[File], settings: Settings, options: Options, result: LoadResult, progress: Progress) -> None:
+    if min(options.jobs, len(files)) > 1:
+        _read_in_processes(files, settings, options, result, progress)
+    elif files:
+        with closing(Worker(settings, options, result.load_id)) as worker:
+            for file in files:
+                result.add(worker.read(file, progress))
+
+
+def _read_in_processes(
+    files: Sequence[File], settings: Settings, options: Options, result: LoadResult, progress: Progress
+) -> None:
+    """Read files in several processes, which all end with the first that fails."""
+    with ProcessPoolExecutor(
+        min(options.jobs, len(files)),
+        multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(settings, options, result.load_id),
+    ) as pool:
+        tasks = {pool.submit(_read_one, file): file for file in files}
+        try:
+            for task in as_completed(tasks):
+                done = task.result()
+                result.add(done)
+                progress(tasks[task].size or 0, done.counts["events_read"])
+        except BrokenProcessPool as exc:
+            raise LoaderError("a process of the load was killed; run it again, it goes on where it ended") from exc
+        finally:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            pool.shutdown(cancel_futures=True)
+
+
+_worker: Worker
+
+
+def _start_worker(settings: Settings, options: Options, load_id: int | None) -> None:
+    global _worker  # noqa: PLW0603
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    _worker = Worker(settings, options, load_id)
+
+
+def _read_one(file: File) -> LoadResult:
+    return _worker.read(file, lambda *_: None)

@@ -1,0 +1,53 @@
+"""Rejects: events that cannot be loaded, each with its bytes and a reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+#: Codes of the reasons, and what they mean; the rules are those of Segment's tracking API.
+REASONS = {
+    "not_utf8": "the line is not UTF-8",
+    "not_json": "the line is not JSON",
+    "not_object": "the line is not a JSON object",
+    "too_long": "the line is longer than an event can be; this is a piece of it",
+    "unknown_type": "`type` is no call of the tracking API",
+    "no_type": "neither `type` nor `event` says what this is",
+    "no_event": "a track call without the name of its `event`",
+    "nameless_event": "the name of the `event` has no ASCII letter or digit to make a table's name of",
+    "wrong_kind": "a field of the envelope has a value of the wrong kind",
+    "no_identity": "neither `userId` nor `anonymousId` says whose event it is",
+    "no_time": "none of `receivedAt`, `sentAt`, `originalTimestamp` and `timestamp` is a time",
+    "id_too_long": "`messageId` has more than 100 characters",
+    "key_conflict": "an event of another name has the same `messageId` and time",
+    "no_table": "the table of the event could not be made",
+    "refused_by_database": "the database refused the row",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """An event that cannot be loaded: its line, its bytes, the code of the reason and what the code does not say."""
+
+    line: int
+    raw: bytes
+    reason: str
+    detail: str | None = None
+
+
+def stored_as(event: str) -> str:
+    """Return what a conflict of keys is about."""
+    return f"the same `messageId` and time came first in {event!r}"
+
+
+def reject_rows(rejects: Sequence[Reject], uri: str) -> pa.Table:
+    """Return rows of `rejected_events` without the load."""
+    return pa.table(
+        {
+            "uri": pa.array([uri] * len(rejects), pa.string()),
+            "line": pa.array([reject.line for reject in rejects], pa.int64()),
+            "raw": pa.array([reject.raw for reject in rejects], pa.binary()),
+            "reason": pa.array([reject.reason for reject in rejects], pa.string()),
+            "detail": pa.array([reject.detail or REASONS[reject.reason] for reject in rejects], pa.string()),
+        }
+    )

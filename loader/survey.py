@@ -1,0 +1,155 @@
+"""Survey: what a chunk's events look like: their shapes, where objects are, the first value of a column."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from loader.scratch import Scratch
+from loader.shape import CONTEXT, MAX_DEPTH, PROPERTIES, Path, pointer
+from loader.values import quote
+
+#: Objects above this number stay JSON text, so that a hostile chunk does not take for ever.
+MAX_OBJECTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The keys of some events of one name: those of every object that has some."""
+
+    number: int
+    event_text: str
+    keys: Mapping[Path, Sequence[str]]
+
+    @property
+    def condition(self) -> str:
+        """SQL for the events that have it."""
+        return f"shape = {self.number} and event_text = {quote(self.event_text)}"
+
+    @property
+    def repeats(self) -> bool:
+        """Tell whether a name comes twice in an object."""
+        return any(len(keys) != len(set(keys)) for keys in self.keys.values())
+
+
+class DeeperError(Exception):
+    """There are objects that have not been looked into: `paths`."""
+
+    def __init__(self, paths: set[Path]) -> None:
+        self.paths = paths
+
+
+def object_pointers(objects: Iterable[Path]) -> list[str]:
+    """Return the objects whose keys make a shape, the event itself first, as SQL."""
+    return [quote(pointer(path)) for path in ((), *sorted(objects))]
+
+
+def read_shapes(scratch: Scratch, objects: set[Path]) -> list[Shape]:
+    """Return the shapes of the events to load."""
+    found = scratch.rows(
+        f"""
+        select shape, event_text, json_keys(any_value(line), [{", ".join(object_pointers(objects))}])
+        from envelope where verdict is null group by shape, event_text order by event_text, shape
+        """
+    )
+    paths: list[Path] = [(), *sorted(objects)]
+    return [
+        Shape(number, event, {path: inside for path, inside in zip(paths, keys, strict=True) if inside})
+        for number, event, keys in found
+    ]
+
+
+def mark_wrong_kinds(scratch: Scratch, shapes: Iterable[Shape]) -> bool:
+    """Set aside events whose context or properties are no object; return whether there may have been some."""
+    doubtful = [
+        (shape, key)
+        for shape in shapes
+        for key in (CONTEXT, PROPERTIES)
+        if key in shape.keys.get((), ()) and (key,) not in shape.keys
+    ]
+    for key in {key for _, key in doubtful}:
+        numbers = ", ".join(str(shape.number) for shape, doubted in doubtful if doubted == key)
+        scratch.execute(
+            f"""
+            update envelope set verdict = 'wrong_kind'
+            where verdict is null and shape in ({numbers}) and json_type(line, '/{key}') not in ('OBJECT', 'NULL')
+            """
+        )
+    return bool(doubtful)
+
+
+def find_objects(scratch: Scratch, condition: str, paths: Iterable[Path], known: set[Path]) -> None:
+    """Look for objects at paths that are not known to hold some.
+
+    Raises DeeperError if there are.
+    """
+    candidates = sorted(path for path in set(paths) - known if len(path) < MAX_DEPTH)[: MAX_OBJECTS - len(known)]
+    if not candidates:
+        return
+    tests = ", ".join(f"bool_or(json_type(line, {quote(pointer(path))}) = 'OBJECT')" for path in candidates)
+    found = scratch.row(f"select {tests} from envelope join events using (event_text) where {condition}")
+    if deeper := {path for path, is_object in zip(candidates, found, strict=True) if is_object}:
+        raise DeeperError(deeper)
+
+
+def first_values(scratch: Scratch, condition: str, columns: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """Return the first value of each column that has one, as JSON: that of the earliest event, in whatever line."""
+    if not columns:
+        return {}
+    values = [f"coalesce({', '.join(map(_json, paths))})" for paths in columns.values()]
+    order = "{'time': original_timestamp, 'id': id}"
+    firsts = ", ".join(f"arg_min({value}, {order}) filter ({value} not in ('{{}}'))" for value in values)
+    found = scratch.row(f"select {firsts} from envelope join events using (event_text) where {condition}")
+    return {column: value for column, value in zip(columns, found, strict=True) if value is not None}
+
+
+def _json(path: Path) -> str:
+    return f"nullif(json_extract(line, {quote(pointer(path))})::varchar, 'null')"
+
+
+def name_tables(scratch: Scratch, tables: Mapping[str, str]) -> None:
+    """Make `events`: which table the events of a name go to."""
+    names = pa.array(list(tables), pa.string()), pa.array(list(tables.values()), pa.string())
+    scratch.register("named", pa.table(names, ["event_text", "event"]))
+    scratch.execute("create or replace temp table events as select * from named")
+
+
+def set_aside(scratch: Scratch, event_text: str, verdict: str) -> None:
+    """Give the events of a name a verdict."""
+    scratch.execute(
+        f"update envelope set verdict = {quote(verdict)} where verdict is null and event_text = {quote(event_text)}"
+    )
+
+
+def repetitions(line: str) -> list[tuple[Path, str]]:
+    """Return the values, as JSON, whose name came before in the same object: only the first is the property's.
+
+    >>> repetitions('{"a": 1, "b": {"c": 2, "c": [3]}, "a": null}')
+    [(('b', 'c'), '[3]'), (('a',), 'null')]
+    """
+    try:
+        return list(_walk((), json.loads(line, object_pairs_hook=_Pairs)))
+    except RecursionError:
+        return [((), line)]
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object as JSON has it."""
+
+
+def _walk(path: Path, pairs: _Pairs) -> Iterable[tuple[Path, str]]:
+    seen = set()
+    for key, value in pairs:
+        if key in seen:
+            yield (*path, key), json.dumps(_plain(value), ensure_ascii=False)
+        elif isinstance(value, _Pairs):
+            yield from _walk((*path, key), value)
+        seen.add(key)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Pairs):
+        return {key: _plain(inside) for key, inside in value}
+    return [_plain(inside) for inside in value] if isinstance(value, list) else value

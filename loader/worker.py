@@ -1,0 +1,75 @@
+"""Worker: reads files one after another, its own connections to the warehouse."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+
+from loader.ahead import ahead
+from loader.catalog import Catalog
+from loader.chunks import read_chunks
+from loader.config import Settings
+from loader.errors import InputError
+from loader.files import File, opened
+from loader.ledger import Ledger, Reading
+from loader.result import LoadResult, Options
+from loader.transform import Transform
+from loader.warehouse import Warehouse
+from loader.writer import Encoded, Writer, encoded
+
+#: Called with bytes that were read, as the files have them, and the number of events in them.
+Progress = Callable[[int, int], None]
+
+
+class Worker:
+    """One connection writes rows, another adds tables and columns while the first is in a transaction."""
+
+    def __init__(self, settings: Settings, options: Options, load_id: int | None) -> None:
+        self._options = options
+        self._load_id = load_id
+        self._open = ExitStack()
+        warehouse, ddl = (
+            self._open.enter_context(closing(Warehouse(settings.database_url, settings.schema))) for _ in range(2)
+        )
+        self._ledger = Ledger(warehouse)
+        self._writer = Writer(warehouse, load_id)
+        self._catalog = Catalog(ddl, dry=options.dry_run)
+        self._transform = Transform(self._catalog)
+
+    def close(self) -> None:
+        """End its connections, and with them its locks."""
+        self._open.close()
+
+    def read(self, file: File, progress: Progress) -> LoadResult:
+        """Load what has not been loaded of a file; one that cannot be read is told in the result.
+
+        Raises WarehouseError if the database fails.
+        """
+        result = LoadResult(self._load_id)
+        known = len(self._catalog.statements)
+        try:
+            if self._load_id is None:
+                self._read(file, Reading(0, 0, 1), result, progress)
+            else:
+                with self._ledger.reading(self._load_id, file, again=self._options.again) as reading:
+                    if reading:
+                        self._read(file, reading, result, progress)
+        except InputError as exc:
+            result.errors.append(str(exc))
+        result.ddl = self._catalog.statements[known:]
+        return result
+
+    def _read(self, file: File, reading: Reading, result: LoadResult, progress: Progress) -> None:
+        result.files = 1
+        consumed = 0
+        with ahead(self._make(file, reading), self._transform.interrupt) as made:
+            for batch, position in made:
+                written = self._writer.write(batch, file.uri, reading)
+                result.counts += written.counts
+                result.tables.update({table: part.rows.num_rows for table, part in written.parts.items()})
+                progress(position - consumed, written.counts["events_read"])
+                consumed = position
+
+    def _make(self, file: File, reading: Reading) -> Iterator[tuple[Encoded, int]]:
+        """Yield the batches of a file, and how many bytes of it, as stored, have been read."""
+        with opened(file) as (stream, raw):
+            for chunk in read_chunks(stream, position=reading.position, line=reading.line):
+                yield encoded(self._transform.transform(chunk)), raw.tell() if raw.seekable() else chunk.end

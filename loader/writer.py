@@ -1,0 +1,148 @@
+"""Writer: a batch into the warehouse, rows, rejects, discards and the ledger in one transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loader.batch import Batch
+from loader.errors import ContentionError, RefusedError
+from loader.ledger import Ledger, Reading
+from loader.names import quoted
+from loader.rejects import reject_rows, stored_as
+from loader.rows import encode
+from loader.tables import TRACKS
+from loader.warehouse import Warehouse
+
+#: How often a chunk is tried while other loaders get in its way.
+ATTEMPTS = 10
+
+#: Which keys of a chunk are stored, by the time-ordered index alone, however many rows the table has.
+_STORED = """
+    select sought.n, stored.event
+    from unnest(%s::int[], %s::timestamptz[], %s::text[]) as sought (n, original_timestamp, id)
+    join {tracks} as stored on stored.original_timestamp = sought.original_timestamp and stored.id = sought.id
+    union all
+    select sought.n, stored.event
+    from unnest(%s::int[], %s::text[]) as sought (n, id)
+    join {tracks} as stored on stored.original_timestamp is null and stored.id = sought.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A batch with its rows as PostgreSQL takes them, in the hope that all of them are new."""
+
+    batch: Batch
+    rows: Mapping[str, Sequence[bytes]]
+
+
+def encoded(batch: Batch) -> Encoded:
+    """Return a batch ready to be copied."""
+    return Encoded(batch, {table: encode(part.rows) for table, part in batch.parts.items()})
+
+
+class Writer:
+    """Writes batches of one load; without one it only finds out what is new."""
+
+    def __init__(self, warehouse: Warehouse, load_id: int | None) -> None:
+        self._warehouse = warehouse
+        self._ledger = Ledger(warehouse)
+        self._load_id = load_id
+        self._tracks = f"{quoted(warehouse.schema)}.{quoted(TRACKS)}"
+
+    def write(self, made: Encoded, uri: str, reading: Reading) -> Batch:
+        """Write a batch and return what of it is new; without a load nothing is written.
+
+        Raises WarehouseError, and leaves nothing behind, if the database fails.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                return self._write(made, uri, reading)
+            except ContentionError as exc:
+                failure = exc
+            except RefusedError:
+                made = encoded(self._without_refused(made.batch))
+        raise failure
+
+    def _write(self, made: Encoded, uri: str, reading: Reading) -> Batch:
+        with self._warehouse.transaction():
+            batch = self._without_stored(made.batch)
+            if self._load_id is not None:
+                self._copy_rows(made if batch is made.batch else encoded(batch))
+                self._copy_rest(batch, uri)
+                self._ledger.advance(reading, batch.chunk.end, batch.chunk.next_line - 1, batch.counts)
+        return batch
+
+    def _without_stored(self, batch: Batch) -> Batch:
+        """Return a batch without events whose key is stored; under another event's name it is a conflict."""
+        stored = self._stored(batch.parts[TRACKS].rows) if batch.parts else []
+        if not stored:
+            return batch
+        part = batch.parts[TRACKS]
+        numbers, events = part.numbers.to_pylist(), part.rows["event"].to_pylist()
+        conflicts = [(numbers[row], event) for row, event in stored if events[row] != event]
+        rejects = [batch.lines.reject(n, "key_conflict", stored_as(event)) for n, event in conflicts if batch.lines]
+        return batch.without([numbers[row] for row, _ in stored], rejects)
+
+    def _stored(self, tracks: pa.Table) -> list[tuple[int, str]]:
+        """Return the rows whose key is stored, by their places, and the events stored with it.
+
+        A key later than the newest stored one is new, which in a nightly load most are.
+        """
+        times, ids = tracks["original_timestamp"], tracks["id"]
+        latest = pc.max(times).as_py()
+        query = f"select max(original_timestamp) from {self._tracks} where original_timestamp <= %s"
+        ((newest,),) = self._warehouse.fetch(query, latest)
+        untimed = np.flatnonzero(times.is_null())
+        timed = np.flatnonzero(pc.fill_null(pc.less_equal(times, newest), False)) if newest else np.array([], np.intp)
+        if not len(timed) + len(untimed):
+            return []
+        moments = [f"{moment}Z" for moment in np.datetime_as_string(times.take(timed).to_numpy())]
+        return self._warehouse.fetch(
+            _STORED.format(tracks=self._tracks),
+            timed.tolist(),
+            moments,
+            ids.take(timed).to_pylist(),
+            untimed.tolist(),
+            ids.take(untimed).to_pylist(),
+        )
+
+    def _copy_rows(self, made: Encoded) -> None:
+        for table, part in made.batch.parts.items():
+            if part.rows.num_rows:
+                self._warehouse.copy(self._warehouse.schema, table, part.rows.column_names, made.rows[table])
+
+    def _copy_rest(self, batch: Batch, uri: str) -> None:
+        """Copy rejects and discarded values."""
+        self._copy_ops("rejected_events", reject_rows(batch.rejects, uri))
+        if batch.discards:
+            self._copy_ops("discarded_values", batch.discards.rows)
+
+    def _copy_ops(self, table: str, rows: pa.Table) -> None:
+        if rows.num_rows:
+            load_ids = pa.array([self._load_id] * rows.num_rows, pa.int64())
+            rows = rows.append_column("load_id", load_ids)
+            self._warehouse.copy(self._warehouse.ops, table, rows.column_names, encode(rows))
+
+    def _without_refused(self, batch: Batch) -> Batch:
+        """Return a batch with the rows the database refuses among the rejects."""
+        refused = self._refused(batch, batch.parts[TRACKS].numbers.to_pylist())
+        rejects = [batch.lines.reject(n, "refused_by_database", why) for n, why in refused if batch.lines]
+        return batch.without([n for n, _ in refused], rejects)
+
+    def _refused(self, batch: Batch, numbers: list[int]) -> list[tuple[int, str]]:
+        """Return the events the database refuses, and why, by trying ever smaller parts."""
+        some = pa.array(numbers, pa.int32())
+        tried = replace(batch, parts={table: part.only(some) for table, part in batch.parts.items()})
+        try:
+            with self._warehouse.transaction(trial=True):
+                self._copy_rows(encoded(self._without_stored(tried)))
+        except RefusedError as exc:
+            if len(numbers) == 1:
+                return [(numbers[0], str(exc))]
+            middle = len(numbers) // 2
+            return self._refused(batch, numbers[:middle]) + self._refused(batch, numbers[middle:])
+        return []
