@@ -1,18 +1,12 @@
-"""Schema up to date: Alembic's revisions, run on one connection in one transaction."""
-
-from pathlib import Path
+"""Schema up to date: Alembic's revisions and the views, on one connection in one transaction."""
 
 from alembic import command
 from alembic.config import Config
 
 from loader.config import Settings
-from loader.warehouse import engine, translated
-
-
-def root() -> Path:
-    """Return the folder that holds `migrations`: the checkout, or the installed package."""
-    package = Path(__file__).parent
-    return package if (package / "migrations").is_dir() else package.parent
+from loader.paths import root
+from loader.views import statements
+from loader.warehouse import engine, run_script, translated
 
 
 def head() -> str:
@@ -37,3 +31,5 @@ def migrate(settings: Settings) -> None:
     with translated(), engine(settings.database_url).begin() as connection:
         made.attributes["connection"] = connection
         command.upgrade(made, "head")
+        for statement in statements(settings.schema):
+            run_script(connection, statement)

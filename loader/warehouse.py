@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import NullPool
 
 from loader.errors import ContentionError, LoaderError, RefusedError, SchemaError, UsageError, WarehouseError
@@ -20,8 +20,8 @@ UNPREPARED = {"42P01", "42703", "3F000"}
 REFUSED = ("22", "54")
 
 
-def connect(database_url: str | None, application_name: str = "selligent-loader") -> psycopg.Connection[Any]:
-    """Open a connection that commits by itself; without a URL, to the embedded server, started if need be.
+def connect(database_url: str | None, *, autocommit: bool = True) -> psycopg.Connection[Any]:
+    """Open a connection; without a URL, to the embedded server, started if need be.
 
     Raises UsageError for a URL that cannot be read, WarehouseError for a server that cannot be reached.
     """
@@ -32,15 +32,23 @@ def connect(database_url: str | None, application_name: str = "selligent-loader"
     with translated():
         return psycopg.connect(
             _conninfo(database_url),
-            autocommit=True,
+            autocommit=autocommit,
             prepare_threshold=None,  # each statement runs once a chunk: planning it costs nothing
-            fallback_application_name=application_name,
+            fallback_application_name="selligent-loader",
         )
 
 
 def engine(database_url: str | None) -> Engine:
     """Return the database for SQLAlchemy, which Alembic works with."""
-    return create_engine("postgresql+psycopg://", creator=lambda: connect(database_url), poolclass=NullPool)
+    return create_engine(
+        "postgresql+psycopg://", creator=lambda: connect(database_url, autocommit=False), poolclass=NullPool
+    )
+
+
+def run_script(connection: Connection, script: str) -> None:
+    """Run a script of statements as it is, in the transaction of an SQLAlchemy connection."""
+    driver: Any = connection.connection.driver_connection
+    driver.execute(script)
 
 
 def _conninfo(database_url: str) -> str:

@@ -3,12 +3,15 @@
 from typing import Any
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import Connection, text
 
 from loader.config import Settings, settings
+from loader.migrate import head
 from loader.names import quoted
 from loader.tables import warehouse
-from loader.warehouse import engine
+from loader.views import statements
+from loader.warehouse import engine, run_script
 
 #: Serialises migrations of one source; the number is arbitrary, and the loader's own.
 LOCK = "select pg_advisory_xact_lock(7355608, hashtext('{ops}'))"
@@ -37,7 +40,19 @@ def options(source: Settings) -> dict[str, Any]:
         "include_name": include_name,
         "include_object": include_object,
         "transaction_per_migration": False,
+        "on_version_apply": apply_views,
     }
+
+
+def apply_views(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:
+    """Bring the views up to date with the newest revision."""
+    if not step.is_upgrade or step.up_revision_id != head():
+        return
+    for statement in statements((ctx.version_table_schema or "").removesuffix("_ops")):
+        if ctx.as_sql:
+            ctx.impl.static_output(statement.rstrip().removesuffix(";") + ";\n")
+        elif ctx.connection is not None:
+            run_script(ctx.connection, statement)
 
 
 def preamble(source: Settings) -> list[str]:

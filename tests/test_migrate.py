@@ -2,6 +2,7 @@
 
 import io
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,8 +10,9 @@ from alembic import command
 from psycopg import sql
 
 from loader.config import Settings
+from loader.errors import LoaderError
 from loader.migrate import config, head, migrate
-from loader.names import RESERVED_WORDS
+from loader.names import RESERVED_WORDS, SHIPPED_RELATIONS
 from loader.tables import COLLECTIONS
 
 RELATIONS = "select count(*) from pg_class where relnamespace = any(%s::regnamespace[]) and relkind = 'r'"
@@ -42,7 +44,7 @@ def test_check_stays_clean_after_columns_and_collections_were_added(settings: Se
 def test_check_sees_a_fixed_column_that_is_missing(settings: Settings) -> None:
     assert settings.database_url
     with psycopg.connect(settings.database_url) as connection:
-        connection.execute("alter table selligent.email_opened drop column campaign_id")
+        connection.execute("alter table selligent.email_opened drop column campaign_id cascade")
     with pytest.raises(Exception, match="campaign_id"):
         command.check(config(settings))
 
@@ -94,3 +96,33 @@ def test_an_event_is_stored_once_with_or_without_a_timestamp(settings: Settings,
 def test_every_word_the_server_reserves_is_known(settings: Settings) -> None:
     words = rows(settings, "select word from pg_get_keywords() where catcode in ('R', 'T')")
     assert {word for (word,) in words} <= RESERVED_WORDS
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Settings(settings.database_url, "other")
+    monkeypatch.setattr("loader.migrate.statements", lambda schema: ["select 1 / 0"])
+    with pytest.raises(LoaderError, match="division by zero"):
+        migrate(other)
+    assert rows(settings, "select count(*) from pg_namespace where nspname like 'other%%'") == [(0,)]
+
+
+def test_the_views_are_made_by_alembic_as_by_migrate(settings: Settings) -> None:
+    other = Settings(settings.database_url, "other")
+    command.upgrade(config(other), "head")
+    views = "select viewname, replace(definition, schemaname || '.', '') from pg_views where schemaname = %s order by 1"
+    assert rows(settings, views, "other") == rows(settings, views, "selligent") != []
+
+
+@pytest.mark.parametrize("path", sorted(Path("sql").glob("*.sql")), ids=lambda path: path.stem)
+def test_a_view_has_its_files_name_and_every_column_a_comment(settings: Settings, path: Path) -> None:
+    assert path.stem in SHIPPED_RELATIONS
+    assert path.read_text().startswith("-- One row per ")
+    comments = """
+        select attname, col_description(attrelid, attnum) is not null from pg_attribute
+        where attrelid = to_regclass('selligent.' || %s) and attnum >= 0
+        union all
+        select '', obj_description(to_regclass('selligent.' || %s)) is not null
+    """
+    found = rows(settings, comments, path.stem, path.stem)
+    assert len(found) > 1
+    assert all(commented for _, commented in found)

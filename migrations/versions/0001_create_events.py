@@ -98,6 +98,25 @@ def upgrade() -> None:
             op.create_index(f"{name}__{column}", name, [column], schema=schema, postgresql_using="brin")
 
 
+DROP_VIEWS = """
+do $$
+declare
+    views text;
+begin
+    select string_agg(format('%I.%I', schemaname, viewname), ', ') into views
+    from pg_views
+    where schemaname = '{schema}';
+    if views is not null then
+        execute 'drop view ' || views;
+    end if;
+end
+$$
+"""
+
+
 def downgrade() -> None:
+    """Drop the views that stand on the tables too; one of another schema on top of them stops it."""
+    schema = events_schema()
+    op.execute(DROP_VIEWS.format(schema=schema.replace("'", "''")))
     for name in reversed(TABLES):
         op.drop_table(name, schema=events_schema())
