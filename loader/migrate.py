@@ -2,8 +2,10 @@
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 
 from loader.config import Settings
+from loader.errors import SchemaError
 from loader.paths import root
 from loader.views import statements
 from loader.warehouse import engine, run_script, translated
@@ -22,14 +24,21 @@ def config(settings: Settings) -> Config:
     return made
 
 
-def migrate(settings: Settings) -> None:
-    """Bring the schema up to date; safe to repeat.
+def migrate(settings: Settings) -> tuple[str | None, str]:
+    """Bring the schema up to date and return its version before, None if there was none, and after; safe to repeat.
 
-    Raises WarehouseError where the database says no.
+    Raises SchemaError for the schema of a newer version, WarehouseError where the database says no.
     """
     made = config(settings)
     with translated(), engine(settings.database_url).begin() as connection:
         made.attributes["connection"] = connection
+        context = MigrationContext.configure(connection, opts={"version_table_schema": settings.ops})
+        before = context.get_current_revision()
+        if before and before > head():
+            raise SchemaError(
+                f"schema {settings.schema!r} has version {before}, of a newer selligent-loader; install it"
+            )
         command.upgrade(made, "head")
         for statement in statements(settings.schema):
             run_script(connection, statement)
+    return before, head()

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
+
+from loader.errors import UsageError
+from loader.warehouse import Warehouse
 
 #: Codes of the reasons, and what they mean; the rules are those of Segment's tracking API.
 REASONS = {
@@ -51,3 +55,26 @@ def reject_rows(rejects: Sequence[Reject], uri: str) -> pa.Table:
             "detail": pa.array([reject.detail or REASONS[reject.reason] for reject in rejects], pa.string()),
         }
     )
+
+
+_FIELDS = ("rejected_id", "load_id", "uri", "line", "reason", "detail", "rejected_at", "replayed_at")
+_SELECT = f"select {', '.join(_FIELDS)} from rejected_events"
+
+
+def list_rejects(warehouse: Warehouse, limit: int) -> list[dict[str, Any]]:
+    """Return the newest rejects without their bytes."""
+    with warehouse.transaction():
+        rows = warehouse.fetch(f"{_SELECT} order by rejected_id desc limit %s", limit)
+    return [dict(zip(_FIELDS, row, strict=True)) for row in rows]
+
+
+def read_reject(warehouse: Warehouse, rejected_id: int) -> tuple[dict[str, Any], bytes]:
+    """Return a reject and its bytes.
+
+    Raises UsageError if there is none of this number.
+    """
+    with warehouse.transaction():
+        rows = warehouse.fetch(f"{_SELECT.replace(' from', ', raw from')} where rejected_id = %s", rejected_id)
+    if not rows:
+        raise UsageError(f"there is no reject {rejected_id}; `selligent-loader rejects list` shows their numbers")
+    return dict(zip(_FIELDS, rows[0], strict=False)), rows[0][-1]

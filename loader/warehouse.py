@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from loader.errors import ContentionError, LoaderError, RefusedError, SchemaError, UsageError, WarehouseError
@@ -72,6 +73,10 @@ def translated() -> Iterator[None]:
         yield
     except psycopg.Error as exc:
         raise _error(exc) from exc
+    except DBAPIError as exc:
+        if not isinstance(exc.orig, psycopg.Error):
+            raise
+        raise _error(exc.orig) from exc
 
 
 def _error(exc: psycopg.Error) -> LoaderError:

@@ -1,0 +1,150 @@
+"""Command line: arguments in, exit code out."""
+
+import signal
+import sys
+from contextlib import closing
+from typing import Any
+
+import click
+
+from loader import __version__, sample
+from loader.cli_db import db
+from loader.cli_options import connected, json_option
+from loader.cli_rejects import rejects
+from loader.config import Settings
+from loader.errors import LoaderError
+from loader.files import discover
+from loader.load import load
+from loader.migrate import migrate
+from loader.output import print_json, print_result, print_table
+from loader.progress import reported
+from loader.result import Options
+from loader.status import read_status
+from loader.warehouse import Warehouse
+
+PARTIAL = 3
+EPILOG = """\b
+Examples:
+  selligent-loader init
+  selligent-loader load events/ archive/*.gz
+  selligent-loader status
+
+Without SELLIGENT_DATABASE_URL (or DATABASE_URL) everything goes to an embedded PostgreSQL.
+"""
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="selligent-loader")
+def commands() -> None:
+    """Bring Selligent's e-mail events into PostgreSQL, as Segment's warehouses would have written them."""
+
+
+commands.add_command(db)
+commands.add_command(rejects)
+
+
+@commands.command("init", epilog="\b\nExamples:\n  selligent-loader init\n  selligent-loader init --schema newsletters")
+@connected
+@json_option
+def init_command(settings: Settings, as_json: bool) -> None:
+    """Prepare a database: schemas, tables, views. Safe to repeat."""
+    _migrate(settings, as_json, "next: selligent-loader load PATH")
+
+
+@commands.command("migrate", epilog="\b\nExample:\n  selligent-loader migrate")
+@connected
+@json_option
+def migrate_command(settings: Settings, as_json: bool) -> None:
+    """Bring schema and views up to date."""
+    _migrate(settings, as_json, "")
+
+
+def _migrate(settings: Settings, as_json: bool, hint: str) -> None:
+    before, after = migrate(settings)
+    if as_json:
+        print_json({"schema": settings.schema, "from": before, "to": after})
+        return
+    done = "is ready as it was" if before == after else f"is brought from version {before} to {after}"
+    print(f"schema {settings.schema!r} {done if before else f'is made, version {after}'}")
+    if hint:
+        print(hint)
+
+
+@commands.command(
+    "load",
+    epilog="\b\nExamples:\n  selligent-loader load events.jsonl archive/ 'logs/*.gz'\n"
+    "  zcat events.gz | selligent-loader load -\n  selligent-loader load --dry-run events.jsonl",
+)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--jobs", default=1, type=click.IntRange(1), help="Processes, each with files of its own.")
+@click.option(
+    "--max-rejects", default=0, type=click.IntRange(0), help="More rejected events than these make exit code 3."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be loaded, with new tables and columns; write nothing.")
+@click.option("--again", is_flag=True, help="Read files that have been read before; what is stored stays once.")
+@connected
+@json_option
+@click.pass_context
+def load_command(
+    context: click.Context, /, settings: Settings, as_json: bool, paths: tuple[str, ...], **how: Any
+) -> None:
+    """Load files, folders, globs or - for standard input: JSON lines or arrays, plain, gzip or zstd."""
+    total = sum(file.size or 0 for file in discover(paths)[0])
+    with reported(total) as progress:
+        result = load(settings, paths, Options(**how), progress)
+    print_json(result.as_json()) if as_json else print_result(result)
+    for error in result.errors:
+        print(f"error: {error}", file=sys.stderr)
+    context.exit({"failed": LoaderError.exit_code, "partial": PARTIAL}.get(result.status, 0))
+
+
+@commands.command("status", epilog="\b\nExample:\n  selligent-loader status --json")
+@connected
+@json_option
+def status_command(settings: Settings, as_json: bool) -> None:
+    """Show the last loads, the collections, and what was rejected or discarded."""
+    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+        status = read_status(warehouse)
+    if as_json:
+        print_json(status)
+        return
+    for title, rows in status.items():
+        print_table(title, rows)
+
+
+@commands.command("sample", epilog="\b\nExample:\n  selligent-loader sample --events 1000000 --out events.jsonl")
+@click.option("--events", default=100_000, type=click.IntRange(0), show_default=True, help="Number of lines.")
+@click.option("--seed", default=1, type=int, show_default=True, help="The same seed gives the same bytes.")
+@click.option("--out", default="-", type=click.Path(dir_okay=False), help="File to write; - is standard output.")
+def sample_command(events: int, seed: int, out: str) -> None:
+    """Write realistic sample events, one year of a mid-size sender."""
+    with click.open_file(out, "wb") as stream:
+        for block in sample.lines(events, seed):
+            stream.write(block)
+
+
+def main() -> None:
+    """Run the command and exit."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and return its exit code; errors are told on standard error."""
+    try:
+        return commands.main(arguments, prog_name="selligent-loader", standalone_mode=False) or 0
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except LoaderError as exc:
+        _tell(str(exc), arguments)
+        return exc.exit_code
+    except click.Abort:
+        _tell("interrupted; the next load goes on where this one ended", arguments)
+        return LoaderError.exit_code
+
+
+def _tell(error: str, arguments: list[str]) -> None:
+    if "--json" in arguments:
+        print_json({"status": "failed", "error": error})
+    print(f"error: {error}", file=sys.stderr)
