@@ -1,6 +1,7 @@
 """Catalog: which tables and columns of events there are; more are added when first needed, as Segment does."""
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import MetaData
@@ -12,6 +13,8 @@ from loader.names import quoted, table_identifier
 from loader.tables import event_table
 from loader.values import quote
 from loader.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
 
 #: A row of more short texts than this would not fit PostgreSQL's page of 8 kB.
 MAX_COLUMNS = 400
@@ -73,17 +76,22 @@ class Catalog:
         self.record([Name("", event, name)])
         return name
 
-    def add_columns(self, table: str, kinds: Mapping[str, str]) -> None:
-        """Add columns; those refused, now or before, stay away for the rest of the run."""
+    def affordable(self, table: str, columns: Sequence[str]) -> Sequence[str]:
+        """Return those columns for which the table has room; the others are refused for the rest of the run."""
         free = max(MAX_COLUMNS - len(self._columns[table]), 0)
-        wanted = [column for column in sorted(kinds) if (table, column) not in self._refused]
+        self._refused.update((table, column) for column in columns[free:])
+        return columns[:free]
+
+    def add_columns(self, table: str, kinds: Mapping[str, str]) -> None:
+        """Add columns; if that is not possible now they are refused for the rest of the run."""
         try:
-            self._run([s for column in wanted[:free] for s in self._add(table, column, kinds[column])])
-        except LoaderError:
-            free = 0
-        self._refused.update((table, column) for column in wanted[free:])
-        if self._dry:
-            self._columns[table].update((column, kinds[column]) for column in wanted[:free])
+            self._run([s for column, kind in kinds.items() for s in self._add(table, column, kind)])
+        except LoaderError as exc:
+            log.warning("columns of %r wait for a later load: %s", table, exc)
+            self._refused.update((table, column) for column in kinds)
+        else:
+            if self._dry:
+                self._columns[table].update(kinds)
 
     def is_refused(self, table: str, column: str) -> bool:
         """Tell whether a column could not be added in this run."""
@@ -133,6 +141,7 @@ class Catalog:
             with self._warehouse.transaction(lock_timeout=LOCK_TIMEOUT):
                 self._warehouse.fetch("select pg_advisory_xact_lock(7355608, hashtext(%s))", self._warehouse.schema)
                 for statement in statements:
+                    log.info("%s", statement)
                     self._warehouse.fetch(statement)
             self._read()
         self.statements += statements

@@ -51,7 +51,7 @@ class Planner:
         Raises DeeperError.
         """
         paths = {path for path in self._paths(shapes) if path[0] == CONTEXT}
-        self._add_missing(TRACKS, shape.columns(paths).paths, "verdict is null")
+        self._add_missing(TRACKS, shape.columns(paths).paths, "true")
 
     def plan(self, table: str, shapes: Sequence[Shape]) -> Layout:
         """Return the layout of a table; its missing columns are added if possible.
@@ -60,7 +60,7 @@ class Planner:
         """
         paths = self._paths(shapes)
         columns = shape.columns(paths)
-        self._add_missing(table, columns.paths, f"verdict is null and event = {quote(table)}")
+        self._add_missing(table, columns.paths, f"event = {quote(table)}")
         kinds = self.catalog.columns(table)
         placed = {column: meeting for column, meeting in columns.paths.items() if column in kinds}
         homeless = {
@@ -83,20 +83,20 @@ class Planner:
         return shape.leaves(found.keys) - {(CONTEXT,), (PROPERTIES,)}
 
     def _add_missing(self, table: str, columns: Mapping[str, Sequence[Path]], condition: str) -> None:
+        """Add columns that have a value, each with the type of its first one; a context's has that of `tracks`."""
         kinds = self.catalog.columns(table)
-        missing = {
-            column: paths
-            for column, paths in columns.items()
-            if column not in kinds and not self.catalog.is_refused(table, column)
-        }
-        if not missing:
-            return
-        find_objects(self.scratch, condition, (p for paths in missing.values() for p in paths), self.objects)
+        missing = [name for name in sorted(columns) if name not in kinds and not self.catalog.is_refused(table, name)]
+        wanted = self.catalog.affordable(table, missing)
+        paths = [path for name in wanted for path in columns[name]]
+        find_objects(self.scratch, condition, paths, self.objects)
+        firsts = first_values(self.scratch, condition, paths)
         context = self.catalog.columns(TRACKS) if table != TRACKS else {}
-        firsts = first_values(self.scratch, condition, missing)
-        self.catalog.add_columns(
-            table, {column: context.get(column) or values.kind(first) for column, first in firsts.items()}
-        )
+        kinds_wanted = {
+            name: context.get(name) or values.kind(next(firsts[path] for path in columns[name] if path in firsts))
+            for name in wanted
+            if any(path in firsts for path in columns[name])
+        }
+        self.catalog.add_columns(table, kinds_wanted)
 
     def _discarded(self, shapes: Iterable[Shape], reasons: Mapping[Path, str]) -> Iterable[Picked]:
         """Return what to discard, a shape at a time, so that the work is that of the values there are."""

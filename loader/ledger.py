@@ -25,6 +25,13 @@ COUNTS = (
 #: First keys of our advisory locks: loads, and files that are being read. The numbers are arbitrary.
 LOAD_LOCK, FILE_LOCK = 7355609, 7355610
 
+#: Asked of the catalog, so that whoever may not look into the schema is told so.
+IS_PREPARED = """
+    select exists (
+        select from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+        where relname = 'alembic_version' and nspname = %s
+    )
+"""
 #: Loads that are said to run though nobody holds their lock.
 BURY_DEAD = """
     with running as materialized (
@@ -83,7 +90,7 @@ class Ledger:
     def check_version(self) -> None:
         """Raise SchemaError unless the schema is that of this version of the loader."""
         with self._warehouse.transaction():
-            ((found,),) = self._warehouse.fetch("select to_regclass('alembic_version')::text")
+            ((found,),) = self._warehouse.fetch(IS_PREPARED, self._warehouse.ops)
             versions = self._warehouse.fetch("select version_num from alembic_version") if found else []
         if not versions:
             raise SchemaError(

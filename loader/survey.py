@@ -13,6 +13,8 @@ from loader.values import quote
 
 #: Objects above this number stay JSON text, so that a hostile chunk does not take for ever.
 MAX_OBJECTS = 1000
+#: Paths that are looked at together.
+WIDTH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,28 +87,42 @@ def find_objects(scratch: Scratch, condition: str, paths: Iterable[Path], known:
 
     Raises DeeperError if there are.
     """
-    candidates = sorted(path for path in set(paths) - known if len(path) < MAX_DEPTH)[: MAX_OBJECTS - len(known)]
-    if not candidates:
-        return
-    tests = ", ".join(f"bool_or(json_type(line, {quote(pointer(path))}) = 'OBJECT')" for path in candidates)
-    found = scratch.row(f"select {tests} from envelope join events using (event_text) where {condition}")
-    if deeper := {path for path, is_object in zip(candidates, found, strict=True) if is_object}:
-        raise DeeperError(deeper)
+    candidates = sorted(path for path in set(paths) - known if len(path) < MAX_DEPTH)
+    deeper: list[Path] = []
+    for some in (candidates[start : start + WIDTH] for start in range(0, len(candidates), WIDTH)):
+        found = scratch.rows(
+            f"select distinct i from ({_unnested('json_type', some, condition)}) where value = 'OBJECT'"
+        )
+        deeper += [some[i - 1] for (i,) in sorted(found)]
+    if deeper := deeper[: MAX_OBJECTS - len(known)]:
+        raise DeeperError(set(deeper))
 
 
-def first_values(scratch: Scratch, condition: str, columns: Mapping[str, Sequence[Path]]) -> dict[str, str]:
-    """Return the first value of each column that has one, as JSON: that of the earliest event, in whatever line."""
-    if not columns:
-        return {}
-    values = [f"coalesce({', '.join(map(_json, paths))})" for paths in columns.values()]
-    order = "{'time': original_timestamp, 'id': id}"
-    firsts = ", ".join(f"arg_min({value}, {order}) filter ({value} not in ('{{}}'))" for value in values)
-    found = scratch.row(f"select {firsts} from envelope join events using (event_text) where {condition}")
-    return {column: value for column, value in zip(columns, found, strict=True) if value is not None}
+def first_values(scratch: Scratch, condition: str, paths: Iterable[Path]) -> dict[Path, str]:
+    """Return the first value at each path, as JSON: that of the earliest event, in whatever line. Null is none."""
+    candidates = list(paths)
+    firsts: dict[Path, str] = {}
+    for some in (candidates[start : start + WIDTH] for start in range(0, len(candidates), WIDTH)):
+        found = scratch.rows(
+            f"""
+            select i, arg_min(value::varchar, {{'time': original_timestamp, 'id': id}})
+            from ({_unnested("json_extract", some, condition)})
+            where value::varchar not in ('null', '{{}}')
+            group by i
+            """
+        )
+        firsts |= {some[i - 1]: value for i, value in found}
+    return firsts
 
 
-def _json(path: Path) -> str:
-    return f"nullif(json_extract(line, {quote(pointer(path))})::varchar, 'null')"
+def _unnested(function: str, paths: Sequence[Path], condition: str) -> str:
+    """Return SQL for what a function finds at each path: `i` counts the paths, from 1."""
+    found = f"{function}(line, [{', '.join(quote(pointer(path)) for path in paths)}])"
+    return f"""
+        select original_timestamp, id, unnest({found}) as value, unnest(range(1, {len(paths) + 1})) as i
+        from envelope join events using (event_text)
+        where verdict is null and {condition}
+    """
 
 
 def name_tables(scratch: Scratch, tables: Mapping[str, str]) -> None:

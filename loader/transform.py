@@ -152,7 +152,7 @@ class Transform:
         outputs = [*zip(rows[len(ENVELOPE) :], (column.paths for column in layout.columns), strict=True)]
         outputs += [(values, [leftover.path]) for values, leftover in left]
         doubtful = [path for values, paths in outputs if _may_hold_objects(values) for path in paths]
-        find_objects(self._scratch, f"verdict is null and event = {quote(table)}", doubtful, self._objects)
+        find_objects(self._scratch, f"event = {quote(table)}", doubtful, self._objects)
         picked = [
             Picked(_numbered(found["n"].filter(values.is_valid())), {leftover.path: leftover.reason})
             for values, leftover in left

@@ -1,11 +1,12 @@
 """Worker: reads files one after another, its own connections to the warehouse."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
 from loader.ahead import ahead
 from loader.catalog import Catalog
-from loader.chunks import read_chunks
+from loader.chunks import CHUNK_SIZE, read_chunks
 from loader.config import Settings
 from loader.errors import InputError
 from loader.files import File, opened
@@ -17,6 +18,8 @@ from loader.writer import Encoded, Writer, encoded
 
 #: Called with bytes that were read, as the files have them, and the number of events in them.
 Progress = Callable[[int, int], None]
+
+log = logging.getLogger(__name__)
 
 
 class Worker:
@@ -44,6 +47,7 @@ class Worker:
         Raises WarehouseError if the database fails.
         """
         result = LoadResult(self._load_id)
+        log.info("reading %s", file.uri)
         known = len(self._catalog.statements)
         try:
             if self._load_id is None:
@@ -71,5 +75,5 @@ class Worker:
     def _make(self, file: File, reading: Reading) -> Iterator[tuple[Encoded, int]]:
         """Yield the batches of a file, and how many bytes of it, as stored, have been read."""
         with opened(file) as (stream, raw):
-            for chunk in read_chunks(stream, position=reading.position, line=reading.line):
+            for chunk in read_chunks(stream, position=reading.position, line=reading.line, size=CHUNK_SIZE):
                 yield encoded(self._transform.transform(chunk)), raw.tell() if raw.seekable() else chunk.end

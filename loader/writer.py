@@ -1,5 +1,6 @@
 """Writer: a batch into the warehouse, rows, rejects, discards and the ledger in one transaction."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,8 @@ from loader.rejects import reject_rows, stored_as
 from loader.rows import encode
 from loader.tables import TRACKS
 from loader.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
 
 #: How often a chunk is tried while other loaders get in its way.
 ATTEMPTS = 10
@@ -62,6 +65,7 @@ class Writer:
             try:
                 return self._write(made, uri, reading)
             except ContentionError as exc:
+                log.info("another loader was first, the chunk is tried again: %s", exc)
                 failure = exc
             except RefusedError:
                 made = encoded(self._without_refused(made.batch))

@@ -1,0 +1,82 @@
+"""Loading for tests: events in, rows out."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from loader.config import Settings
+from loader.load import load
+from loader.result import LoadResult, Options
+
+Event = dict[str, Any]
+
+BASE: Event = {
+    "type": "track",
+    "event": "Email Opened",
+    "messageId": "m1",
+    "userId": "u1",
+    "originalTimestamp": "2025-01-01T00:00:00.000Z",
+    "sentAt": "2025-01-01T00:00:01.000Z",
+    "receivedAt": "2025-01-01T00:00:03.000Z",
+    "timestamp": "2025-01-01T00:00:02.000Z",
+}
+
+
+def event(**fields: Any) -> Event:
+    """An event like BASE, but for these fields; those that are None are missing."""
+    return {key: value for key, value in {**BASE, **fields}.items() if value is not None}
+
+
+def ndjson(events: Iterable[Any]) -> bytes:
+    return b"".join(json.dumps(item).encode() + b"\n" for item in events)
+
+
+def load_file(settings: Settings, path: Path, **options: Any) -> LoadResult:
+    return load(settings, [str(path)], Options(**options), lambda *_: None)
+
+
+def load_bytes(settings: Settings, content: bytes, tmp_path: Path, name: str = "events", **options: Any) -> LoadResult:
+    path = tmp_path / name
+    path.write_bytes(content)
+    return load_file(settings, path, **options)
+
+
+def load_events(settings: Settings, events: Iterable[Any], tmp_path: Path, name: str = "events") -> LoadResult:
+    return load_bytes(settings, ndjson(events), tmp_path, name)
+
+
+def select(settings: Settings, query: str, *parameters: object) -> list[dict[str, Any]]:
+    assert settings.database_url
+    with psycopg.connect(settings.database_url, row_factory=dict_row) as connection:
+        connection.execute(f'set search_path to "{settings.schema}", "{settings.schema}_ops"; set timezone to \'UTC\'')
+        return connection.execute(query, parameters or None).fetchall()  # type: ignore[call-overload, no-any-return]
+
+
+def one(settings: Settings, query: str, *parameters: object) -> dict[str, Any]:
+    (row,) = select(settings, query, *parameters)
+    return row
+
+
+def tables(settings: Settings) -> list[str]:
+    """The tables of events, `tracks` included."""
+    query = """
+        select relname from pg_class where relnamespace = %s::regnamespace and relkind = 'r' order by relname
+    """
+    return [row["relname"] for row in select(settings, query, settings.schema)]
+
+
+def content(settings: Settings) -> dict[str, list[str]]:
+    """Everything in the tables of events but when it was loaded, in one order."""
+    return {
+        table: [
+            row["text"]
+            for row in select(
+                settings, f"select (to_jsonb(t) - 'uuid_ts')::text as text from \"{table}\" as t order by 1"
+            )
+        ]
+        for table in tables(settings)
+    }
