@@ -10,6 +10,7 @@ from loader import __version__
 from loader.errors import SchemaError, WarehouseError
 from loader.files import File
 from loader.migrate import head
+from loader.names import quoted
 from loader.warehouse import Warehouse
 
 COUNTS = (
@@ -91,7 +92,8 @@ class Ledger:
         """Raise SchemaError unless the schema is that of this version of the loader."""
         with self._warehouse.transaction():
             ((found,),) = self._warehouse.fetch(IS_PREPARED, self._warehouse.ops)
-            versions = self._warehouse.fetch("select version_num from alembic_version") if found else []
+            query = f"select version_num from {quoted(self._warehouse.ops)}.alembic_version"
+            versions = self._warehouse.fetch(query) if found else []
         if not versions:
             raise SchemaError(
                 f"schema {self._warehouse.schema!r} is not prepared; run `selligent-loader init`, "
