@@ -2,19 +2,19 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 T = TypeVar("T")
 
 #: Seconds the thread has to end; one that reads from a silent pipe does not, and is left to the end of the process.
-PATIENCE = 5.0
+PATIENCE = 2.0
 
 
 @contextmanager
-def ahead(items: Iterable[T], interrupt: Callable[[], None], depth: int = 2) -> Iterator[Iterator[T]]:
-    """Let a thread make items, `depth` ahead; at the end of the body stop it, by `interrupt` if it is in the midst.
+def ahead(items: Iterable[T], depth: int = 1) -> Iterator[Iterator[T]]:
+    """Let a thread make items, so many ahead; at the end of the body it ends with the item it is at.
 
     What the thread raises is raised where its item would be.
     """
@@ -43,12 +43,10 @@ def ahead(items: Iterable[T], interrupt: Callable[[], None], depth: int = 2) -> 
                 raise item
             yield item[0]
 
-    thread = threading.Thread(target=run, name="transform", daemon=True)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield made()
     finally:
         stopped.set()
-        if thread.is_alive():
-            interrupt()
-            thread.join(PATIENCE)
+        thread.join(PATIENCE)

@@ -1,6 +1,6 @@
 """Discards: values of loaded events that have no place in a column, each with the reason."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,7 @@ def unread_times() -> list[Picked]:
     ]
 
 
-def read_discards(scratch: Scratch, picks: Iterable[Picked], known: set[Path]) -> pa.Table:
+def read_discards(scratch: Scratch, picks: Iterable[Picked], known: Set[Path]) -> pa.Table:
     """Return rows of `discarded_values` with the number of the event; null and empty objects are no values.
 
     Raises DeeperError where a value is an object that has not been looked into, so that its own values have a place.
@@ -65,7 +65,7 @@ def read_discards(scratch: Scratch, picks: Iterable[Picked], known: set[Path]) -
     return pa.concat_tables([SCHEMA.empty_table(), *(_read(scratch, picked, known) for picked in picks)])
 
 
-def _read(scratch: Scratch, picked: Picked, known: set[Path]) -> pa.Table:
+def _read(scratch: Scratch, picked: Picked, known: Set[Path]) -> pa.Table:
     pointers = ", ".join(quote(pointer(path)) for path in picked.reasons)
     properties = ", ".join(quote(original(path)) for path in picked.reasons)
     reasons = ", ".join(quote(reason) for reason in picked.reasons.values())

@@ -31,7 +31,7 @@ def _odd(value: str) -> str:
 # Numbers are taken as identities, for there are senders whose ids are numbers.
 _WRONG_KIND = f"""
     {_odd("type")} and json_type(line, '/type') <> 'VARCHAR'
-    or regexp_matches(event_text, '^([-0-9{{\\[]|true$|false$)') and json_type(line, '/event') <> 'VARCHAR'
+    or ({_odd("event_text")} or event_text between '-' and ':') and json_type(line, '/event') <> 'VARCHAR'
     or ({_odd("id")} or {_odd("user_id")} or {_odd("anonymous_id")}) and list_has_any(
         json_type(line, ['/messageId', '/userId', '/anonymousId']), ['OBJECT', 'ARRAY', 'BOOLEAN']
     )
@@ -101,18 +101,3 @@ def create_envelope(objects: list[str]) -> str:
             {_VERDICT} as verdict, null::varchar as conflict
         from originals
     """
-
-
-#: Of several events with one key, the one received first stays; the others are told from conflicts by their table.
-MARK_REPETITIONS = """
-    update envelope set verdict = case when ranked.event = ranked.first_event then 'duplicate' else 'key_conflict' end,
-        conflict = case when ranked.event <> ranked.first_event then ranked.first_event end
-    from (
-        select envelope.n, events.event, row_number() over same_key as place,
-            first_value(events.event) over same_key as first_event
-        from envelope join events using (event_text)
-        where verdict is null
-        window same_key as (partition by original_timestamp, id order by received_at, line)
-    ) as ranked
-    where ranked.n = envelope.n and ranked.place > 1
-"""

@@ -1,6 +1,6 @@
-"""Extract: the values of one table's events, as one DuckDB query whose columns are the table's."""
+"""Extract: the values of events as DuckDB queries, whose columns are those of the tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loader.shape import Path, pointer
@@ -20,38 +20,56 @@ ENVELOPE = (
 )
 
 
+#: Columns above which tables are read in several queries: each looks for all its columns in all its events.
+MAX_WIDTH = 100
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column, its type, and the paths that fill it: the first that has a value."""
 
     name: str
     kind: str
-    paths: Sequence[Path]
+    paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
     """Values that their column did not take."""
 
+    column: Column
     path: Path
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """SQL, the names of the columns it gives after `n`, and what the columns after these hold: values left over."""
+    """SQL that gives `n`, the envelope's columns, then these columns, then these values left over."""
 
     sql: str
-    names: Sequence[str]
+    columns: Sequence[Column]
     leftovers: Sequence[Leftover]
 
 
-def extraction(table: str, columns: Sequence[Column], mixed: set[Path]) -> Query:
-    """Return the query for the events of a table.
+def queries(layouts: Mapping[str, Sequence[Column]], mixed: set[Path]) -> Iterator[tuple[list[str], Query]]:
+    """Yield the queries for the events of all tables, each for some tables; columns that are alike are read once.
 
     `mixed` are paths with objects in some events, whose own columns are others, and values in the rest.
     """
-    places = {path: i for i, path in enumerate((p for column in columns for p in column.paths), 1)}
+    tables: list[str] = []
+    columns: dict[Column, None] = {}
+    for table, own in layouts.items():
+        if tables and len(columns.keys() | own) > MAX_WIDTH:
+            yield tables, _query(tables, list(columns), mixed)
+            tables, columns = [], {}
+        tables.append(table)
+        columns |= dict.fromkeys(own)
+    if tables:
+        yield tables, _query(tables, list(columns), mixed)
+
+
+def _query(tables: Sequence[str], columns: Sequence[Column], mixed: set[Path]) -> Query:
+    places = {path: i for i, path in enumerate(dict.fromkeys(p for column in columns for p in column.paths), 1)}
     values = {path: _value(path, i, mixed) for path, i in places.items()}
     selected, left = [], []
     for column in columns:
@@ -65,10 +83,10 @@ def extraction(table: str, columns: Sequence[Column], mixed: set[Path]) -> Query
         from (
             select envelope.*, event, {f"json_extract_string(line, [{extracted}])" if places else "null"} as v
             from envelope join events using (event_text)
-            where verdict is null and event = {quote(table)}
+            where verdict is null and event in ({", ".join(map(quote, tables))})
         )
     """
-    return Query(sql, [*ENVELOPE, *(column.name for column in columns)], [leftover for _, leftover in left])
+    return Query(sql, columns, [leftover for _, leftover in left])
 
 
 def _value(path: Path, place: int, mixed: set[Path]) -> str:
@@ -91,9 +109,9 @@ def _column(column: Column, values: Mapping[Path, str]) -> tuple[str, list[tuple
     for i, path in enumerate(column.paths):
         before = f"coalesce({', '.join(texts[:i])})" if i > 1 else texts[0]
         if i:
-            left.append((f"case when {before} is not null then {texts[i]} end", Leftover(path, "collision")))
+            left.append((f"case when {before} is not null then {texts[i]} end", Leftover(column, path, "collision")))
         if column.kind != TEXT:
             is_chosen = f"{before} is null and " if i else ""
             sql = f"case when {is_chosen}{texts[i]} is not null and ({fitting}) is null then {texts[i]} end"
-            left.append((sql, Leftover(path, "misfit")))
+            left.append((sql, Leftover(column, path, "misfit")))
     return fitting, left

@@ -1,6 +1,6 @@
 """Layout: a table's columns for a chunk's events; what is missing is added, what has no place is told."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from loader import shape, values
@@ -33,7 +33,7 @@ class Layout:
     """The columns of a table that a chunk's events fill, paths that are objects in some events, values to discard."""
 
     columns: Sequence[Column]
-    mixed: set[Path]
+    mixed: Set[Path]
     discarded: Sequence[Picked]
 
 
@@ -43,7 +43,7 @@ class Planner:
 
     scratch: Scratch
     catalog: Catalog
-    objects: set[Path]
+    objects: Set[Path]
 
     def plan_context(self, shapes: Sequence[Shape]) -> None:
         """Add to `tracks` the columns of all contexts, so that they have one type in all tables.
@@ -70,7 +70,7 @@ class Planner:
             Name(table, original(path), column) for column, meeting in placed.items() for path in meeting
         )
         return Layout(
-            [Column(column, kinds[column], meeting) for column, meeting in placed.items()],
+            [Column(column, kinds[column], tuple(meeting)) for column, meeting in placed.items()],
             self.objects & paths,
             list(self._discarded(shapes, {**columns.discarded, **homeless})),
         )

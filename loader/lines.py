@@ -16,6 +16,7 @@ from loader.scratch import Scratch
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2}))|\\."
 )
+_NUL = re.compile(rb"\\u0000")
 #: The body of a batch call: what it says once for all its events (Segment's tracking API, "Batch").
 _SHARED = ("context", "integrations", "sentAt", "receivedAt")
 
@@ -66,7 +67,7 @@ def _lines(chunk: Chunk, texts: pa.Array, origins: npt.NDArray[np.int64], **more
 
 def is_suspicious(lines: Lines) -> bool:
     r"""Tell whether there may be a `\u0000`, which DuckDB lets through and PostgreSQL refuses."""
-    return any(b"\\u0000" in bytes(piece.buffers()[2] or b"") for piece in lines.table["line"].chunks)
+    return any(_NUL.search(piece.buffers()[2] or b"") for piece in lines.table["line"].chunks)
 
 
 def screen(lines: Lines, scratch: Scratch) -> Lines:

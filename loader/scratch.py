@@ -17,10 +17,6 @@ class Scratch:
         self._connection = duckdb.connect(config={"threads": 1})
         self._connection.execute("set timezone = 'UTC'; set autoload_known_extensions = false")
 
-    def interrupt(self) -> None:
-        """End what another thread is doing here."""
-        self._connection.interrupt()
-
     def register(self, name: str, table: pa.Table) -> None:
         """Let statements read an Arrow table."""
         self._connection.register(name, table)
@@ -39,10 +35,10 @@ class Scratch:
         """Return the rows of a query."""
         return self._connection.execute(query).fetchall()
 
-    def row(self, query: str) -> tuple[Any, ...]:
-        """Return the only row of a query."""
-        (row,) = self.rows(query)
-        return row
+    def exists(self, condition: str) -> bool:
+        """Tell whether the envelope has an event for which a condition holds."""
+        ((found,),) = self.rows(f"select exists (select 1 from envelope where {condition})")
+        return bool(found)
 
     def arrow(self, query: str) -> pa.Table:
         """Return the rows of a query as columns."""

@@ -1,7 +1,7 @@
 """Survey: what a chunk's events look like: their shapes, where objects are, the first value of a column."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ def object_pointers(objects: Iterable[Path]) -> list[str]:
     return [quote(pointer(path)) for path in ((), *sorted(objects))]
 
 
-def read_shapes(scratch: Scratch, objects: set[Path]) -> list[Shape]:
+def read_shapes(scratch: Scratch, objects: Set[Path]) -> list[Shape]:
     """Return the shapes of the events to load."""
     found = scratch.rows(
         f"""
@@ -82,7 +82,7 @@ def mark_wrong_kinds(scratch: Scratch, shapes: Iterable[Shape]) -> bool:
     return bool(doubtful)
 
 
-def find_objects(scratch: Scratch, condition: str, paths: Iterable[Path], known: set[Path]) -> None:
+def find_objects(scratch: Scratch, condition: str, paths: Iterable[Path], known: Set[Path]) -> None:
     """Look for objects at paths that are not known to hold some.
 
     Raises DeeperError if there are.

@@ -44,8 +44,18 @@ def quote(text: str) -> str:
 
 
 def timestamp(value: str) -> str:
-    """Return SQL for a time stamp, null unless the value is a full ISO 8601 date and time."""
-    return f"case when regexp_matches({value}, '{ISO_8601}') then try_cast({value} as timestamptz) end"
+    """Return SQL for a time stamp, null unless the value is a full ISO 8601 date and time.
+
+    The spelling that nearly all senders have is read at half the cost. The comparison keeps blanks out, which
+    DuckDB skips.
+    """
+    return f"""
+        case
+            when {value} like '____-__-__T__:__:__.___Z' and {value} >= '0'
+                then make_timestamptz(epoch_us(try_strptime({value}, '%Y-%m-%dT%H:%M:%S.%gZ')))
+            when regexp_matches({value}, '{ISO_8601}') then try_cast({value} as timestamptz)
+        end
+    """
 
 
 def cast(value: str, kind: str) -> str:

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
 from loader.ahead import ahead
+from loader.batch import Batch
 from loader.catalog import Catalog
 from loader.chunks import CHUNK_SIZE, read_chunks
 from loader.config import Settings
 from loader.errors import InputError
 from loader.files import File, opened
 from loader.ledger import Ledger, Reading
+from loader.prepare import Prepared
 from loader.result import LoadResult, Options
 from loader.transform import Transform
 from loader.warehouse import Warehouse
@@ -64,16 +66,20 @@ class Worker:
     def _read(self, file: File, reading: Reading, result: LoadResult, progress: Progress) -> None:
         result.files = 1
         consumed = 0
-        with ahead(self._make(file, reading), self._transform.interrupt) as made:
-            for batch, position in made:
+        with ahead(self._prepare(file, reading)) as prepared, ahead(self._finish(prepared)) as finished:
+            for batch, position in finished:
                 written = self._writer.write(batch, file.uri, reading)
                 result.counts += written.counts
                 result.tables.update({table: part.rows.num_rows for table, part in written.parts.items()})
                 progress(position - consumed, written.counts["events_read"])
                 consumed = position
 
-    def _make(self, file: File, reading: Reading) -> Iterator[tuple[Encoded, int]]:
-        """Yield the batches of a file, and how many bytes of it, as stored, have been read."""
+    def _prepare(self, file: File, reading: Reading) -> Iterator[tuple[Prepared | Batch, int]]:
+        """Yield the chunks of a file, and how many bytes of it, as stored, have been read."""
         with opened(file) as (stream, raw):
             for chunk in read_chunks(stream, position=reading.position, line=reading.line, size=CHUNK_SIZE):
-                yield encoded(self._transform.transform(chunk)), raw.tell() if raw.seekable() else chunk.end
+                yield self._transform.prepare(chunk), raw.tell() if raw.seekable() else chunk.end
+
+    def _finish(self, prepared: Iterator[tuple[Prepared | Batch, int]]) -> Iterator[tuple[Encoded, int]]:
+        for chunk, position in prepared:
+            yield encoded(self._transform.finish(chunk)), position

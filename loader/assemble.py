@@ -1,0 +1,158 @@
+"""Assemble: a prepared chunk → rows of the tables there are, rejects, discards, counts."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loader.batch import Batch, Part
+from loader.catalog import Catalog
+from loader.discards import Picked, read_discards, read_repetitions, unread_times
+from loader.duplicates import mark_duplicates
+from loader.errors import LoaderError
+from loader.extract import ENVELOPE, Column, Query, queries
+from loader.layout import Planner
+from loader.prepare import Prepared
+from loader.rejects import Reject, stored_as
+from loader.shape import CONTEXT, Path
+from loader.survey import Shape, find_objects, mark_wrong_kinds, name_tables, read_shapes, set_aside
+from loader.tables import TRACKS
+from loader.values import quote
+
+#: Verdicts that are no rejects, and their counts.
+COUNTED = {"ignored": "events_ignored", "duplicate": "events_duplicate"}
+
+
+def assemble(prepared: Prepared, catalog: Catalog) -> tuple[Batch, frozenset[Path]]:
+    """Return the batch of a chunk, and the objects its events have; missing tables and columns are made.
+
+    Raises DeeperError where the envelope has to be made again with the keys of more objects.
+    """
+    assembly = Assembly(prepared, catalog)
+    shapes = read_shapes(prepared.scratch, prepared.objects)
+    if mark_wrong_kinds(prepared.scratch, shapes):
+        shapes = read_shapes(prepared.scratch, prepared.objects)
+    tables, failures = assembly.name_tables({shape.event_text for shape in shapes})
+    mark_duplicates(prepared.scratch, tables)
+    by_table: dict[str, list[Shape]] = {}
+    for shape in shapes:
+        if table := tables.get(shape.event_text):
+            by_table.setdefault(table, []).append(shape)
+    parts, discards = assembly.extract(by_table)
+    rejects, others = assembly.judge(failures)
+    batch = Batch(prepared.lines.chunk, prepared.lines, parts, rejects, discards, others)
+    return batch, frozenset(path for shape in shapes for path in shape.keys if path)
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The steps, and what they work on."""
+
+    prepared: Prepared
+    catalog: Catalog
+
+    def name_tables(self, events: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the table of each name of an event, and why some have none."""
+        tables, failures = {}, {}
+        for event in sorted(events):
+            try:
+                table, verdict = self.catalog.table(event), "nameless_event"
+            except LoaderError as exc:
+                table, verdict, failures[event] = None, "no_table", str(exc)
+            if table is None:
+                set_aside(self.prepared.scratch, event, verdict)
+            else:
+                tables[event] = table
+        name_tables(self.prepared.scratch, tables)
+        return tables, failures
+
+    def extract(self, by_table: Mapping[str, Sequence[Shape]]) -> tuple[dict[str, Part], Part]:
+        """Return the rows of each table, and the values that have no place in them."""
+        planner = Planner(self.prepared.scratch, self.catalog, self.prepared.objects)
+        shapes = [shape for of_table in by_table.values() for shape in of_table]
+        planner.plan_context(shapes)
+        layouts = {table: planner.plan(table, of_table) for table, of_table in by_table.items()}
+        picked = unread_times() if self.prepared.scratch.exists("has_unread_time") else []
+        picked += [picked for layout in layouts.values() for picked in layout.discarded]
+        parts: dict[str, Part] = {}
+        mixed = {path for layout in layouts.values() for path in layout.mixed}
+        for tables, query in queries({table: layout.columns for table, layout in layouts.items()}, mixed):
+            found = self.prepared.scratch.arrow(query.sql)
+            for table in tables:
+                parts[table], left = self._take_rows(table, layouts[table].columns, query, found)
+                picked += left
+        if parts:
+            parts[TRACKS] = self._tracks(parts.values())
+        discards = pa.concat_tables(
+            [
+                read_discards(self.prepared.scratch, picked, self.prepared.objects),
+                read_repetitions(self.prepared.scratch, [shape for shape in shapes if shape.repeats]),
+            ]
+        )
+        return parts, Part(discards["n"], discards.drop_columns("n"))
+
+    def _take_rows(
+        self, table: str, columns: Sequence[Column], query: Query, found: pa.Table
+    ) -> tuple[Part, list[Picked]]:
+        """Return a table's rows from what a query found, and the values that did not fit into them.
+
+        Raises DeeperError where a value is an object.
+        """
+        own = found.filter(pc.equal(found["event"], table))
+        first = len(ENVELOPE) + 1
+        values = dict(zip(query.columns, own.columns[first:], strict=False))
+        left = [
+            (leftover, texts)
+            for leftover, texts in zip(query.leftovers, own.columns[first + len(query.columns) :], strict=True)
+            if leftover.column in columns and texts.null_count < len(texts)
+        ]
+        doubtful = [path for column in columns if _may_hold_objects(values[column]) for path in column.paths]
+        doubtful += [leftover.path for leftover, texts in left if _may_hold_objects(texts)]
+        find_objects(self.prepared.scratch, f"event = {quote(table)}", doubtful, self.prepared.objects)
+        picked = [
+            Picked(_numbered(own["n"].filter(texts.is_valid())), {leftover.path: leftover.reason})
+            for leftover, texts in left
+        ]
+        names = [*ENVELOPE, *(column.name for column in columns)]
+        rows = pa.table([*own.columns[1:first], *(values[column] for column in columns)], names)
+        return Part(own["n"], rows), picked
+
+    def _tracks(self, parts: Iterable[Part]) -> Part:
+        """Return the rows of `tracks`: those of all tables without their properties."""
+        own = set(self.catalog.columns(TRACKS))
+        shared = [
+            part.rows.select([name for name in part.rows.column_names if name in own and _is_shared(name)])
+            for part in parts
+        ]
+        numbers = pa.chunked_array([chunk for part in parts for chunk in part.numbers.chunks], pa.int32())
+        return Part(numbers, pa.concat_tables(shared, promote_options="default"))
+
+    def judge(self, failures: Mapping[str, str]) -> tuple[list[Reject], Counter[str]]:
+        """Return the rejects, and how many events there are of what is not loaded."""
+        lines = self.prepared.lines
+        found = self.prepared.scratch.rows(
+            "select n, verdict, conflict, event_text from envelope where verdict is not null order by n"
+        )
+        counts = Counter(COUNTED[verdict] for _, verdict, _, _ in found if verdict in COUNTED)
+        rejects = [
+            lines.reject(n, verdict, (conflict and stored_as(conflict)) or failures.get(event_text))
+            for n, verdict, conflict, event_text in found
+            if verdict not in COUNTED
+        ]
+        counts["events_read"] = lines.table.num_rows + len(lines.rejects)
+        counts["values_repaired"] = lines.repaired
+        return [*lines.rejects, *rejects], counts
+
+
+def _numbered(numbers: pa.ChunkedArray) -> str:
+    return f"n in ({', '.join(map(str, numbers.to_pylist()))})"
+
+
+def _may_hold_objects(values: pa.ChunkedArray) -> bool:
+    return pa.types.is_string(values.type) and bool(pc.any(pc.starts_with(values, "{")).as_py())
+
+
+def _is_shared(name: str) -> bool:
+    return name in ENVELOPE or name.startswith(f"{CONTEXT}_")
