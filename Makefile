@@ -5,16 +5,16 @@ LOADER := env -u SELLIGENT_DATABASE_URL -u DATABASE_URL -u SELLIGENT_SCHEMA $(BI
 .PHONY: demo test lint bench clean
 
 demo: .demo/events.jsonl
-	$(LOADER) db start
-	$(LOADER) init
-	$(LOADER) load .demo/events.jsonl
-	$(LOADER) db psql -- -P pager=off -c "\
+	@$(LOADER) db start
+	@$(LOADER) init
+	@$(LOADER) load .demo/events.jsonl
+	@$(LOADER) db psql -- -P pager=off -c "\
 	    select campaign_name, delivered, opened, clicked, open_rate, click_rate \
 	    from selligent.campaigns order by delivered desc limit 10"
 
 .demo/events.jsonl: .venv/ready
-	mkdir -p .demo
-	$(LOADER) sample --events 100000 --seed 1 --out $@
+	@mkdir -p .demo
+	@$(LOADER) sample --events 100000 --seed 1 --out $@
 
 test: .venv/ready
 	$(BIN)/pytest
