@@ -9,13 +9,13 @@ import pyarrow.compute as pc
 
 from loader.batch import Batch, Part
 from loader.catalog import Catalog
-from loader.discards import Picked, read_discards, read_repetitions, unread_times
-from loader.duplicates import mark_duplicates
+from loader.discards import left_over, read_discards, read_repetitions, unread_times
+from loader.duplicates import CONFLICT, mark_duplicates
 from loader.errors import LoaderError
 from loader.extract import ENVELOPE, Column, Query, queries
 from loader.layout import Planner
 from loader.prepare import Prepared
-from loader.rejects import Reject, stored_as
+from loader.rejects import Reject
 from loader.shape import CONTEXT, Path
 from loader.survey import Shape, find_objects, mark_wrong_kinds, name_tables, read_shapes, set_aside
 from loader.tables import TRACKS
@@ -35,14 +35,14 @@ def assemble(prepared: Prepared, catalog: Catalog) -> tuple[Batch, frozenset[Pat
     if mark_wrong_kinds(prepared.scratch, shapes):
         shapes = read_shapes(prepared.scratch, prepared.objects)
     tables, failures = assembly.name_tables({shape.event_text for shape in shapes})
-    mark_duplicates(prepared.scratch, tables)
+    repeated = mark_duplicates(prepared.scratch, tables)
     by_table: dict[str, list[Shape]] = {}
     for shape in shapes:
         if table := tables.get(shape.event_text):
             by_table.setdefault(table, []).append(shape)
     parts, discards = assembly.extract(by_table)
     rejects, others = assembly.judge(failures)
-    batch = Batch(prepared.lines.chunk, prepared.lines, parts, rejects, discards, others)
+    batch = Batch(prepared.lines.chunk, prepared.lines, parts, rejects, repeated, discards, others)
     return batch, frozenset(path for shape in shapes for path in shape.keys if path)
 
 
@@ -74,50 +74,46 @@ class Assembly:
         shapes = [shape for of_table in by_table.values() for shape in of_table]
         planner.plan_context(shapes)
         layouts = {table: planner.plan(table, of_table) for table, of_table in by_table.items()}
+        mixed = {path for layout in layouts.values() for path in layout.mixed}
         picked = unread_times() if self.prepared.scratch.exists("has_unread_time") else []
         picked += [picked for layout in layouts.values() for picked in layout.discarded]
+        discards = [
+            read_discards(self.prepared.scratch, picked, self.prepared.objects),
+            read_repetitions(self.prepared.scratch, [shape for shape in shapes if shape.repeats]),
+        ]
         parts: dict[str, Part] = {}
-        mixed = {path for layout in layouts.values() for path in layout.mixed}
         for tables, query in queries({table: layout.columns for table, layout in layouts.items()}, mixed):
             found = self.prepared.scratch.arrow(query.sql)
             for table in tables:
                 parts[table], left = self._take_rows(table, layouts[table].columns, query, found)
-                picked += left
+                discards += left
         if parts:
             parts[TRACKS] = self._tracks(parts.values())
-        discards = pa.concat_tables(
-            [
-                read_discards(self.prepared.scratch, picked, self.prepared.objects),
-                read_repetitions(self.prepared.scratch, [shape for shape in shapes if shape.repeats]),
-            ]
-        )
-        return parts, Part(discards["n"], discards.drop_columns("n"))
+        discarded = pa.concat_tables(discards)
+        return parts, Part(discarded["n"], discarded.drop_columns("n"))
 
     def _take_rows(
         self, table: str, columns: Sequence[Column], query: Query, found: pa.Table
-    ) -> tuple[Part, list[Picked]]:
-        """Return a table's rows from what a query found, and the values that did not fit into them.
+    ) -> tuple[Part, list[pa.Table]]:
+        """Return a table's rows of what a query found, and the values that did not fit into them.
 
         Raises DeeperError where a value is an object.
         """
-        own = found.filter(pc.equal(found["event"], table))
         first = len(ENVELOPE) + 1
-        values = dict(zip(query.columns, own.columns[first:], strict=False))
+        read = dict(zip([*query.columns, *query.leftovers], found.columns[first:], strict=True))
+        mask = pc.equal(found["event"], table)
+        numbers, *shared = (column.filter(mask) for column in found.columns[:first])
+        values = {column: read[column].filter(mask) for column in columns}
         left = [
-            (leftover, texts)
-            for leftover, texts in zip(query.leftovers, own.columns[first + len(query.columns) :], strict=True)
-            if leftover.column in columns and texts.null_count < len(texts)
+            (leftover, pc.if_else(mask, read[leftover], None))
+            for leftover in query.leftovers
+            if leftover.column in columns and read[leftover].null_count < len(found)
         ]
         doubtful = [path for column in columns if _may_hold_objects(values[column]) for path in column.paths]
         doubtful += [leftover.path for leftover, texts in left if _may_hold_objects(texts)]
         find_objects(self.prepared.scratch, f"event = {quote(table)}", doubtful, self.prepared.objects)
-        picked = [
-            Picked(_numbered(own["n"].filter(texts.is_valid())), {leftover.path: leftover.reason})
-            for leftover, texts in left
-        ]
-        names = [*ENVELOPE, *(column.name for column in columns)]
-        rows = pa.table([*own.columns[1:first], *(values[column] for column in columns)], names)
-        return Part(own["n"], rows), picked
+        rows = pa.table([*shared, *values.values()], [*ENVELOPE, *(column.name for column in columns)])
+        return Part(numbers, rows), [left_over(found, texts, leftover) for leftover, texts in left]
 
     def _tracks(self, parts: Iterable[Part]) -> Part:
         """Return the rows of `tracks`: those of all tables without their properties."""
@@ -133,21 +129,17 @@ class Assembly:
         """Return the rejects, and how many events there are of what is not loaded."""
         lines = self.prepared.lines
         found = self.prepared.scratch.rows(
-            "select n, verdict, conflict, event_text from envelope where verdict is not null order by n"
+            f"select n, verdict, event_text from envelope where verdict <> '{CONFLICT}' order by n"
         )
-        counts = Counter(COUNTED[verdict] for _, verdict, _, _ in found if verdict in COUNTED)
+        counts = Counter(COUNTED[verdict] for _, verdict, _ in found if verdict in COUNTED)
         rejects = [
-            lines.reject(n, verdict, (conflict and stored_as(conflict)) or failures.get(event_text))
-            for n, verdict, conflict, event_text in found
+            lines.reject(n, verdict, failures.get(event_text))
+            for n, verdict, event_text in found
             if verdict not in COUNTED
         ]
         counts["events_read"] = lines.table.num_rows + len(lines.rejects)
         counts["values_repaired"] = lines.repaired
         return [*lines.rejects, *rejects], counts
-
-
-def _numbered(numbers: pa.ChunkedArray) -> str:
-    return f"n in ({', '.join(map(str, numbers.to_pylist()))})"
 
 
 def _may_hold_objects(values: pa.ChunkedArray) -> bool:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loader.chunks import Chunk
+from loader.duplicates import Repeated
 from loader.lines import Lines
 from loader.rejects import Reject
 from loader.tables import TRACKS
@@ -21,8 +22,9 @@ class Part:
     rows: pa.Table
 
     def without(self, numbers: pa.Array) -> "Part":
-        """Return the rows of all events but these."""
-        return self._filter(pc.invert(pc.is_in(self.numbers, numbers)))
+        """Return the rows of all events but these; itself if it has none of them."""
+        gone = pc.is_in(self.numbers, numbers)
+        return self._filter(pc.invert(gone)) if pc.any(gone).as_py() else self
 
     def only(self, numbers: pa.Array) -> "Part":
         """Return the rows of these events."""
@@ -40,6 +42,8 @@ class Batch:
     lines: Lines | None = None
     parts: Mapping[str, Part] = field(default_factory=dict)
     rejects: Sequence[Reject] = ()
+    #: Rejects too, unless it turns out that the event that is stored is theirs.
+    repeated: Sequence[Repeated] = ()
     discards: Part | None = None
     #: Events that became nothing of these, as the ledger counts them, and how many were read.
     others: Mapping[str, int] = field(default_factory=dict)
@@ -49,7 +53,7 @@ class Batch:
         """What the ledger says of it."""
         counts = Counter(self.others)
         counts["events_loaded"] = self.parts[TRACKS].rows.num_rows if self.parts else 0
-        counts["events_rejected"] = len(self.rejects)
+        counts["events_rejected"] = len(self.rejects) + len(self.repeated)
         counts["values_discarded"] = self.discards.rows.num_rows if self.discards else 0
         return counts
 

@@ -1,5 +1,6 @@
 """Command line: arguments in, exit code out."""
 
+import os
 import signal
 import sys
 from contextlib import closing
@@ -139,6 +140,12 @@ def run(arguments: list[str]) -> int:
     except LoaderError as exc:
         _tell(str(exc), arguments)
         return exc.exit_code
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return LoaderError.exit_code
+    except OSError as exc:
+        _tell(str(exc), arguments)
+        return LoaderError.exit_code
     except click.Abort:
         _tell("interrupted; the next load goes on where this one ended", arguments)
         return LoaderError.exit_code

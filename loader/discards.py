@@ -8,9 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loader.envelope import TIMES
+from loader.extract import Leftover
+from loader.repetitions import find_repetitions
 from loader.scratch import Scratch
 from loader.shape import Path, original, pointer
-from loader.survey import Shape, find_objects, repetitions
+from loader.survey import Shape, find_objects
 from loader.values import quote, timestamp
 
 #: Codes of the reasons, and what they mean.
@@ -55,6 +57,14 @@ def unread_times() -> list[Picked]:
         )
         for field in TIMES
     ]
+
+
+def left_over(found: pa.Table, values: pa.ChunkedArray, leftover: Leftover) -> pa.Table:
+    """Return rows of `discarded_values` for the values that a column did not take, null where it took them."""
+    mask = values.is_valid()
+    events = found.select(["n", "id", "original_timestamp", "event"]).filter(mask).columns
+    told = [pa.repeat(text, len(events[0])) for text in (original(leftover.path), leftover.reason)]
+    return pa.table([*events, told[0], values.filter(mask), told[1]], SCHEMA.names).cast(SCHEMA)
 
 
 def read_discards(scratch: Scratch, picks: Iterable[Picked], known: Set[Path]) -> pa.Table:
@@ -102,7 +112,7 @@ def read_repetitions(scratch: Scratch, shapes: Iterable[Shape]) -> pa.Table:
         rows += [
             (*event, original(path), value, "repeated_key")
             for *event, line in found
-            for path, value in repetitions(line)
+            for path, value in find_repetitions(line)
         ]
     columns: list[list[Any]] = [[row[i] for row in rows] for i in range(len(SCHEMA))]
     return pa.table(columns, SCHEMA.names).cast(SCHEMA)

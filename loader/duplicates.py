@@ -1,9 +1,12 @@
 """Duplicates: events of one chunk that have one key."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from loader.scratch import Scratch
-from loader.values import quote
+
+#: The verdict on an event whose key belongs to an event of another table.
+CONFLICT = "key_conflict"
 
 _REPEATED = """
     create or replace temp table repeated as
@@ -19,25 +22,36 @@ _FIND = """
 """
 
 
-def mark_duplicates(scratch: Scratch, tables: Mapping[str, str]) -> None:
-    """Let the first event of each key stay: the others are duplicates, or conflicts if they go to other tables."""
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """An event whose key another one of the chunk has, which was received before it and goes to another table."""
+
+    n: int
+    #: id and original_timestamp, in microseconds of the Unix epoch.
+    key: tuple[str, int | None]
+    event: str
+    first_event: str
+
+
+def mark_duplicates(scratch: Scratch, tables: Mapping[str, str]) -> list[Repeated]:
+    """Let the first event of each key stay; return the others that are no duplicates of it."""
     scratch.execute(_REPEATED)
     first: dict[tuple[str, int | None], str] = {}
     same: list[int] = []
-    conflicts: dict[str, list[int]] = {}
+    others: list[Repeated] = []
     for n, id_, time, event_text in scratch.rows(_FIND):
-        table = tables[event_text]
+        event = tables[event_text]
         if (id_, time) not in first:
-            first[id_, time] = table
-        elif first[id_, time] == table:
+            first[id_, time] = event
+        elif first[id_, time] == event:
             same.append(n)
         else:
-            conflicts.setdefault(first[id_, time], []).append(n)
-    _mark(scratch, same, "verdict = 'duplicate'")
-    for event, numbers in conflicts.items():
-        _mark(scratch, numbers, f"verdict = 'key_conflict', conflict = {quote(event)}")
+            others.append(Repeated(n, (id_, time), event, first[id_, time]))
+    _mark(scratch, same, "duplicate")
+    _mark(scratch, [repeated.n for repeated in others], CONFLICT)
+    return others
 
 
-def _mark(scratch: Scratch, numbers: Iterable[int], change: str) -> None:
+def _mark(scratch: Scratch, numbers: Iterable[int], verdict: str) -> None:
     if listed := ", ".join(map(str, numbers)):
-        scratch.execute(f"update envelope set {change} where n in ({listed})")
+        scratch.execute(f"update envelope set verdict = '{verdict}' where n in ({listed})")

@@ -20,7 +20,7 @@ TIMES = ("originalTimestamp", "timestamp", "sentAt", "receivedAt")
 IGNORED = ("identify", "page", "screen", "group", "alias")
 MAX_ID = 100  # characters, by the tracking API
 
-#: Microseconds from the years that Python and PostgreSQL both have, 1 to 9999.
+#: The times that Python and PostgreSQL both have, years 1 to 9999, in microseconds.
 FIRST, LAST = -62135596800000000, 253402300799999999
 
 
@@ -98,6 +98,6 @@ def create_envelope(objects: list[str]) -> str:
             original_timestamp, sent_at, received_at,
             coalesce(case when original is not null then stamp_read end, {_CORRECTED}, received_at) as "timestamp",
             has_unread_time,
-            {_VERDICT} as verdict, null::varchar as conflict
+            {_VERDICT} as verdict
         from originals
     """

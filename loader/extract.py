@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from loader.shape import Path, pointer
+from loader.shape import MAX_DEPTH, Path, guard, pointer
 from loader.values import TEXT, cast, quote
 
 #: The columns that come from the envelope, in the order in which tables have them.
@@ -95,23 +95,27 @@ def _value(path: Path, place: int, mixed: set[Path]) -> str:
     if path in mixed:
         is_object = f"{value} like '{{%' and json_type(line, {quote(pointer(path))}) = 'OBJECT'"
         value = f"case when {is_object} then null else {value} end"
-    if path[-1].isdigit() and path[:-1] in mixed:  # a pointer's digits lead into arrays too
-        value = f"case when json_type(line, {quote(pointer(path[:-1]))}) = 'OBJECT' then {value} end"
+    if len(path) >= MAX_DEPTH:
+        is_empty = f"{value} = '{{}}' and json_type(line, {quote(pointer(path))}) = 'OBJECT'"
+        value = f"case when {is_empty} then null else {value} end"
+    if condition := guard(path):
+        value = f"case when {condition} then {value} end"
     return value
 
 
 def _column(column: Column, values: Mapping[Path, str]) -> tuple[str, list[tuple[str, Leftover]]]:
-    """Return SQL for a column, and for each kind of value it may leave over."""
+    """Return SQL for a column, and for the values it may leave over, as JSON."""
     texts = [values[path] for path in column.paths]
     chosen = f"coalesce({', '.join(texts)})" if len(texts) > 1 else texts[0]
     fitting = cast(chosen, column.kind)
     left = []
     for i, path in enumerate(column.paths):
-        before = f"coalesce({', '.join(texts[:i])})" if i > 1 else texts[0]
+        before = f"coalesce({', '.join(['null', *texts[:i]])})"
+        json = f"json_extract(line, {quote(pointer(path))})::varchar"
         if i:
-            left.append((f"case when {before} is not null then {texts[i]} end", Leftover(column, path, "collision")))
+            condition = f"{before} is not null and {texts[i]} is not null"
+            left.append((f"case when {condition} then {json} end", Leftover(column, path, "collision")))
         if column.kind != TEXT:
-            is_chosen = f"{before} is null and " if i else ""
-            sql = f"case when {is_chosen}{texts[i]} is not null and ({fitting}) is null then {texts[i]} end"
-            left.append((sql, Leftover(column, path, "misfit")))
+            condition = f"{before} is null and {texts[i]} is not null and ({fitting}) is null"
+            left.append((f"case when {condition} then {json} end", Leftover(column, path, "misfit")))
     return fitting, left

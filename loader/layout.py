@@ -89,7 +89,7 @@ class Planner:
         wanted = self.catalog.affordable(table, missing)
         paths = [path for name in wanted for path in columns[name]]
         find_objects(self.scratch, condition, paths, self.objects)
-        firsts = first_values(self.scratch, condition, paths)
+        firsts = first_values(self.scratch, condition, paths, self.objects)
         context = self.catalog.columns(TRACKS) if table != TRACKS else {}
         kinds_wanted = {
             name: context.get(name) or values.kind(next(firsts[path] for path in columns[name] if path in firsts))

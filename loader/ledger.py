@@ -1,5 +1,6 @@
 """Ledger: loads and the files they read, how far, with what result."""
 
+import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,8 @@ from loader.files import File
 from loader.migrate import head
 from loader.names import quoted
 from loader.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
 
 COUNTS = (
     "events_read",
@@ -133,6 +136,7 @@ class Ledger:
         with self._warehouse.transaction():
             ((free,),) = self._warehouse.fetch("select pg_try_advisory_lock(%s, hashtext(%s))", *key)
         if not free:
+            log.warning("%s is left to another load, which is reading it", file.uri)
             yield None
             return
         reading = self._open(load_id, file, again)

@@ -30,14 +30,16 @@ class Lines:
     table: pa.Table
     #: The chunk's line of each event.
     origins: npt.NDArray[np.int64]
-    expanded: bool = False
+    #: Which events came out of the body of a batch call; None if none did.
+    expanded: npt.NDArray[np.bool_] | None = None
     rejects: list[Reject] = field(default_factory=list)
     repaired: int = 0
 
     def reject(self, n: int, reason: str, detail: str | None = None) -> Reject:
         """Return event `n` as a reject: the line as it came, of a batch only the event."""
         origin = int(self.origins[n])
-        raw = self.table["line"][n].as_py().encode() if self.expanded else self.chunk.raw(origin)
+        is_part = self.expanded is not None and self.expanded[n]
+        raw = self.table["line"][n].as_py().encode() if is_part else self.chunk.raw(origin)
         return Reject(self.chunk.first_line + origin, raw, reason, detail)
 
 
@@ -76,7 +78,7 @@ def screen(lines: Lines, scratch: Scratch) -> Lines:
     fixed = [_repair(text) for text in texts]
     valid = _valid(scratch, [text for text, _ in fixed])
     kept = [n for n, ok in enumerate(valid) if ok]
-    bad = [n for n, ok in enumerate(valid) if not ok and texts[n].strip()]
+    bad = [n for n, ok in enumerate(valid) if not ok and texts[n].strip(" \t\r\n")]
     return _lines(
         lines.chunk,
         pa.array([fixed[n][0] for n in kept], pa.string()),
@@ -135,4 +137,11 @@ def expand(lines: Lines, scratch: Scratch) -> Lines:
     )
     origins = lines.origins[events["n"].to_numpy()]
     texts = pc.cast(events["line"], pa.string()).combine_chunks()
-    return _lines(lines.chunk, texts, origins, expanded=True, rejects=lines.rejects, repaired=lines.repaired)
+    return _lines(
+        lines.chunk,
+        texts,
+        origins,
+        expanded=events["place"].to_numpy() > 0,
+        rejects=lines.rejects,
+        repaired=lines.repaired,
+    )

@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
 
 from loader.config import Settings
-from loader.errors import LoaderError, WarehouseError
+from loader.errors import InputError, LoaderError, WarehouseError
 from loader.files import File, discover
 from loader.ledger import Ledger
 from loader.result import LoadResult, Options
@@ -26,7 +26,7 @@ def load(settings: Settings, paths: Sequence[str], options: Options, progress: P
     started = time.monotonic()
     files, problems = discover(paths)
     if not files:
-        raise problems[0]
+        raise InputError("; ".join(str(problem) for problem in problems))
     with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
         ledger = Ledger(warehouse)
         ledger.check_version()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from loader.names import column_identifier, snake
 from loader.tables import STANDARD
+from loader.values import quote
 
 #: Keys from the top of an event down to a value.
 Path = tuple[str, ...]
@@ -31,6 +32,18 @@ def pointer(path: Path) -> str:
     '/properties/a~1b/~0'
     """
     return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path)
+
+
+def guard(path: Path) -> str:
+    """Return SQL that holds where a path leads through objects only, empty if it always does.
+
+    A pointer's digits lead into arrays too.
+
+    >>> guard(("properties", "list", "0"))
+    "json_type(line, '/properties/list') = 'OBJECT'"
+    """
+    doubtful = [path[:i] for i, key in enumerate(path) if key.isdigit()]
+    return " and ".join(f"json_type(line, {quote(pointer(above))}) = 'OBJECT'" for above in doubtful)
 
 
 def original(path: Path) -> str:

@@ -1,14 +1,12 @@
 """Survey: what a chunk's events look like: their shapes, where objects are, the first value of a column."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from loader.scratch import Scratch
-from loader.shape import CONTEXT, MAX_DEPTH, PROPERTIES, Path, pointer
+from loader.shape import CONTEXT, MAX_DEPTH, PROPERTIES, Path, guard, pointer
 from loader.values import quote
 
 #: Objects above this number stay JSON text, so that a hostile chunk does not take for ever.
@@ -57,10 +55,16 @@ def read_shapes(scratch: Scratch, objects: Set[Path]) -> list[Shape]:
         """
     )
     paths: list[Path] = [(), *sorted(objects)]
-    return [
-        Shape(number, event, {path: inside for path, inside in zip(paths, keys, strict=True) if inside})
-        for number, event, keys in found
-    ]
+    return [Shape(number, event, _real(dict(zip(paths, keys, strict=True)))) for number, event, keys in found]
+
+
+def _real(keys: Mapping[Path, Sequence[str] | None]) -> dict[Path, Sequence[str]]:
+    """Return the keys of true objects: not of what is no object, nor of what a pointer found in an array."""
+    real: dict[Path, Sequence[str]] = {}
+    for path, inside in keys.items():  # parents come first
+        if inside and (not path or path[-1] in real.get(path[:-1], ())):
+            real[path] = inside
+    return real
 
 
 def mark_wrong_kinds(scratch: Scratch, shapes: Iterable[Shape]) -> bool:
@@ -98,16 +102,20 @@ def find_objects(scratch: Scratch, condition: str, paths: Iterable[Path], known:
         raise DeeperError(set(deeper))
 
 
-def first_values(scratch: Scratch, condition: str, paths: Iterable[Path]) -> dict[Path, str]:
-    """Return the first value at each path, as JSON: that of the earliest event, in whatever line. Null is none."""
+def first_values(scratch: Scratch, condition: str, paths: Iterable[Path], known: Set[Path]) -> dict[Path, str]:
+    """Return the first value at each path, as JSON: that of the earliest event, in whatever line.
+
+    Null is none, nor are objects at the paths that are known to hold some.
+    """
     candidates = list(paths)
     firsts: dict[Path, str] = {}
     for some in (candidates[start : start + WIDTH] for start in range(0, len(candidates), WIDTH)):
+        objects = ", ".join(["0", *(str(i) for i, path in enumerate(some, 1) if path in known)])
         found = scratch.rows(
             f"""
             select i, arg_min(value::varchar, {{'time': original_timestamp, 'id': id}})
             from ({_unnested("json_extract", some, condition)})
-            where value::varchar not in ('null', '{{}}')
+            where value::varchar not in ('null', '{{}}') and not (value::varchar like '{{%' and i in ({objects}))
             group by i
             """
         )
@@ -117,9 +125,13 @@ def first_values(scratch: Scratch, condition: str, paths: Iterable[Path]) -> dic
 
 def _unnested(function: str, paths: Sequence[Path], condition: str) -> str:
     """Return SQL for what a function finds at each path: `i` counts the paths, from 1."""
-    found = f"{function}(line, [{', '.join(quote(pointer(path)) for path in paths)}])"
+    plain = [path for path in paths if not guard(path)]
+    guarded = [path for path in paths if guard(path)]
+    found = f"{function}(line, [{', '.join(quote(pointer(path)) for path in plain)}])" if plain else "[]"
+    others = ", ".join(f"case when {guard(path)} then {function}(line, {quote(pointer(path))}) end" for path in guarded)
+    places = ", ".join(str(paths.index(path) + 1) for path in (*plain, *guarded))
     return f"""
-        select original_timestamp, id, unnest({found}) as value, unnest(range(1, {len(paths) + 1})) as i
+        select original_timestamp, id, unnest(list_concat({found}, [{others}])) as value, unnest([{places}]) as i
         from envelope join events using (event_text)
         where verdict is null and {condition}
     """
@@ -137,35 +149,3 @@ def set_aside(scratch: Scratch, event_text: str, verdict: str) -> None:
     scratch.execute(
         f"update envelope set verdict = {quote(verdict)} where verdict is null and event_text = {quote(event_text)}"
     )
-
-
-def repetitions(line: str) -> list[tuple[Path, str]]:
-    """Return the values, as JSON, whose name came before in the same object: only the first is the property's.
-
-    >>> repetitions('{"a": 1, "b": {"c": 2, "c": [3]}, "a": null}')
-    [(('b', 'c'), '[3]'), (('a',), 'null')]
-    """
-    try:
-        return list(_walk((), json.loads(line, object_pairs_hook=_Pairs)))
-    except RecursionError:
-        return [((), line)]
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """An object as JSON has it."""
-
-
-def _walk(path: Path, pairs: _Pairs) -> Iterable[tuple[Path, str]]:
-    seen = set()
-    for key, value in pairs:
-        if key in seen:
-            yield (*path, key), json.dumps(_plain(value), ensure_ascii=False)
-        elif isinstance(value, _Pairs):
-            yield from _walk((*path, key), value)
-        seen.add(key)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, _Pairs):
-        return {key: _plain(inside) for key, inside in value}
-    return [_plain(inside) for inside in value] if isinstance(value, list) else value

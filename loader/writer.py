@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loader.batch import Batch
+from loader.duplicates import CONFLICT
 from loader.errors import ContentionError, RefusedError
 from loader.ledger import Ledger, Reading
 from loader.names import quoted
@@ -42,9 +43,15 @@ class Encoded:
     rows: Mapping[str, Sequence[bytes]]
 
 
-def encoded(batch: Batch) -> Encoded:
-    """Return a batch ready to be copied."""
-    return Encoded(batch, {table: encode(part.rows) for table, part in batch.parts.items()})
+def encoded(batch: Batch, before: Encoded | None = None) -> Encoded:
+    """Return a batch ready to be copied; parts that were encoded before are not encoded again."""
+    done = (
+        {table: before.rows[table] for table, part in before.batch.parts.items() if part is batch.parts[table]}
+        if before
+        else {}
+    )
+    rows = {table: done.get(table) or encode(part.rows) for table, part in batch.parts.items()}
+    return Encoded(batch, rows)
 
 
 class Writer:
@@ -68,28 +75,37 @@ class Writer:
                 log.info("another loader was first, the chunk is tried again: %s", exc)
                 failure = exc
             except RefusedError:
-                made = encoded(self._without_refused(made.batch))
+                made = encoded(self._without_refused(made.batch), made)
         raise failure
 
     def _write(self, made: Encoded, uri: str, reading: Reading) -> Batch:
         with self._warehouse.transaction():
             batch = self._without_stored(made.batch)
             if self._load_id is not None:
-                self._copy_rows(made if batch is made.batch else encoded(batch))
+                self._copy_rows(encoded(batch, made))
                 self._copy_rest(batch, uri)
                 self._ledger.advance(reading, batch.chunk.end, batch.chunk.next_line - 1, batch.counts)
         return batch
 
     def _without_stored(self, batch: Batch) -> Batch:
-        """Return a batch without events whose key is stored; under another event's name it is a conflict."""
+        """Return a batch without events whose key is stored: duplicates, or conflicts with another event's name."""
         stored = self._stored(batch.parts[TRACKS].rows) if batch.parts else []
-        if not stored:
+        if not stored and not batch.repeated:
             return batch
         part = batch.parts[TRACKS]
-        numbers, events = part.numbers.to_pylist(), part.rows["event"].to_pylist()
+        numbers, events, ids = (column.to_pylist() for column in (part.numbers, part.rows["event"], part.rows["id"]))
+        times = part.rows["original_timestamp"].cast(pa.int64()).to_pylist()
+        by_key = {(ids[row], times[row]): event for row, event in stored}
         conflicts = [(numbers[row], event) for row, event in stored if events[row] != event]
-        rejects = [batch.lines.reject(n, "key_conflict", stored_as(event)) for n, event in conflicts if batch.lines]
-        return batch.without([numbers[row] for row, _ in stored], rejects)
+        same = [numbers[row] for row, event in stored if events[row] == event]
+        for repeated in batch.repeated:
+            event = by_key.get(repeated.key, repeated.first_event)
+            if event == repeated.event:
+                same.append(repeated.n)
+            else:
+                conflicts.append((repeated.n, event))
+        rejects = [batch.lines.reject(n, CONFLICT, stored_as(event)) for n, event in conflicts if batch.lines]
+        return replace(batch.without([*same, *(n for n, _ in conflicts)], rejects), repeated=())
 
     def _stored(self, tracks: pa.Table) -> list[tuple[int, str]]:
         """Return the rows whose key is stored, by their places, and the events stored with it.
@@ -97,9 +113,8 @@ class Writer:
         A key later than the newest stored one is new, which in a nightly load most are.
         """
         times, ids = tracks["original_timestamp"], tracks["id"]
-        latest = pc.max(times).as_py()
         query = f"select max(original_timestamp) from {self._tracks} where original_timestamp <= %s"
-        ((newest,),) = self._warehouse.fetch(query, latest)
+        ((newest,),) = self._warehouse.fetch(query, pc.max(times).as_py())
         untimed = np.flatnonzero(times.is_null())
         timed = np.flatnonzero(pc.fill_null(pc.less_equal(times, newest), False)) if newest else np.array([], np.intp)
         if not len(timed) + len(untimed):

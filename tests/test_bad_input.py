@@ -340,3 +340,97 @@ def test_without_the_right_to_create_the_message_says_whom_to_ask(settings: Sett
                 load_events(Settings(url, "selligent"), [event()], tmp_path)
         finally:
             connection.execute("drop role stranger")
+
+
+@pytest.mark.parametrize("time", ["0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59-10:00", "0001-01-01T00:00:00+10:00"])
+def test_a_time_that_python_or_postgresql_has_not_is_kept_aside(settings: Settings, tmp_path: Path, time: str) -> None:
+    assert load_events(settings, [event(originalTimestamp=time, properties={"at": time})], tmp_path).status == "ok"
+    assert one(settings, "select original_timestamp, at from email_opened") == {"original_timestamp": None, "at": time}
+    assert one(settings, "select property, reason from discarded_values") == {
+        "property": "originalTimestamp",
+        "reason": "unread_time",
+    }
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"list": {"0": {"x": 1}}}, {"list": [{"x": 5}]}),
+        ({"list": {"0": 5}}, {"list": [{"a": 1}]}),
+        ({"list": {"0": {"é": 1}}}, {"list": [{"é": 5}]}),
+    ],
+)
+def test_a_property_called_by_a_digit_is_no_place_in_an_array(
+    settings: Settings, tmp_path: Path, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    load_events(settings, [event(properties=first), event(messageId="m2", properties=second)], tmp_path)
+    row = one(settings, "select * from email_opened where id = 'm2'")
+    assert [name for name, value in row.items() if name.startswith("list") and value is not None] == ["list"]
+    assert json.loads(row["list"]) == second["list"]
+    assert select(settings, "select * from discarded_values where event_id = 'm2'") == []
+
+
+def test_whose_key_it_is_does_not_depend_on_the_chunk(settings: Settings, tmp_path: Path) -> None:
+    stored = event(receivedAt="2025-01-01T00:00:05.000Z")
+    other = event(event="Email Link Clicked", receivedAt="2025-01-01T00:00:04.000Z")
+    load_events(settings, [stored], tmp_path, "first")
+    result = load_events(settings, [stored, other], tmp_path, "second")
+    assert (result.counts["events_duplicate"], result.counts["events_rejected"]) == (1, 1)
+    rejected = one(settings, "select raw, detail from rejected_events")
+    assert json.loads(rejected["raw"]) == other
+    assert "'email_opened'" in rejected["detail"]
+
+
+def test_rejects_beside_a_batch_body_keep_their_bytes(settings: Settings, tmp_path: Path) -> None:
+    lines = [json.dumps({"batch": [event()]}).encode(), b'{"event": "\\u0000"}', b" 5"]
+    load_bytes(settings, b"\r\n".join(lines), tmp_path)
+    assert [row["raw"] for row in select(settings, "select raw from rejected_events order by line")] == lines[1:]
+
+
+def test_only_what_json_calls_blank_is_a_blank_line(settings: Settings, tmp_path: Path) -> None:
+    result = load_bytes(settings, b"\n \t\r\n\xc2\xa0\n\x0b\n", tmp_path)
+    assert (result.counts["events_read"], result.counts["events_rejected"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "stored"),
+    [
+        (['"2025-02-30T00:00:00Z"', '"tomorrow"'], "text", ["2025-02-30T00:00:00Z", "tomorrow"]),
+        (['{"y": 1}', "5"], "bigint", [None, 5]),
+        (["5", '{"y": 1}'], "bigint", [5, None]),
+        (["1", '"007"'], "bigint", [1, None]),
+        (["0.5", '"01.5"'], "double precision", [0.5, None]),
+    ],
+)
+def test_a_column_has_the_type_of_its_first_value(
+    settings: Settings, tmp_path: Path, values: list[str], kind: str, stored: list[Any]
+) -> None:
+    lines = [
+        json.dumps(event(messageId=f"m{i}"))[:-1] + f', "properties": {{"x": {v}}}}}' for i, v in enumerate(values)
+    ]
+    load_bytes(settings, "\n".join(lines).encode(), tmp_path)
+    assert [row["x"] for row in select(settings, "select x from email_opened order by id")] == stored
+    query = "select format_type(atttypid, null) as kind from pg_attribute where attrelid = 'email_opened'::regclass"
+    assert one(settings, query + " and attname = 'x'") == {"kind": kind}
+
+
+def test_an_empty_object_makes_no_column_at_any_depth(settings: Settings, tmp_path: Path) -> None:
+    value: Any = {}
+    for _ in range(15):
+        value = {"a": value}
+    load_events(
+        settings, [event(properties={"x": {}, **value}), event(messageId="m2", properties={"x": {"y": 1}})], tmp_path
+    )
+    row = one(settings, "select * from email_opened where id = 'm1'")
+    assert {name: value for name, value in row.items() if name.startswith(("a_", "x"))} == {"x_y": None}
+
+
+def test_what_is_repeated_is_kept_as_it_is_spelled(settings: Settings, tmp_path: Path) -> None:
+    digits = "9" * 5000
+    properties = f'{{"z": 1, "z": {digits}, "z": 1e400, "z": {{"b": 1, "b": [2.50]}}}}'
+    line = json.dumps(event(mood={"a": 1}))[:-1] + f', "properties": {properties}}}'
+    load_bytes(settings, line.encode(), tmp_path)
+    kept = select(settings, "select property, value from discarded_values")
+    assert sorted((row["property"], row["value"]) for row in kept) == sorted(
+        [("mood", '{"a":1}'), ("z", digits), ("z", "1e400"), ("z", '{"b": 1, "b": [2.50]}')]
+    )
