@@ -37,22 +37,24 @@ IS_PREPARED = """
     )
 """
 #: Loads that are said to run though nobody holds their lock.
-BURY_DEAD = """
+DEAD = """
     with running as materialized (
         select load_id from loads where status = 'running'
-    ), dead as (
-        update loads set status = 'failed', finished_at = now(), error = 'the loader was killed'
-        from running where loads.load_id = running.load_id and pg_try_advisory_xact_lock(%s, running.load_id::int)
-        returning loads.load_id
     )
-    update files set status = 'failed', finished_at = now(), error = 'the loader was killed'
-    from dead where files.load_id = dead.load_id and files.status = 'running'
+    select load_id from running where pg_try_advisory_xact_lock(%s, load_id::int)
 """
 BEGIN = "insert into loads (kind, status, host, pid, version) values ('files', 'running', %s, %s, %s) returning load_id"
 FINISH = f"""
-    update loads set status = %s, files = %s, error = %s, finished_at = clock_timestamp(),
-        {", ".join(f"{name} = %s" for name in COUNTS)}
-    where load_id = %s
+    with ended as (
+        update files set status = 'failed', error = %s, finished_at = clock_timestamp()
+        where load_id = %s and status = 'running'
+    ), sums as (
+        select count(*) as files, {", ".join(f"coalesce(sum({name}), 0) as {name}" for name in COUNTS)}
+        from files where load_id = %s
+    )
+    update loads set status = %s, error = %s, finished_at = clock_timestamp(), files = sums.files,
+        {", ".join(f"{name} = sums.{name}" for name in COUNTS)}
+    from sums where load_id = %s
 """
 DONE = """
     select distinct on (uri) uri, size, fingerprint
@@ -110,21 +112,25 @@ class Ledger:
     def begin(self) -> int:
         """Return the number of a new load, which counts as dead once this connection ends."""
         with self._warehouse.transaction():
-            self._warehouse.fetch(BURY_DEAD, LOAD_LOCK)
+            for (dead,) in self._warehouse.fetch(DEAD, LOAD_LOCK):
+                self._finish(dead, "failed", "the loader was killed")
             ((load_id,),) = self._warehouse.fetch(BEGIN, socket.gethostname(), os.getpid(), __version__)
             self._warehouse.fetch("select pg_advisory_lock(%s, %s::bigint::int)", LOAD_LOCK, load_id)
         return int(load_id)
 
-    def finish(self, load_id: int, status: str, files: int, counts: Mapping[str, int], error: str | None) -> None:
-        """Write how a load ended."""
+    def finish(self, load_id: int, status: str, error: str | None) -> None:
+        """Write how a load ended; what it did is the sum of its files."""
         with self._warehouse.transaction():
-            self._warehouse.fetch(FINISH, status, files, error, *_values(counts), load_id)
+            self._finish(load_id, status, error)
+
+    def _finish(self, load_id: int, status: str, error: str | None) -> None:
+        self._warehouse.fetch(FINISH, error, load_id, load_id, status, error, load_id)
 
     def unread(self, files: Sequence[File]) -> list[File]:
-        """Return the files that have not been read to their end as they are now."""
+        """Return the files that have not been read to their end as they are now, and pipes."""
         with self._warehouse.transaction():
-            done = self._warehouse.fetch(DONE, [file.uri for file in files])
-        return [file for file in files if (file.uri, file.size, file.fingerprint) not in set(done)]
+            done = set(self._warehouse.fetch(DONE, [file.uri for file in files]))
+        return [file for file in files if file.size is None or (file.uri, file.size, file.fingerprint) not in done]
 
     @contextmanager
     def reading(self, load_id: int, file: File, *, again: bool = False) -> Iterator[Reading | None]:

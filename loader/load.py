@@ -1,7 +1,9 @@
 """Load: files into the warehouse, each chunk a transaction, the next one transformed while the last is copied."""
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -43,7 +45,7 @@ def load(settings: Settings, paths: Sequence[str], options: Options, progress: P
             if result.load_id is not None:
                 with suppress(WarehouseError):
                     error = "; ".join(result.errors) or None
-                    ledger.finish(result.load_id, result.status, result.files, result.counts, error)
+                    ledger.finish(result.load_id, result.status, error)
     return result
 
 
@@ -86,7 +88,14 @@ _worker: Worker
 def _start_worker(settings: Settings, options: Options, load_id: int | None) -> None:
     global _worker  # noqa: PLW0603
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = Worker(settings, options, load_id)
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+    os._exit(LoaderError.exit_code)
 
 
 def _read_one(file: File) -> LoadResult:

@@ -28,7 +28,8 @@ def print_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(_text(value) for value in row.values()))
     # A terminal folds columns to its width; whoever reads a pipe wants whole lines.
-    Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 10_000).print(table, "")
+    width = None if sys.stdout.isatty() else 10_000
+    Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width).print(table, "")
 
 
 def _text(value: Any) -> str:
