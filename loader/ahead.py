@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,34 +13,31 @@ PATIENCE = 2.0
 
 
 @contextmanager
-def ahead(items: Iterable[T], depth: int = 1) -> Iterator[Iterator[T]]:
-    """Let a thread make items, so many ahead; at the end of the body it ends with the item it is at.
+def ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
+    """Let a thread make the next item while one is used, never more; when the body ends it ends with the item it is at.
 
     What the thread raises is raised where its item would be.
     """
-    ready: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(depth)
+    ready: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
+    taken = threading.Semaphore(0)
     stopped = threading.Event()
-
-    def put(item: tuple[T] | BaseException | None) -> None:
-        while not stopped.is_set():
-            with suppress(queue.Full):
-                ready.put(item, timeout=0.1)
-                break
 
     def run() -> None:
         try:
             for item in items:
-                put((item,))
-                if stopped.is_set():
-                    return
-            put(None)
+                ready.put((item,))
+                while not taken.acquire(timeout=0.1):
+                    if stopped.is_set():
+                        return
+            ready.put(None)
         except BaseException as exc:
-            put(exc)
+            ready.put(exc)
 
     def made() -> Iterator[T]:
         while (item := ready.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
+            taken.release()
             yield item[0]
 
     thread = threading.Thread(target=run, daemon=True)
