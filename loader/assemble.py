@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from loader.batch import Batch, Part
 from loader.catalog import Catalog
 from loader.discards import left_over, read_discards, read_repetitions, unread_times
-from loader.duplicates import CONFLICT, mark_duplicates
+from loader.duplicates import REPEATED, set_repeated_aside
 from loader.errors import LoaderError
 from loader.extract import ENVELOPE, Column, Query, queries
 from loader.layout import Planner
@@ -22,7 +22,7 @@ from loader.tables import TRACKS
 from loader.values import quote
 
 #: Verdicts that are no rejects, and their counts.
-COUNTED = {"ignored": "events_ignored", "duplicate": "events_duplicate"}
+COUNTED = {"ignored": "events_ignored"}
 
 
 def assemble(prepared: Prepared, catalog: Catalog) -> tuple[Batch, frozenset[Path]]:
@@ -35,7 +35,7 @@ def assemble(prepared: Prepared, catalog: Catalog) -> tuple[Batch, frozenset[Pat
     if mark_wrong_kinds(prepared.scratch, shapes):
         shapes = read_shapes(prepared.scratch, prepared.objects)
     tables, failures = assembly.name_tables({shape.event_text for shape in shapes})
-    repeated = mark_duplicates(prepared.scratch, tables)
+    repeated = set_repeated_aside(prepared.scratch, tables)
     by_table: dict[str, list[Shape]] = {}
     for shape in shapes:
         if table := tables.get(shape.event_text):
@@ -129,7 +129,7 @@ class Assembly:
         """Return the rejects, and how many events there are of what is not loaded."""
         lines = self.prepared.lines
         found = self.prepared.scratch.rows(
-            f"select n, verdict, event_text from envelope where verdict <> '{CONFLICT}' order by n"
+            f"select n, verdict, event_text from envelope where verdict <> '{REPEATED}' order by n"
         )
         counts = Counter(COUNTED[verdict] for _, verdict, _ in found if verdict in COUNTED)
         rejects = [

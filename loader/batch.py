@@ -42,7 +42,7 @@ class Batch:
     lines: Lines | None = None
     parts: Mapping[str, Part] = field(default_factory=dict)
     rejects: Sequence[Reject] = ()
-    #: Rejects too, unless it turns out that the event that is stored is theirs.
+    #: Duplicates, or conflicts with the first event of their key; with the one that is stored if there is one.
     repeated: Sequence[Repeated] = ()
     discards: Part | None = None
     #: Events that became nothing of these, as the ledger counts them, and how many were read.
@@ -53,7 +53,8 @@ class Batch:
         """What the ledger says of it."""
         counts = Counter(self.others)
         counts["events_loaded"] = self.parts[TRACKS].rows.num_rows if self.parts else 0
-        counts["events_rejected"] = len(self.rejects) + len(self.repeated)
+        counts["events_rejected"] = len(self.rejects)
+        counts["events_duplicate"] += len(self.repeated)
         counts["values_discarded"] = self.discards.rows.num_rows if self.discards else 0
         return counts
 

@@ -1,12 +1,14 @@
 """Duplicates: events of one chunk that have one key."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loader.scratch import Scratch
 
-#: The verdict on an event whose key belongs to an event of another table.
-CONFLICT = "key_conflict"
+#: id and original_timestamp, in microseconds of the Unix epoch.
+Key = tuple[str, int | None]
+#: The verdict on events that are set aside until it is known what is stored.
+REPEATED = "repeated"
 
 _REPEATED = """
     create or replace temp table repeated as
@@ -24,34 +26,32 @@ _FIND = """
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """An event whose key another one of the chunk has, which was received before it and goes to another table."""
+    """An event whose key another one of the chunk has, which was received before it."""
 
     n: int
-    #: id and original_timestamp, in microseconds of the Unix epoch.
-    key: tuple[str, int | None]
+    key: Key
+    #: The table it would go to, and that of the first one.
     event: str
     first_event: str
 
+    @property
+    def is_duplicate(self) -> bool:
+        """Tell whether it is the first one again, and no conflict with it."""
+        return self.event == self.first_event
 
-def mark_duplicates(scratch: Scratch, tables: Mapping[str, str]) -> list[Repeated]:
-    """Let the first event of each key stay; return the others that are no duplicates of it."""
+
+def set_repeated_aside(scratch: Scratch, tables: Mapping[str, str]) -> list[Repeated]:
+    """Let the first event of each key stay, and return the others."""
     scratch.execute(_REPEATED)
-    first: dict[tuple[str, int | None], str] = {}
-    same: list[int] = []
+    first: dict[Key, str] = {}
     others: list[Repeated] = []
     for n, id_, time, event_text in scratch.rows(_FIND):
         event = tables[event_text]
-        if (id_, time) not in first:
-            first[id_, time] = event
-        elif first[id_, time] == event:
-            same.append(n)
-        else:
+        if (id_, time) in first:
             others.append(Repeated(n, (id_, time), event, first[id_, time]))
-    _mark(scratch, same, "duplicate")
-    _mark(scratch, [repeated.n for repeated in others], CONFLICT)
+        else:
+            first[id_, time] = event
+    if others:
+        numbers = ", ".join(str(repeated.n) for repeated in others)
+        scratch.execute(f"update envelope set verdict = '{REPEATED}' where n in ({numbers})")
     return others
-
-
-def _mark(scratch: Scratch, numbers: Iterable[int], verdict: str) -> None:
-    if listed := ", ".join(map(str, numbers)):
-        scratch.execute(f"update envelope set verdict = '{verdict}' where n in ({listed})")

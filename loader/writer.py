@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.batch import Batch
-from loader.duplicates import CONFLICT
+from loader.batch import Batch, Part
+from loader.duplicates import Repeated
 from loader.errors import ContentionError, RefusedError
 from loader.ledger import Ledger, Reading
 from loader.names import quoted
@@ -20,6 +20,8 @@ from loader.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 
+#: Reasons of rejects that only the database can give.
+CONFLICT, REFUSED = "key_conflict", "refused_by_database"
 #: How often a chunk is tried while other loaders get in its way.
 ATTEMPTS = 10
 
@@ -90,22 +92,17 @@ class Writer:
     def _without_stored(self, batch: Batch) -> Batch:
         """Return a batch without events whose key is stored: duplicates, or conflicts with another event's name."""
         stored = self._stored(batch.parts[TRACKS].rows) if batch.parts else []
-        if not stored and not batch.repeated:
+        if not stored and all(repeated.is_duplicate for repeated in batch.repeated):
             return batch
-        part = batch.parts[TRACKS]
-        numbers, events, ids = (column.to_pylist() for column in (part.numbers, part.rows["event"], part.rows["id"]))
-        times = part.rows["original_timestamp"].cast(pa.int64()).to_pylist()
-        by_key = {(ids[row], times[row]): event for row, event in stored}
-        conflicts = [(numbers[row], event) for row, event in stored if events[row] != event]
-        same = [numbers[row] for row, event in stored if events[row] == event]
-        for repeated in batch.repeated:
-            event = by_key.get(repeated.key, repeated.first_event)
-            if event == repeated.event:
-                same.append(repeated.n)
-            else:
-                conflicts.append((repeated.n, event))
-        rejects = [batch.lines.reject(n, CONFLICT, stored_as(event)) for n, event in conflicts if batch.lines]
-        return replace(batch.without([*same, *(n for n, _ in conflicts)], rejects), repeated=())
+        events = _keyed(batch.parts[TRACKS], [row for row, _ in stored])
+        owners = {event.key: owner for event, (_, owner) in zip(events, stored, strict=True)}
+        found = [*events, *batch.repeated]
+        rejects = []
+        for event in found:
+            owner = owners.get(event.key, event.first_event)
+            if event.event != owner and batch.lines:
+                rejects.append(batch.lines.reject(event.n, CONFLICT, stored_as(owner)))
+        return replace(batch.without([event.n for event in found], rejects), repeated=())
 
     def _stored(self, tracks: pa.Table) -> list[tuple[int, str]]:
         """Return the rows whose key is stored, by their places, and the events stored with it.
@@ -147,10 +144,14 @@ class Writer:
             self._warehouse.copy(self._warehouse.ops, table, rows.column_names, encode(rows))
 
     def _without_refused(self, batch: Batch) -> Batch:
-        """Return a batch with the rows the database refuses among the rejects."""
-        refused = self._refused(batch, batch.parts[TRACKS].numbers.to_pylist())
-        rejects = [batch.lines.reject(n, "refused_by_database", why) for n, why in refused if batch.lines]
-        return batch.without([n for n, _ in refused], rejects)
+        """Return a batch with the rows the database refuses among the rejects, and what repeats them."""
+        events = _keyed(batch.parts[TRACKS], range(batch.parts[TRACKS].rows.num_rows))
+        reasons = dict(self._refused(batch, [event.n for event in events]))
+        keys = {event.key: reasons[event.n] for event in events if event.n in reasons}
+        reasons |= {event.n: keys[event.key] for event in batch.repeated if event.key in keys}
+        rejects = [batch.lines.reject(n, REFUSED, why) for n, why in reasons.items() if batch.lines]
+        rest = [event for event in batch.repeated if event.n not in reasons]
+        return replace(batch.without(list(reasons), rejects), repeated=rest)
 
     def _refused(self, batch: Batch, numbers: list[int]) -> list[tuple[int, str]]:
         """Return the events the database refuses, and why, by trying ever smaller parts."""
@@ -165,3 +166,18 @@ class Writer:
             middle = len(numbers) // 2
             return self._refused(batch, numbers[:middle]) + self._refused(batch, numbers[middle:])
         return []
+
+
+def _keyed(part: Part, places: Sequence[int]) -> list[Repeated]:
+    """Return the events in some rows of `tracks` with their keys, each as the first of its own."""
+    rows = (
+        part.rows.select(["id", "original_timestamp", "event"])
+        .append_column("n", part.numbers)
+        .take(pa.array(places, pa.int64()))
+    )
+    times = rows["original_timestamp"].cast(pa.int64())
+    columns = (rows["n"], rows["id"], times, rows["event"])
+    return [
+        Repeated(n, (id_, time), event, event)
+        for n, id_, time, event in zip(*(column.to_pylist() for column in columns), strict=True)
+    ]
