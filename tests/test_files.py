@@ -9,7 +9,7 @@ from typing import IO, cast
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from loader.chunks import read_chunks
@@ -98,6 +98,7 @@ def lines_of(data: bytes, **options: int) -> list[tuple[int, bytes]]:
 )
 def test_every_line_comes_out_once_with_its_number(lines: list[bytes], size: int, ended: bool) -> None:
     data = b"\n".join(lines) + (b"\n" if ended and lines else b"")
+    assume(not data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["))  # that is an array
     seen, number = b"", 1
     for chunk in read_chunks(stream(data), size=size):
         assert chunk.first_line == number
