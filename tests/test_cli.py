@@ -420,6 +420,8 @@ def started(settings: Settings, folder: Path, *arguments: str) -> Iterator[subpr
             stdout=said,
             stderr=said,
             start_new_session=True,
+            # A shell's background jobs, which may run these tests, are deaf to Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     with process:
         try:
