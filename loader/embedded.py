@@ -186,8 +186,7 @@ def _run_server(home: Path, programs: Programs, log: IO[bytes]) -> Server:
 
 def _make_data(home: Path, programs: Programs) -> None:
     """Make the data folder with the database in it, whole or not at all."""
-    for left in home.glob("initdb-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    _remove_staging(home)
     staging, password = Path(mkdtemp(prefix="initdb-", dir=home)), home / "password"
     password.touch(0o600)
     password.write_text(password.read_text("ascii") or secrets.token_urlsafe(24), "ascii")
@@ -206,6 +205,12 @@ def _make_data(home: Path, programs: Programs) -> None:
         raise WarehouseError(f"the embedded server cannot be made in {str(home)!r}: {said}")
     os.chown(password, os.geteuid(), os.getegid())
     staging.rename(home / "data")
+    _remove_staging(home)  # an initdb whose loader was killed may have gone on writing until now
+
+
+def _remove_staging(home: Path) -> None:
+    for left in home.glob("initdb-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _check_version(data: Path) -> None:
