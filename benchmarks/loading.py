@@ -63,7 +63,7 @@ def load_file(settings: Settings, path: Path, *, again: bool = False) -> Measure
     """Load a file in one process."""
 
     def run() -> int:
-        result = load(settings, [str(path)], Options(again=again), lambda *_: None)
+        result = load(settings, [str(path)], Options(again=again))
         if result.status not in {"ok", "empty"}:
             raise RuntimeError(f"the load is {result.status}: {result.errors}")
         return result.counts["events_read"]

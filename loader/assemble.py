@@ -1,6 +1,5 @@
 """Assemble: a prepared chunk → rows of the tables there are, rejects, discards, counts."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,8 +20,8 @@ from loader.survey import Shape, find_objects, mark_wrong_kinds, name_tables, re
 from loader.tables import TRACKS
 from loader.values import quote
 
-#: Verdicts that are no rejects, and their counts.
-COUNTED = {"ignored": "events_ignored"}
+#: The verdict that is no reject.
+IGNORED = "ignored"
 
 
 def assemble(prepared: Prepared, catalog: Catalog) -> tuple[Batch, frozenset[Path]]:
@@ -125,21 +124,21 @@ class Assembly:
         numbers = pa.chunked_array([chunk for part in parts for chunk in part.numbers.chunks], pa.int32())
         return Part(numbers, pa.concat_tables(shared, promote_options="default"))
 
-    def judge(self, failures: Mapping[str, str]) -> tuple[list[Reject], Counter[str]]:
+    def judge(self, failures: Mapping[str, str]) -> tuple[list[Reject], dict[str, int]]:
         """Return the rejects, and how many events there are of what is not loaded."""
         lines = self.prepared.lines
         found = self.prepared.scratch.rows(
             f"select n, verdict, event_text from envelope where verdict <> '{REPEATED}' order by n"
         )
-        counts = Counter(COUNTED[verdict] for _, verdict, _ in found if verdict in COUNTED)
         rejects = [
-            lines.reject(n, verdict, failures.get(event_text))
-            for n, verdict, event_text in found
-            if verdict not in COUNTED
+            lines.reject(n, verdict, failures.get(event_text)) for n, verdict, event_text in found if verdict != IGNORED
         ]
-        counts["events_read"] = lines.table.num_rows + len(lines.rejects)
-        counts["values_repaired"] = lines.repaired
-        return [*lines.rejects, *rejects], counts
+        others = {
+            "events_read": lines.table.num_rows + len(lines.rejects),
+            "events_ignored": len(found) - len(rejects),
+            "values_repaired": lines.repaired,
+        }
+        return [*lines.rejects, *rejects], others
 
 
 def _may_hold_objects(values: pa.ChunkedArray) -> bool:

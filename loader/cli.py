@@ -15,7 +15,6 @@ from loader.cli_options import connected, json_option
 from loader.cli_rejects import rejects
 from loader.config import Settings
 from loader.errors import LoaderError
-from loader.files import discover
 from loader.load import load
 from loader.migrate import migrate
 from loader.output import print_json, print_result, print_table
@@ -91,9 +90,7 @@ def load_command(
     context: click.Context, /, settings: Settings, as_json: bool, paths: tuple[str, ...], **how: Any
 ) -> None:
     """Load files, folders, globs or - for standard input: JSON lines or arrays, plain, gzip or zstd."""
-    total = sum(file.size or 0 for file in discover(paths)[0])
-    with reported(total) as progress:
-        result = load(settings, paths, Options(**how), progress)
+    result = load(settings, paths, Options(**how), reported)
     print_json(result.as_json()) if as_json else print_result(result)
     for error in result.errors:
         print(f"error: {error}", file=sys.stderr)

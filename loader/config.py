@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from loader.errors import UsageError
+from loader.names import ops_schema
 
 #: Longest schema name, so that its companion `<schema>_ops` fits PostgreSQL's 63 bytes.
 MAX_SCHEMA = 59
@@ -22,7 +23,7 @@ class Settings:
     @property
     def ops(self) -> str:
         """The companion schema, which holds what is no analyst's business."""
-        return f"{self.schema}_ops"
+        return ops_schema(self.schema)
 
 
 def settings(

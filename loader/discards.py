@@ -15,17 +15,6 @@ from loader.shape import Path, original, pointer
 from loader.survey import Shape, find_objects
 from loader.values import quote, timestamp
 
-#: Codes of the reasons, and what they mean.
-REASONS = {
-    "misfit": "the value does not fit the type of its column without loss",
-    "reserved": "the property is called like a standard column",
-    "collision": "another property of the event has filled the column",
-    "nameless": "the name has no ASCII letter or digit to make a column's name of",
-    "no_column": "the column could not be added",
-    "unread_time": "the value is no time",
-    "unknown_field": "the tracking API has no such field beside the properties",
-    "repeated_key": "the same name came before in the same object",
-}
 SCHEMA = pa.schema(
     [
         ("n", pa.int32()),

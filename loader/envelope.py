@@ -1,6 +1,6 @@
 """Envelope: the fields around an event's properties, as DuckDB SQL: identity, times, and what is wrong with them."""
 
-from loader.values import timestamp
+from loader.values import FIRST, LAST, timestamp
 
 #: The fields of a track call: Segment's specification, "Common Fields".
 FIELDS = {
@@ -19,9 +19,6 @@ TIMES = ("originalTimestamp", "timestamp", "sentAt", "receivedAt")
 #: Calls of the tracking API that are no part of this source.
 IGNORED = ("identify", "page", "screen", "group", "alias")
 MAX_ID = 100  # characters, by the tracking API
-
-#: The times that Python and PostgreSQL both have, years 1 to 9999, in microseconds.
-FIRST, LAST = -62135596800000000, 253402300799999999
 
 
 def _odd(value: str) -> str:
@@ -57,7 +54,8 @@ _CORRECTED = f"""
     case
         when original_timestamp is null then null
         when sent_at is null then original_timestamp
-        when epoch_us(received_at) - (epoch_us(sent_at) - epoch_us(original_timestamp)) between {FIRST} and {LAST}
+        when epoch_us(received_at) - (epoch_us(sent_at) - epoch_us(original_timestamp))
+            between epoch_us(timestamptz '{FIRST}') and epoch_us(timestamptz '{LAST}')
             then make_timestamptz(epoch_us(received_at) - (epoch_us(sent_at) - epoch_us(original_timestamp)))
         else original_timestamp
     end

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from loader import shape, values
 from loader.catalog import Catalog, Name
 from loader.discards import Picked
+from loader.envelope import FIELDS
 from loader.extract import Column
 from loader.scratch import Scratch
 from loader.shape import CONTEXT, PROPERTIES, Path, original
@@ -15,17 +16,7 @@ from loader.values import quote
 
 #: What the tracking API has beside context and properties, and warehouses have not as columns of their own.
 NO_COLUMNS = {"type", "version", "channel", "integrations", "writeKey", "_metadata", "projectId"}
-ENVELOPE_KEYS = {
-    "messageId",
-    "anonymousId",
-    "userId",
-    "event",
-    "originalTimestamp",
-    "timestamp",
-    "sentAt",
-    "receivedAt",
-}
-KNOWN_KEYS = NO_COLUMNS | ENVELOPE_KEYS | {CONTEXT, PROPERTIES}
+KNOWN_KEYS = NO_COLUMNS | set(FIELDS.values()) | {CONTEXT, PROPERTIES}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 
 from loader.config import Settings
 from loader.errors import InputError, LoaderError, WarehouseError
@@ -18,8 +18,17 @@ from loader.result import LoadResult, Options
 from loader.warehouse import Warehouse
 from loader.worker import Progress, Worker
 
+#: Gives the progress to report to, for a number of bytes to read, as the files have them.
+Reported = Callable[[int], AbstractContextManager[Progress]]
 
-def load(settings: Settings, paths: Sequence[str], options: Options, progress: Progress) -> LoadResult:
+
+@contextmanager
+def silent(_: int) -> Iterator[Progress]:
+    """Report nothing."""
+    yield lambda *_: None
+
+
+def load(settings: Settings, paths: Sequence[str], options: Options, reported: Reported = silent) -> LoadResult:
     """Load files, folders and globs; what cannot be read is told in the result.
 
     Raises InputError if there is nothing to read, SchemaError if the database is not prepared, WarehouseError if it
@@ -34,7 +43,9 @@ def load(settings: Settings, paths: Sequence[str], options: Options, progress: P
         ledger.check_version()
         result = LoadResult(None if options.dry_run else ledger.begin(), errors=[str(problem) for problem in problems])
         try:
-            _read(files if options.again else ledger.unread(files), settings, options, result, progress)
+            to_read = files if options.again else ledger.unread(files)
+            with reported(sum(file.size or 0 for file in to_read)) as progress:
+                _read(to_read, settings, options, result, progress)
             result.judge(options)
         except BaseException as exc:
             result.status = "failed"

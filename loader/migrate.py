@@ -39,6 +39,7 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
                 f"schema {settings.schema!r} has version {before}, of a newer selligent-loader; install it"
             )
         command.upgrade(made, "head")
-        for statement in statements(settings.schema):
-            run_script(connection, statement)
+        if before == head():  # else the last revision has brought them up to date
+            for statement in statements(settings.schema):
+                run_script(connection, statement)
     return before, head()

@@ -106,6 +106,11 @@ def bounded(identifier: str, original: str | None = None) -> str:
     return f"{identifier[: MAX_LENGTH - 9].rstrip('_')}_{digest}"
 
 
+def ops_schema(schema: str) -> str:
+    """Return the companion of a source's schema, which holds what is no analyst's business."""
+    return f"{schema}_ops"
+
+
 def quoted(identifier: str) -> str:
     """Return an identifier as SQL text.
 

@@ -58,13 +58,13 @@ def reject_rows(rejects: Sequence[Reject], uri: str) -> pa.Table:
 
 
 _FIELDS = ("rejected_id", "load_id", "uri", "line", "reason", "detail", "rejected_at", "replayed_at")
-_SELECT = f"select {', '.join(_FIELDS)} from rejected_events"
+_SELECT = f"select {', '.join(_FIELDS)}"
 
 
 def list_rejects(warehouse: Warehouse, limit: int) -> list[dict[str, Any]]:
     """Return the newest rejects without their bytes."""
     with warehouse.transaction():
-        rows = warehouse.fetch(f"{_SELECT} order by rejected_id desc limit %s", limit)
+        rows = warehouse.fetch(f"{_SELECT} from rejected_events order by rejected_id desc limit %s", limit)
     return [dict(zip(_FIELDS, row, strict=True)) for row in rows]
 
 
@@ -74,7 +74,7 @@ def read_reject(warehouse: Warehouse, rejected_id: int) -> tuple[dict[str, Any],
     Raises UsageError if there is none of this number.
     """
     with warehouse.transaction():
-        rows = warehouse.fetch(f"{_SELECT.replace(' from', ', raw from')} where rejected_id = %s", rejected_id)
+        rows = warehouse.fetch(f"{_SELECT}, raw from rejected_events where rejected_id = %s", rejected_id)
     if not rows:
         raise UsageError(f"there is no reject {rejected_id}; `selligent-loader rejects list` shows their numbers")
     return dict(zip(_FIELDS, rows[0], strict=False)), rows[0][-1]

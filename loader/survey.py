@@ -1,6 +1,6 @@
 """Survey: what a chunk's events look like: their shapes, where objects are, the first value of a column."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -93,7 +93,7 @@ def find_objects(scratch: Scratch, condition: str, paths: Iterable[Path], known:
     """
     candidates = sorted(path for path in set(paths) - known if len(path) < MAX_DEPTH)
     deeper: list[Path] = []
-    for some in (candidates[start : start + WIDTH] for start in range(0, len(candidates), WIDTH)):
+    for some in _some(candidates):
         found = scratch.rows(
             f"select distinct i from ({_unnested('json_type', some, condition)}) where value = 'OBJECT'"
         )
@@ -107,9 +107,8 @@ def first_values(scratch: Scratch, condition: str, paths: Iterable[Path], known:
 
     Null is none, nor are objects at the paths that are known to hold some.
     """
-    candidates = list(paths)
     firsts: dict[Path, str] = {}
-    for some in (candidates[start : start + WIDTH] for start in range(0, len(candidates), WIDTH)):
+    for some in _some(list(paths)):
         objects = ", ".join(["0", *(str(i) for i, path in enumerate(some, 1) if path in known)])
         found = scratch.rows(
             f"""
@@ -121,6 +120,10 @@ def first_values(scratch: Scratch, condition: str, paths: Iterable[Path], known:
         )
         firsts |= {some[i - 1]: value for i, value in found}
     return firsts
+
+
+def _some(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    return (paths[start : start + WIDTH] for start in range(0, len(paths), WIDTH))
 
 
 def _unnested(function: str, paths: Sequence[Path], condition: str) -> str:

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from loader.names import bounded
+from loader.names import bounded, ops_schema
 
 #: PostgreSQL's own names for constraints.
 NAMING = {"pk": "%(table_name)s_pkey", "fk": "%(table_name)s_%(column_0_N_name)s_fkey"}
@@ -225,11 +225,6 @@ def identifiers(metadata: MetaData, ops: str) -> Table:
         schema=ops,
         comment="One row per name that was sent and the table or column it became",
     )
-
-
-def ops_schema(schema: str) -> str:
-    """Return the companion schema, which holds what is no analyst's business."""
-    return f"{schema}_ops"
 
 
 def warehouse(schema: str) -> MetaData:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from loader.errors import ContentionError, LoaderError, RefusedError, SchemaError, UsageError, WarehouseError
-from loader.names import quoted
+from loader.names import ops_schema, quoted
 
 #: Lost against another transaction: unique violation, serialization failure, deadlock, lock timeout.
 CONTENTION = {"23505", "40001", "40P01", "55P03"}
@@ -104,7 +104,7 @@ class Warehouse:
 
     def __init__(self, database_url: str | None, schema: str) -> None:
         self.schema = schema
-        self.ops = f"{schema}_ops"
+        self.ops = ops_schema(schema)
         self._connection = connect(database_url)
 
     def close(self) -> None:

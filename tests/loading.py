@@ -36,7 +36,7 @@ def ndjson(events: Iterable[Any]) -> bytes:
 
 
 def load_file(settings: Settings, path: Path, **options: Any) -> LoadResult:
-    return load(settings, [str(path)], Options(**options), lambda *_: None)
+    return load(settings, [str(path)], Options(**options))
 
 
 def load_bytes(settings: Settings, content: bytes, tmp_path: Path, name: str = "events", **options: Any) -> LoadResult:

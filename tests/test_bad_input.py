@@ -282,7 +282,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_load(settings: Setti
     cut = gzip.compress(ndjson([event(messageId=str(i)) for i in range(1000)]))[:-20]
     (tmp_path / "cut.gz").write_bytes(cut)
     paths = [str(tmp_path / name) for name in ("missing", "empty folder", "cut.gz", "good")]
-    result = load(settings, paths, Options(), lambda *_: None)
+    result = load(settings, paths, Options())
     assert result.status == "failed"
     assert result.counts["events_loaded"] == 1  # of the one that breaks off no chunk was whole
     assert [
@@ -294,13 +294,13 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_load(settings: Setti
     ]
     assert one(settings, "select status, error from files where uri like '%%cut.gz'")["status"] == "failed"
     (tmp_path / "cut.gz").write_bytes(gzip.compress(ndjson([event(messageId=str(i)) for i in range(1000)])))
-    assert load(settings, [str(tmp_path / "cut.gz")], Options(), lambda *_: None).counts["events_loaded"] == 1000
+    assert load(settings, [str(tmp_path / "cut.gz")], Options()).counts["events_loaded"] == 1000
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
 def test_a_file_without_permission_is_named(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "secret").touch(0o000)
-    result = load(settings, [str(tmp_path / "secret")], Options(), lambda *_: None)
+    result = load(settings, [str(tmp_path / "secret")], Options())
     assert "secret" in result.errors[0]
 
 

@@ -355,7 +355,7 @@ def test_an_empty_file_is_no_error(settings: Settings, tmp_path: Path) -> None:
 
 def test_nothing_to_read_is_an_error(settings: Settings) -> None:
     with pytest.raises(InputError, match="nowhere"):
-        load(settings, ["nowhere"], Options(), lambda *_: None)
+        load(settings, ["nowhere"], Options())
 
 
 def test_a_schema_that_is_not_prepared_is_named(settings: Settings, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_every_word_the_server_reserves_is_known(settings: Settings) -> None:
 
 def test_a_migration_that_fails_leaves_nothing_behind(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     other = Settings(settings.database_url, "other")
-    monkeypatch.setattr("loader.migrate.statements", lambda schema: ["select 1 / 0"])
+    monkeypatch.setattr("loader.views.statements", lambda schema: ["select 1 / 0"])
     with pytest.raises(LoaderError, match="division by zero"):
         migrate(other)
     assert rows(settings, "select count(*) from pg_namespace where nspname like 'other%%'") == [(0,)]

@@ -9,6 +9,63 @@ branch_labels = None
 depends_on = None
 
 
+def counts() -> list[sa.Column]:
+    return [
+        sa.Column(
+            "events_read",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="Events found in the input",
+        ),
+        sa.Column(
+            "events_loaded", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="New rows in tracks"
+        ),
+        sa.Column(
+            "events_duplicate",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="Events that were stored already",
+        ),
+        sa.Column(
+            "events_rejected",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="Events kept in rejected_events",
+        ),
+        sa.Column(
+            "events_ignored",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="Calls that are no part of this source: identify, page, screen, group, alias",
+        ),
+        sa.Column(
+            "events_suppressed",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="Events of people who asked not to be tracked",
+        ),
+        sa.Column(
+            "values_discarded",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="Values kept in discarded_values",
+        ),
+        sa.Column(
+            "values_repaired",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="Characters PostgreSQL cannot store (U+0000, lone surrogates) that became U+FFFD",
+        ),
+    ]
+
+
 def upgrade() -> None:
     ops = op.get_context().version_table_schema
     op.create_table(
@@ -28,58 +85,7 @@ def upgrade() -> None:
         sa.Column("pid", sa.BigInteger(), nullable=False, comment="Its process there"),
         sa.Column("version", sa.Text(), nullable=False, comment="Version of the loader"),
         sa.Column("files", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Files it read"),
-        sa.Column(
-            "events_read",
-            sa.BigInteger(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="Events found in the input",
-        ),
-        sa.Column(
-            "events_loaded", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="New rows in tracks"
-        ),
-        sa.Column(
-            "events_duplicate",
-            sa.BigInteger(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="Events that were stored already",
-        ),
-        sa.Column(
-            "events_rejected",
-            sa.BigInteger(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="Events kept in rejected_events",
-        ),
-        sa.Column(
-            "events_ignored",
-            sa.BigInteger(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="Calls that are no part of this source: identify, page, screen, group, alias",
-        ),
-        sa.Column(
-            "events_suppressed",
-            sa.BigInteger(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="Events of people who asked not to be tracked",
-        ),
-        sa.Column(
-            "values_discarded",
-            sa.BigInteger(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="Values kept in discarded_values",
-        ),
-        sa.Column(
-            "values_repaired",
-            sa.BigInteger(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="Characters PostgreSQL cannot store (U+0000, lone surrogates) that became U+FFFD",
-        ),
+        *counts(),
         sa.Column("error", sa.Text(), comment="Why it failed"),
         sa.PrimaryKeyConstraint("load_id", name=op.f("loads_pkey")),
         schema=ops,
@@ -97,58 +103,7 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False, comment="running, done or failed"),
         sa.Column("position", sa.BigInteger(), nullable=False, comment="Bytes committed so far, decompressed"),
         sa.Column("line", sa.BigInteger(), nullable=False, comment="Lines committed so far"),
-        sa.Column(
-            "events_read",
-            sa.BigInteger(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="Events found in the input",
-        ),
-        sa.Column(
-            "events_loaded", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="New rows in tracks"
-        ),
-        sa.Column(
-            "events_duplicate",
-            sa.BigInteger(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="Events that were stored already",
-        ),
-        sa.Column(
-            "events_rejected",
-            sa.BigInteger(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="Events kept in rejected_events",
-        ),
-        sa.Column(
-            "events_ignored",
-            sa.BigInteger(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="Calls that are no part of this source: identify, page, screen, group, alias",
-        ),
-        sa.Column(
-            "events_suppressed",
-            sa.BigInteger(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="Events of people who asked not to be tracked",
-        ),
-        sa.Column(
-            "values_discarded",
-            sa.BigInteger(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="Values kept in discarded_values",
-        ),
-        sa.Column(
-            "values_repaired",
-            sa.BigInteger(),
-            server_default=sa.text("0"),
-            nullable=False,
-            comment="Characters PostgreSQL cannot store (U+0000, lone surrogates) that became U+FFFD",
-        ),
+        *counts(),
         sa.Column(
             "started_at",
             sa.DateTime(timezone=True),
