@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.batch import Batch, Part
+from loader.batch import Batch, Part, merged
 from loader.catalog import Catalog
 from loader.discards import left_over, read_discards, read_repetitions, unread_times
 from loader.duplicates import REPEATED, set_repeated_aside
@@ -15,7 +15,7 @@ from loader.extract import ENVELOPE, Column, Query, queries
 from loader.layout import Planner
 from loader.prepare import Prepared
 from loader.rejects import Reject
-from loader.shape import CONTEXT, Path
+from loader.shape import Path
 from loader.survey import Shape, find_objects, mark_wrong_kinds, name_tables, read_shapes, set_aside
 from loader.tables import TRACKS
 from loader.values import quote
@@ -71,7 +71,7 @@ class Assembly:
         """Return the rows of each table, and the values that have no place in them."""
         planner = Planner(self.prepared.scratch, self.catalog, self.prepared.objects)
         shapes = [shape for of_table in by_table.values() for shape in of_table]
-        planner.plan_context(shapes)
+        shared = planner.plan_context(shapes)
         layouts = {table: planner.plan(table, of_table) for table, of_table in by_table.items()}
         mixed = {path for layout in layouts.values() for path in layout.mixed}
         picked = unread_times() if self.prepared.scratch.exists("has_unread_time") else []
@@ -81,13 +81,15 @@ class Assembly:
             read_repetitions(self.prepared.scratch, [shape for shape in shapes if shape.repeats]),
         ]
         parts: dict[str, Part] = {}
-        for tables, query in queries({table: layout.columns for table, layout in layouts.items()}, mixed):
+        tracks: list[Part] = []
+        for tables, query in queries({table: layout.columns for table, layout in layouts.items()}, shared, mixed):
             found = self.prepared.scratch.arrow(query.sql)
+            tracks.append(_rows(query, found, shared))
             for table in tables:
                 parts[table], left = self._take_rows(table, layouts[table].columns, query, found)
                 discards += left
-        if parts:
-            parts[TRACKS] = self._tracks(parts.values())
+        if tracks:
+            parts[TRACKS] = merged(tracks)
         discarded = pa.concat_tables(discards)
         return parts, Part(discarded["n"], discarded.drop_columns("n"))
 
@@ -98,31 +100,18 @@ class Assembly:
 
         Raises DeeperError where a value is an object.
         """
-        first = len(ENVELOPE) + 1
-        read = dict(zip([*query.columns, *query.leftovers], found.columns[first:], strict=True))
+        texts_left = found.columns[1 + len(ENVELOPE) + len(query.columns) :]
         mask = pc.equal(found["event"], table)
-        numbers, *shared = (column.filter(mask) for column in found.columns[:first])
-        values = {column: read[column].filter(mask) for column in columns}
+        part = _rows(query, found, columns).filter(mask)
         left = [
-            (leftover, pc.if_else(mask, read[leftover], None))
-            for leftover in query.leftovers
-            if leftover.column in columns and read[leftover].null_count < len(found)
+            (leftover, pc.if_else(mask, texts, None))
+            for leftover, texts in zip(query.leftovers, texts_left, strict=True)
+            if leftover.column in columns and texts.null_count < len(found)
         ]
-        doubtful = [path for column in columns if _may_hold_objects(values[column]) for path in column.paths]
+        doubtful = [path for column in columns if _may_hold_objects(part.rows[column.name]) for path in column.paths]
         doubtful += [leftover.path for leftover, texts in left if _may_hold_objects(texts)]
         find_objects(self.prepared.scratch, f"event = {quote(table)}", doubtful, self.prepared.objects)
-        rows = pa.table([*shared, *values.values()], [*ENVELOPE, *(column.name for column in columns)])
-        return Part(numbers, rows), [left_over(found, texts, leftover) for leftover, texts in left]
-
-    def _tracks(self, parts: Iterable[Part]) -> Part:
-        """Return the rows of `tracks`: those of all tables without their properties."""
-        own = set(self.catalog.columns(TRACKS))
-        shared = [
-            part.rows.select([name for name in part.rows.column_names if name in own and _is_shared(name)])
-            for part in parts
-        ]
-        numbers = pa.chunked_array([chunk for part in parts for chunk in part.numbers.chunks], pa.int32())
-        return Part(numbers, pa.concat_tables(shared, promote_options="default"))
+        return part, [left_over(found, texts, leftover) for leftover, texts in left]
 
     def judge(self, failures: Mapping[str, str]) -> tuple[list[Reject], dict[str, int]]:
         """Return the rejects, and how many events there are of what is not loaded."""
@@ -145,5 +134,9 @@ def _may_hold_objects(values: pa.ChunkedArray) -> bool:
     return pa.types.is_string(values.type) and bool(pc.any(pc.starts_with(values, "{")).as_py())
 
 
-def _is_shared(name: str) -> bool:
-    return name in ENVELOPE or name.startswith(f"{CONTEXT}_")
+def _rows(query: Query, found: pa.Table, columns: Sequence[Column]) -> Part:
+    """Return what a query found as rows with these columns of its own."""
+    first = len(ENVELOPE) + 1
+    places = [*range(1, first), *(first + query.columns.index(column) for column in columns)]
+    rows = pa.table([found.column(i) for i in places], [*ENVELOPE, *(column.name for column in columns)])
+    return Part(found.column(0), rows)

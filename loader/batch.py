@@ -24,14 +24,21 @@ class Part:
     def without(self, numbers: pa.Array) -> "Part":
         """Return the rows of all events but these; itself if it has none of them."""
         gone = pc.is_in(self.numbers, numbers)
-        return self._filter(pc.invert(gone)) if pc.any(gone).as_py() else self
+        return self.filter(pc.invert(gone)) if pc.any(gone).as_py() else self
 
     def only(self, numbers: pa.Array) -> "Part":
         """Return the rows of these events."""
-        return self._filter(pc.is_in(self.numbers, numbers))
+        return self.filter(pc.is_in(self.numbers, numbers))
 
-    def _filter(self, mask: pa.ChunkedArray) -> "Part":
+    def filter(self, mask: pa.ChunkedArray) -> "Part":
+        """Return the rows for which the mask is true."""
         return Part(self.numbers.filter(mask), self.rows.filter(mask))
+
+
+def merged(parts: Sequence[Part]) -> Part:
+    """Return all rows of parts that have the same columns."""
+    numbers = [chunk for part in parts for chunk in part.numbers.chunks]
+    return Part(pa.chunked_array(numbers, pa.int32()), pa.concat_tables([part.rows for part in parts]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,17 +51,20 @@ class Query:
     leftovers: Sequence[Leftover]
 
 
-def queries(layouts: Mapping[str, Sequence[Column]], mixed: set[Path]) -> Iterator[tuple[list[str], Query]]:
+def queries(
+    layouts: Mapping[str, Sequence[Column]], shared: Sequence[Column], mixed: set[Path]
+) -> Iterator[tuple[list[str], Query]]:
     """Yield the queries for the events of all tables, each for some tables; columns that are alike are read once.
 
-    `mixed` are paths with objects in some events, whose own columns are others, and values in the rest.
+    `shared` are the columns of all of them. `mixed` are paths with objects in some events, whose own columns are
+    others, and values in the rest.
     """
     tables: list[str] = []
-    columns: dict[Column, None] = {}
+    columns = dict.fromkeys(shared)
     for table, own in layouts.items():
         if tables and len(columns.keys() | own) > MAX_WIDTH:
             yield tables, _query(tables, list(columns), mixed)
-            tables, columns = [], {}
+            tables, columns = [], dict.fromkeys(shared)
         tables.append(table)
         columns |= dict.fromkeys(own)
     if tables:

@@ -9,7 +9,7 @@ from loader.discards import Picked
 from loader.envelope import FIELDS
 from loader.extract import Column
 from loader.scratch import Scratch
-from loader.shape import CONTEXT, PROPERTIES, Path, original
+from loader.shape import CONTEXT, PROPERTIES, Columns, Path, original
 from loader.survey import Shape, find_objects, first_values
 from loader.tables import TRACKS
 from loader.values import quote
@@ -36,13 +36,14 @@ class Planner:
     catalog: Catalog
     objects: Set[Path]
 
-    def plan_context(self, shapes: Sequence[Shape]) -> None:
-        """Add to `tracks` the columns of all contexts, so that they have one type in all tables.
+    def plan_context(self, shapes: Sequence[Shape]) -> Sequence[Column]:
+        """Return the columns of `tracks`: those of all contexts, which have one type in all tables.
 
         Raises DeeperError.
         """
-        paths = {path for path in self._paths(shapes) if path[0] == CONTEXT}
-        self._add_missing(TRACKS, shape.columns(paths).paths, "true")
+        columns = shape.columns({path for path in self._paths(shapes) if path[0] == CONTEXT})
+        self._add_missing(TRACKS, columns.paths, "true")
+        return self._placed(TRACKS, columns)
 
     def plan(self, table: str, shapes: Sequence[Shape]) -> Layout:
         """Return the layout of a table; its missing columns are added if possible.
@@ -52,19 +53,20 @@ class Planner:
         paths = self._paths(shapes)
         columns = shape.columns(paths)
         self._add_missing(table, columns.paths, f"event = {quote(table)}")
-        kinds = self.catalog.columns(table)
-        placed = {column: meeting for column, meeting in columns.paths.items() if column in kinds}
-        homeless = {
-            path: "no_column" for column, meeting in columns.paths.items() if column not in kinds for path in meeting
-        }
-        self.catalog.record(
-            Name(table, original(path), column) for column, meeting in placed.items() for path in meeting
-        )
+        placed = self._placed(table, columns)
+        at_home = {path for column in placed for path in column.paths}
+        homeless = {path: "no_column" for meeting in columns.paths.values() for path in meeting if path not in at_home}
+        self.catalog.record(Name(table, original(path), column.name) for column in placed for path in column.paths)
         return Layout(
-            [Column(column, kinds[column], tuple(meeting)) for column, meeting in placed.items()],
+            placed,
             self.objects & paths,
             list(self._discarded(shapes, {**columns.discarded, **homeless})),
         )
+
+    def _placed(self, table: str, columns: Columns) -> list[Column]:
+        """Return the columns that the table has."""
+        kinds = self.catalog.columns(table)
+        return [Column(name, kinds[name], tuple(paths)) for name, paths in columns.paths.items() if name in kinds]
 
     def _paths(self, shapes: Iterable[Shape]) -> set[Path]:
         return {path for found in shapes for path in self._leaves(found)}

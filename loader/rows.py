@@ -1,9 +1,10 @@
-"""Rows: Arrow tables → PostgreSQL's binary COPY format."""
+"""Rows: Arrow columns as PostgreSQL takes them."""
 
 from collections.abc import Iterator
 
 import pgpq
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def encode(table: pa.Table) -> list[bytes]:
@@ -17,3 +18,14 @@ def _pieces(encoder: pgpq.ArrowToPostgresBinaryEncoder, table: pa.Table) -> Iter
     for batch in table.to_batches():
         yield encoder.write_batch(batch)
     yield encoder.finish()
+
+
+def array_literal(texts: pa.Array | pa.ChunkedArray) -> str:
+    r"""Return texts as one array of PostgreSQL.
+
+    >>> print(array_literal(pa.array(['a', 'b"\\', '', None])))
+    {"a","b\"\\","",NULL}
+    """
+    escaped = pc.replace_substring(pc.replace_substring(texts, "\\", r"\\"), '"', r"\"")
+    quoted = pc.fill_null(pc.binary_join_element_wise('"', escaped, '"', ""), "NULL")
+    return "{" + ",".join(quoted.to_pylist()) + "}"

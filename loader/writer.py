@@ -14,7 +14,7 @@ from loader.errors import ContentionError, RefusedError
 from loader.ledger import Ledger, Reading
 from loader.names import quoted
 from loader.rejects import reject_rows, stored_as
-from loader.rows import encode
+from loader.rows import array_literal, encode
 from loader.tables import TRACKS
 from loader.warehouse import Warehouse
 
@@ -27,13 +27,16 @@ ATTEMPTS = 10
 
 #: Which keys of a chunk are stored, by the time-ordered index alone, however many rows the table has.
 _STORED = """
-    select sought.n, stored.event
-    from unnest(%s::int[], %s::timestamptz[], %s::text[]) as sought (n, original_timestamp, id)
-    join {tracks} as stored on stored.original_timestamp = sought.original_timestamp and stored.id = sought.id
+    with sought as (
+        select * from unnest(%s::timestamptz[], %s::text[]) with ordinality as sought (original_timestamp, id, place)
+    )
+    select sought.place - 1, stored.event
+    from sought join {tracks} as stored
+        on stored.original_timestamp = sought.original_timestamp and stored.id = sought.id
     union all
-    select sought.n, stored.event
-    from unnest(%s::int[], %s::text[]) as sought (n, id)
-    join {tracks} as stored on stored.original_timestamp is null and stored.id = sought.id
+    select sought.place - 1, stored.event
+    from sought join {tracks} as stored on stored.original_timestamp is null and stored.id = sought.id
+    where sought.original_timestamp is null
 """
 
 
@@ -91,40 +94,41 @@ class Writer:
 
     def _without_stored(self, batch: Batch) -> Batch:
         """Return a batch without events whose key is stored: duplicates, or conflicts with another event's name."""
-        stored = self._stored(batch.parts[TRACKS].rows) if batch.parts else []
-        if not stored and all(repeated.is_duplicate for repeated in batch.repeated):
+        if not batch.parts:
             return batch
-        events = _keyed(batch.parts[TRACKS], [row for row, _ in stored])
-        owners = {event.key: owner for event, (_, owner) in zip(events, stored, strict=True)}
-        found = [*events, *batch.repeated]
+        tracks = batch.parts[TRACKS]
+        stored, owners = self._stored(tracks.rows)
+        if not len(stored) and all(repeated.is_duplicate for repeated in batch.repeated):
+            return batch
+        repeated = pa.array([event.key[0] for event in batch.repeated], pa.string())
+        rows = tracks.rows.take(stored)
+        doubtful = pc.or_(pc.not_equal(rows["event"], owners), pc.is_in(rows["id"], repeated))
+        events = _keyed(tracks, stored.filter(doubtful))
+        known = {event.key: owner for event, owner in zip(events, owners.filter(doubtful).to_pylist(), strict=True)}
         rejects = []
-        for event in found:
-            owner = owners.get(event.key, event.first_event)
+        for event in (*events, *batch.repeated):
+            owner = known.get(event.key, event.first_event)
             if event.event != owner and batch.lines:
                 rejects.append(batch.lines.reject(event.n, CONFLICT, stored_as(owner)))
-        return replace(batch.without([event.n for event in found], rejects), repeated=())
+        gone = tracks.numbers.take(stored).to_pylist() + [event.n for event in batch.repeated]
+        return replace(batch.without(gone, rejects), repeated=())
 
-    def _stored(self, tracks: pa.Table) -> list[tuple[int, str]]:
-        """Return the rows whose key is stored, by their places, and the events stored with it.
+    def _stored(self, tracks: pa.Table) -> tuple[pa.Array, pa.Array]:
+        """Return the places of rows whose key is stored, and the events stored with it.
 
         A key later than the newest stored one is new, which in a nightly load most are.
         """
         times, ids = tracks["original_timestamp"], tracks["id"]
         query = f"select max(original_timestamp) from {self._tracks} where original_timestamp <= %s"
         ((newest,),) = self._warehouse.fetch(query, pc.max(times).as_py())
-        untimed = np.flatnonzero(times.is_null())
-        timed = np.flatnonzero(pc.fill_null(pc.less_equal(times, newest), False)) if newest else np.array([], np.intp)
-        if not len(timed) + len(untimed):
-            return []
-        moments = [f"{moment}Z" for moment in np.datetime_as_string(times.take(timed).to_numpy())]
-        return self._warehouse.fetch(
-            _STORED.format(tracks=self._tracks),
-            timed.tolist(),
-            moments,
-            ids.take(timed).to_pylist(),
-            untimed.tolist(),
-            ids.take(untimed).to_pylist(),
-        )
+        doubtful = pc.or_kleene(pc.is_null(times), pc.less_equal(times, pa.scalar(newest, times.type)))
+        sought = np.flatnonzero(pc.fill_null(doubtful, False))
+        found: list[tuple[int, str]] = []
+        if len(sought):
+            keys = array_literal(times.take(sought).cast(pa.string())), array_literal(ids.take(sought))
+            found = self._warehouse.fetch(_STORED.format(tracks=self._tracks), *keys)
+        places = sought[[place for place, _ in found]]
+        return pa.array(places, pa.int64()), pa.array([event for _, event in found], pa.string())
 
     def _copy_rows(self, made: Encoded) -> None:
         for table, part in made.batch.parts.items():
@@ -145,7 +149,8 @@ class Writer:
 
     def _without_refused(self, batch: Batch) -> Batch:
         """Return a batch with the rows the database refuses among the rejects, and what repeats them."""
-        events = _keyed(batch.parts[TRACKS], range(batch.parts[TRACKS].rows.num_rows))
+        tracks = batch.parts[TRACKS]
+        events = _keyed(tracks, pa.array(range(tracks.rows.num_rows), pa.int64()))
         reasons = dict(self._refused(batch, [event.n for event in events]))
         keys = {event.key: reasons[event.n] for event in events if event.n in reasons}
         reasons |= {event.n: keys[event.key] for event in batch.repeated if event.key in keys}
@@ -168,13 +173,9 @@ class Writer:
         return []
 
 
-def _keyed(part: Part, places: Sequence[int]) -> list[Repeated]:
+def _keyed(part: Part, places: pa.Array) -> list[Repeated]:
     """Return the events in some rows of `tracks` with their keys, each as the first of its own."""
-    rows = (
-        part.rows.select(["id", "original_timestamp", "event"])
-        .append_column("n", part.numbers)
-        .take(pa.array(places, pa.int64()))
-    )
+    rows = part.rows.select(["id", "original_timestamp", "event"]).append_column("n", part.numbers).take(places)
     times = rows["original_timestamp"].cast(pa.int64())
     columns = (rows["n"], rows["id"], times, rows["event"])
     return [
