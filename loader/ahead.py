@@ -26,6 +26,7 @@ def ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
         try:
             for item in items:
                 ready.put((item,))
+                del item  # it is the reader's now, who may be done with it before the next is made
                 while not taken.acquire(timeout=0.1):
                     if stopped.is_set():
                         return
@@ -39,6 +40,7 @@ def ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
                 raise item
             taken.release()
             yield item[0]
+            del item
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

@@ -78,6 +78,7 @@ class Worker:
                 result.tables.update({table: part.rows.num_rows for table, part in written.parts.items()})
                 progress(position - consumed, written.counts["events_read"])
                 consumed = position
+                del batch, written  # while the next is awaited
 
     def _prepare(self, file: File, reading: Reading) -> Iterator[tuple[Prepared | Batch, int]]:
         """Yield the chunks of a file, and how many bytes of it, as stored, have been read."""
