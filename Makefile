@@ -4,17 +4,25 @@ LOADER := env -u SELLIGENT_DATABASE_URL -u DATABASE_URL -u SELLIGENT_SCHEMA $(BI
 
 .PHONY: demo test lint bench clean
 
-demo: .demo/events.jsonl
+demo: .demo/events.jsonl .demo/site.sql
 	@$(LOADER) db start
-	@$(LOADER) init
+	@$(LOADER) db psql -- -q -f .demo/site.sql
+	@$(LOADER) init --segment-schema site
 	@$(LOADER) load .demo/events.jsonl
 	@$(LOADER) db psql -- -P pager=off -c "\
-	    select campaign_name, delivered, opened, clicked, open_rate, click_rate \
-	    from selligent.campaigns order by delivered desc limit 10"
+	    select campaign_name, delivered, human_opened as opened, human_clicked as clicked, visited, conversions, revenue \
+	    from selligent.campaigns \
+	    join (select campaign_id, people as visited from selligent.campaign_funnel where step = 'visited') as visits \
+	        using (campaign_id) \
+	    order by revenue desc limit 10"
 
 .demo/events.jsonl: .venv/ready
 	@mkdir -p .demo
 	@$(LOADER) sample --events 100000 --seed 1 --out $@
+
+.demo/site.sql: .venv/ready
+	@mkdir -p .demo
+	@$(LOADER) sample --site --events 100000 --seed 1 --out $@
 
 test: .venv/ready
 	$(BIN)/pytest
@@ -23,6 +31,7 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/sqlfluff lint sql
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks

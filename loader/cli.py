@@ -9,18 +9,21 @@ from typing import Any
 
 import click
 
-from loader import __version__, sample
+from loader import __version__, sample, sample_site
 from loader.cli_db import db
 from loader.cli_options import connected, json_option
 from loader.cli_rejects import rejects
+from loader.cli_views import dictionary_command, grant_command, refresh_command, settings_group
 from loader.config import Settings
 from loader.errors import LoaderError
 from loader.load import load
 from loader.migrate import migrate
 from loader.output import print_json, print_result, print_table
 from loader.progress import reported
-from loader.result import Options
+from loader.refresh import is_stale, refresh
+from loader.result import LoadResult, Options
 from loader.status import read_status
+from loader.tuning import change_setting
 from loader.warehouse import Warehouse
 
 PARTIAL = 3
@@ -42,26 +45,46 @@ def commands() -> None:
 
 commands.add_command(db)
 commands.add_command(rejects)
+commands.add_command(settings_group)
+for command in (refresh_command, grant_command, dictionary_command):
+    commands.add_command(command)
 
 
-@commands.command("init", epilog="\b\nExamples:\n  selligent-loader init\n  selligent-loader init --schema newsletters")
+segment_option = click.option(
+    "--segment-schema",
+    "sites",
+    metavar="NAME",
+    multiple=True,
+    help="Schema with the site's Segment data, kept as a setting; several are possible.",
+)
+
+
+@commands.command(
+    "init", epilog="\b\nExamples:\n  selligent-loader init\n  selligent-loader init --segment-schema site"
+)
+@segment_option
 @connected
 @json_option
-def init_command(settings: Settings, as_json: bool) -> None:
+def init_command(settings: Settings, as_json: bool, sites: tuple[str, ...]) -> None:
     """Prepare a database: schemas, tables, views. Safe to repeat."""
-    _migrate(settings, as_json, "next: selligent-loader load PATH")
+    _migrate(settings, as_json, sites, "next: selligent-loader load PATH")
 
 
 @commands.command("migrate", epilog="\b\nExample:\n  selligent-loader migrate")
+@segment_option
 @connected
 @json_option
-def migrate_command(settings: Settings, as_json: bool) -> None:
-    """Bring schema and views up to date."""
-    _migrate(settings, as_json, "")
+def migrate_command(settings: Settings, as_json: bool, sites: tuple[str, ...]) -> None:
+    """Bring schema and views up to date, with what the site's data has become."""
+    _migrate(settings, as_json, sites, "")
 
 
-def _migrate(settings: Settings, as_json: bool, hint: str) -> None:
+def _migrate(settings: Settings, as_json: bool, sites: tuple[str, ...], hint: str) -> None:
     before, after = migrate(settings)
+    if sites:
+        with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+            change_setting(warehouse, "segment_schemas", " ".join(sites))
+    refresh(settings)
     if as_json:
         print_json({"schema": settings.schema, "from": before, "to": after})
         return
@@ -91,10 +114,22 @@ def load_command(
 ) -> None:
     """Load files, folders, globs or - for standard input: JSON lines or arrays, plain, gzip or zstd."""
     result = load(settings, paths, Options(**how), reported)
+    if result.load_id is not None:
+        _refresh(settings, result)
     print_json(result.as_json()) if as_json else print_result(result)
     for error in result.errors:
         print(f"error: {error}", file=sys.stderr)
     context.exit({"failed": LoaderError.exit_code, "partial": PARTIAL}.get(result.status, 0))
+
+
+def _refresh(settings: Settings, result: LoadResult) -> None:
+    """Bring the views up to date, also with what an earlier load left; a failure is told in the result."""
+    try:
+        if is_stale(settings):
+            refresh(settings)
+    except LoaderError as exc:
+        result.status = "failed"
+        result.errors.append(f"events are loaded, but the views are not up to date: {exc}; `selligent-loader refresh`")
 
 
 @commands.command("status", epilog="\b\nExample:\n  selligent-loader status --json")
@@ -111,14 +146,20 @@ def status_command(settings: Settings, as_json: bool) -> None:
         print_table(title, rows)
 
 
-@commands.command("sample", epilog="\b\nExample:\n  selligent-loader sample --events 1000000 --out events.jsonl")
+@commands.command(
+    "sample",
+    epilog="\b\nExamples:\n  selligent-loader sample --events 1000000 --out events.jsonl\n"
+    "  selligent-loader sample --site --out site.sql && selligent-loader db psql -- -q -f site.sql",
+)
 @click.option("--events", default=100_000, type=click.IntRange(0), show_default=True, help="Number of lines.")
 @click.option("--seed", default=1, type=int, show_default=True, help="The same seed gives the same bytes.")
+@click.option("--site", is_flag=True, help="What the same people did on the site instead, as a script for psql.")
+@click.option("--site-schema", default="site", show_default=True, help="The schema that script makes.")
 @click.option("--out", default="-", type=click.Path(dir_okay=False), help="File to write; - is standard output.")
-def sample_command(events: int, seed: int, out: str) -> None:
+def sample_command(events: int, seed: int, site: bool, site_schema: str, out: str) -> None:
     """Write realistic sample events, one year of a mid-size sender."""
     with click.open_file(out, "wb") as stream:
-        for block in sample.lines(events, seed):
+        for block in sample_site.script(events, seed, site_schema) if site else sample.lines(events, seed):
             stream.write(block)
 
 

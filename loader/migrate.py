@@ -7,8 +7,8 @@ from alembic.runtime.migration import MigrationContext
 from loader.config import Settings
 from loader.errors import SchemaError
 from loader.paths import root
-from loader.views import statements
-from loader.warehouse import engine, run_script, translated
+from loader.views import apply_views
+from loader.warehouse import engine, translated
 
 
 def head() -> str:
@@ -40,6 +40,5 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
             )
         command.upgrade(made, "head")
         if before == head():  # else the last revision has brought them up to date
-            for statement in statements(settings.schema):
-                run_script(connection, statement)
+            apply_views(connection, settings)
     return before, head()

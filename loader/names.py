@@ -25,24 +25,14 @@ SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 #: Tables that Segment makes for its own calls: its documentation, "Warehouse Schemas".
 STANDARD_TABLES = frozenset({"accounts", "aliases", "groups", "identifies", "pages", "screens", "tracks", "users"})
 
-#: Relations beside the collections that `migrations/` and `sql/` make in the source's schema.
+#: Relations beside the collections that `migrations/` and `sql/` make in the source's schema, and those of its
+#: companion that views read from.
 SHIPPED_RELATIONS = frozenset(
-    {
-        "campaign_days",
-        "campaign_funnel",
-        "campaigns",
-        "conversions",
-        "conversions_attributed",
-        "email_events",
-        "email_messages",
-        "identity_coverage",
-        "links",
-        "load_health",
-        "mailbox_domains",
-        "recipients",
-        "settings",
-        "site_events",
-    }
+    """
+    campaign_days campaign_funnel campaign_names campaigns conversions conversions_attributed discarded_values
+    email_events email_messages identities identity_coverage links load_health loads machine_opens mailbox_domains
+    recipients recorded_events rejected_events settings site_events site_identifies visitors
+    """.split()  # noqa: SIM905
 )
 
 #: Snake case of an event name → table, where Segment's e-mail specification and Selligent differ.

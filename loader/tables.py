@@ -227,12 +227,25 @@ def identifiers(metadata: MetaData, ops: str) -> Table:
     )
 
 
+def settings(metadata: MetaData, schema: str) -> Table:
+    return Table(
+        "settings",
+        metadata,
+        Column("name", Text, primary_key=True, comment="Name of the setting"),
+        Column("value", Text, nullable=False, comment="Its value"),
+        Column("description", Text, nullable=False, comment="What it is for"),
+        schema=schema,
+        comment="One row per setting of the views",
+    )
+
+
 def warehouse(schema: str) -> MetaData:
     """Return everything the migrations make for one source."""
     metadata = MetaData(naming_convention=NAMING)
     event_table(metadata, schema, TRACKS)
     for name, properties in COLLECTIONS.items():
         event_table(metadata, schema, name, (*MAILING, *properties))
+    settings(metadata, schema)
     for make in (loads, files, rejected_events, discarded_values, identifiers):
         make(metadata, ops_schema(schema))
     return metadata

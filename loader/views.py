@@ -1,14 +1,78 @@
-"""Views: the files in `sql/`, one each, made in a source's schema."""
+"""Views: the files in `sql/`, one each, and the adapters, brought up to date in one transaction."""
 
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+from sqlalchemy import Connection, text
+
+from loader.adapters import adapters
+from loader.config import Settings
 from loader.names import quoted
 from loader.paths import root
+from loader.warehouse import run_script, try_script
+
+#: What was granted on views, as statements that grant it anew.
+_GRANTS = """
+    select format('grant %s on %I.%I to %s', privilege_type, nspname, relname,
+        case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end)
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace cross join aclexplode(relacl)
+    where relkind = 'v' and nspname in (:schema, :ops) and grantee <> relowner
+"""
 
 
-def statements(schema: str) -> list[str]:
-    """Return the SQL that brings all views of a schema up to date, to be run in one transaction."""
-    files = sorted((root() / "sql").glob("*.sql"))
-    return [
-        f"set local search_path to {quoted(schema)}, pg_catalog",
-        *(file.read_text("utf-8") for file in files),
-        "set local search_path to default",
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view, the schema it is made in, and the SQL that makes it, which reads from both schemas."""
+
+    name: str
+    schema: str
+    other: str
+    sql: str
+
+    @property
+    def script(self) -> str:
+        """The SQL with the path on which its names are found."""
+        path = ", ".join((quoted(self.schema), quoted(self.other), "pg_catalog"))
+        return f"set local search_path to {path};\n\n{self.sql.rstrip()}\n\nset local search_path to default;\n"
+
+
+def read_views(settings: Settings, connection: Connection | None = None) -> list[View]:
+    """Return all views, each after those it reads from; without a connection the adapters are empty."""
+    views = [
+        *(View(name, settings.schema, settings.ops, sql) for name, sql in _files("sql")),
+        *(View(name, settings.ops, settings.schema, sql) for name, sql in _files("sql/internal")),
     ]
+    for adapter, sql in adapters(settings.schema, connection):
+        own, other = settings.schema, settings.ops
+        views.append(
+            View(adapter.name, other, own, sql) if adapter.is_internal else View(adapter.name, own, other, sql)
+        )
+    return _ordered(views)
+
+
+def _files(folder: str) -> Iterable[tuple[str, str]]:
+    return ((path.stem, path.read_text("utf-8")) for path in sorted((root() / folder).glob("*.sql")))
+
+
+def _ordered(views: Sequence[View]) -> list[View]:
+    by_name = {view.name: view for view in views}
+    read = {view.name: set(re.findall(r"\b(?:from|join)\s+(\w+)", view.sql)) & set(by_name) for view in views}
+    return [by_name[name] for name in TopologicalSorter(read).static_order()]
+
+
+def apply_views(connection: Connection, settings: Settings) -> None:
+    """Bring all views up to date: replaced, or where their columns changed, made anew with their grants.
+
+    Raises SchemaError if somebody's own view stands on one that has to be made anew.
+    """
+    views = read_views(settings, connection)
+    scripts = [view.script for view in views]
+    if try_script(connection, "\n".join(scripts)):
+        return
+    grants = list(connection.scalars(text(_GRANTS), {"schema": settings.schema, "ops": settings.ops}))
+    for view in reversed(views):
+        run_script(connection, f"drop view if exists {quoted(view.schema)}.{quoted(view.name)}")
+    for script in (*scripts, *grants):
+        run_script(connection, script)

@@ -52,6 +52,18 @@ def run_script(connection: Connection, script: str) -> None:
     driver.execute(script)
 
 
+def try_script(connection: Connection, script: str) -> bool:
+    """Run a script; leave everything as it was and return False if it would change the columns of a view."""
+    savepoint = connection.begin_nested()
+    try:
+        run_script(connection, script)
+    except psycopg.errors.InvalidTableDefinition:
+        savepoint.rollback()
+        return False
+    savepoint.commit()
+    return True
+
+
 def _conninfo(database_url: str) -> str:
     conninfo = database_url.replace("postgresql+psycopg://", "postgresql://", 1)
     try:
@@ -87,10 +99,13 @@ def _error(exc: psycopg.Error) -> LoaderError:
         return RefusedError(message)
     if state in UNPREPARED:
         return SchemaError(f"{message}; run `selligent-loader init`")
+    if state == "2BP01":
+        told = " ".join((exc.diag.message_detail or "").split())
+        return SchemaError(f"{message}: {told}; drop these, migrate, and make them anew")
     if state == "42501":
-        return WarehouseError(f"{message}; ask the database's owner to grant it, or use another role")
-    if not state:
-        return WarehouseError(f"the database cannot be reached: {message}; check that it runs and the database url")
+        message += "; ask the database's owner to grant it, or use another role"
+    elif not state:
+        message = f"the database cannot be reached: {message}; check that it runs and the database url"
     return WarehouseError(message)
 
 
@@ -129,6 +144,11 @@ class Warehouse:
         with translated():
             cursor = self._connection.execute(statement, parameters or None, binary=True)
             return cursor.fetchall() if cursor.description else []
+
+    def run(self, script: str) -> None:
+        """Run statements that return nothing."""
+        with translated():
+            self._connection.execute(script.encode())
 
     def copy(self, schema: str, table: str, columns: Sequence[str], pieces: Iterable[bytes]) -> None:
         """Copy rows in PostgreSQL's binary format."""

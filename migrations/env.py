@@ -6,12 +6,12 @@ from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import Connection, text
 
+from loader import views
 from loader.config import Settings, settings
 from loader.migrate import head
 from loader.names import quoted
 from loader.tables import warehouse
-from loader.views import statements
-from loader.warehouse import engine, run_script
+from loader.warehouse import engine
 
 #: Serialises migrations of one source; the number is arbitrary, and the loader's own.
 LOCK = "select pg_advisory_xact_lock(7355608, hashtext('{ops}'))"
@@ -40,19 +40,19 @@ def options(source: Settings) -> dict[str, Any]:
         "include_name": include_name,
         "include_object": include_object,
         "transaction_per_migration": False,
-        "on_version_apply": apply_views,
+        "on_version_apply": bring_views_up_to_date,
     }
 
 
-def apply_views(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:
+def bring_views_up_to_date(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:
     """Bring the views up to date with the newest revision."""
     if not step.is_upgrade or step.up_revision_id != head():
         return
-    for statement in statements((ctx.version_table_schema or "").removesuffix("_ops")):
-        if ctx.as_sql:
-            ctx.impl.static_output(statement.rstrip().removesuffix(";") + ";\n")
-        elif ctx.connection is not None:
-            run_script(ctx.connection, statement)
+    if ctx.connection is not None and not ctx.as_sql:
+        views.apply_views(ctx.connection, source())
+        return
+    for view in views.read_views(source()):
+        ctx.impl.static_output(view.script)
 
 
 def preamble(source: Settings) -> list[str]:

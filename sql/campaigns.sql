@@ -1,86 +1,92 @@
--- One row per campaign: whom it reached, and what these people did with it.
+-- One row per campaign: its messages, what became of them, and what they led to.
 --
--- A recipient counts once in a campaign, however many e-mails he got of it. Opens and clicks are all that were
--- reported, by people and by machines. A rate is a share of the recipients with a delivery, so it never exceeds 1.
+-- Figures count messages; those that begin with recipients count people; human_ leaves out what machines did. Every
+-- rate is a share of a whole that contains it, so none exceeds 1; without a whole it is null.
 create or replace view campaigns as
-with events as (
-    select campaign_id, campaign_name, coalesce(user_id, anonymous_id) as recipient, event, "timestamp" from email_delivered
-    union all
-    select campaign_id, campaign_name, coalesce(user_id, anonymous_id), event, "timestamp" from email_opened
-    union all
-    select campaign_id, campaign_name, coalesce(user_id, anonymous_id), event, "timestamp" from email_link_clicked
-    union all
-    select campaign_id, campaign_name, coalesce(user_id, anonymous_id), event, "timestamp" from email_bounced
-    union all
-    select campaign_id, campaign_name, coalesce(user_id, anonymous_id), event, "timestamp" from email_unsubscribed
-    union all
-    select campaign_id, campaign_name, coalesce(user_id, anonymous_id), event, "timestamp" from email_marked_as_spam
-),
-
--- One row per campaign and recipient.
-recipients as (
-    select
-        campaign_id,
-        recipient,
-        bool_or(event = 'email_delivered') as is_delivered,
-        bool_or(event = 'email_opened') as has_opened,
-        bool_or(event = 'email_link_clicked') as has_clicked,
-        bool_or(event = 'email_bounced') as has_bounced,
-        bool_or(event = 'email_unsubscribed') as has_unsubscribed,
-        bool_or(event = 'email_marked_as_spam') as has_complained
-    from events
-    where campaign_id is not null
-    group by campaign_id, recipient
-),
-
-counts as (
-    select
-        campaign_id,
-        count(*) filter (where is_delivered) as delivered,
-        count(*) filter (where is_delivered and has_opened) as opened,
-        count(*) filter (where is_delivered and has_clicked) as clicked,
-        count(*) filter (where has_bounced) as bounced,
-        count(*) filter (where is_delivered and has_unsubscribed) as unsubscribed,
-        count(*) filter (where is_delivered and has_complained) as complained
-    from recipients
-    group by campaign_id
-),
-
--- A campaign that was renamed is one campaign: its latest name wins.
-names as (
-    select
-        campaign_id,
-        (array_agg(campaign_name order by "timestamp" desc) filter (where campaign_name is not null))[1] as campaign_name,
-        min("timestamp") filter (where event = 'email_delivered') as first_delivered_at
-    from events
-    where campaign_id is not null
-    group by campaign_id
-)
-
 select
-    names.campaign_id,
-    names.campaign_name,
-    names.first_delivered_at,
-    counts.delivered,
-    counts.opened,
-    counts.clicked,
-    counts.bounced,
-    counts.unsubscribed,
-    counts.complained,
-    round(counts.opened::numeric / nullif(counts.delivered, 0), 4) as open_rate,
-    round(counts.clicked::numeric / nullif(counts.delivered, 0), 4) as click_rate
-from counts
-inner join names on names.campaign_id = counts.campaign_id;
+    stored.campaign_id,
+    campaign_names.campaign_name,
+    campaign_names.is_transactional,
+    stored.first_delivered_at,
+    stored.last_delivered_at,
+    stored.attempted,
+    stored.delivered,
+    stored.bounced,
+    stored.opened,
+    stored.human_opened,
+    stored.clicked,
+    stored.human_clicked,
+    stored.unsubscribed,
+    stored.complained,
+    stored.recipients,
+    stored.recipients_opened,
+    stored.recipients_human_opened,
+    stored.recipients_clicked,
+    stored.recipients_human_clicked,
+    round(stored.arrived::numeric / nullif(stored.attempted, 0), 4) as delivery_rate,
+    round(stored.bounced::numeric / nullif(stored.attempted, 0), 4) as bounce_rate,
+    round(stored.opened::numeric / nullif(stored.delivered, 0), 4) as open_rate,
+    round(stored.human_opened::numeric / nullif(stored.delivered, 0), 4) as human_open_rate,
+    round(stored.clicked::numeric / nullif(stored.delivered, 0), 4) as click_rate,
+    round(stored.human_clicked::numeric / nullif(stored.delivered, 0), 4) as human_click_rate,
+    round(stored.clicked::numeric / nullif(stored.seen, 0), 4) as click_to_open_rate,
+    round(stored.human_clicked::numeric / nullif(stored.human_seen, 0), 4) as human_click_to_open_rate,
+    round(stored.recipients_opened::numeric / nullif(stored.recipients, 0), 4) as recipient_open_rate,
+    round(stored.recipients_human_opened::numeric / nullif(stored.recipients, 0), 4) as recipient_human_open_rate,
+    round(stored.recipients_clicked::numeric / nullif(stored.recipients, 0), 4) as recipient_click_rate,
+    round(stored.recipients_human_clicked::numeric / nullif(stored.recipients, 0), 4) as recipient_human_click_rate,
+    round(stored.unsubscribed::numeric / nullif(stored.delivered, 0), 4) as unsubscribe_rate,
+    round(stored.complained::numeric / nullif(stored.delivered, 0), 4) as complaint_rate,
+    make_interval(secs => stored.seconds_to_open[1]) as time_to_open_median,
+    make_interval(secs => stored.seconds_to_open[2]) as time_to_open_p90,
+    make_interval(secs => stored.seconds_to_click[1]) as time_to_click_median,
+    make_interval(secs => stored.seconds_to_click[2]) as time_to_click_p90,
+    trim_scale(stored.conversions) as conversions,
+    trim_scale(stored.revenue) as revenue,
+    round(stored.converted::numeric / nullif(stored.delivered, 0), 4) as conversion_rate,
+    round(stored.revenue / nullif(stored.delivered, 0), 4) as revenue_per_email
+from stored_campaigns as stored
+inner join campaign_names on stored.campaign_id = campaign_names.campaign_id;
 
-comment on view campaigns is 'One row per campaign: recipients reached, and what they did';
-comment on column campaigns.campaign_id is 'The campaign';
+comment on view campaigns is 'One row per campaign: its messages, what became of them, and what they led to';
+comment on column campaigns.campaign_id is 'The campaign; empty for e-mails that name none';
 comment on column campaigns.campaign_name is 'Its latest name';
-comment on column campaigns.first_delivered_at is 'When its first e-mail was delivered';
-comment on column campaigns.delivered is 'Recipients with a delivery';
-comment on column campaigns.opened is 'Of these, recipients with an open, by a person or a machine';
-comment on column campaigns.clicked is 'Of these, recipients with a click, by a person or a machine';
-comment on column campaigns.bounced is 'Recipients with a bounce';
-comment on column campaigns.unsubscribed is 'Of those with a delivery, recipients who unsubscribed';
-comment on column campaigns.complained is 'Of those with a delivery, recipients who marked an e-mail as spam';
-comment on column campaigns.open_rate is 'opened ÷ delivered; null without a delivery';
-comment on column campaigns.click_rate is 'clicked ÷ delivered; null without a delivery';
+comment on column campaigns.is_transactional is 'Whether it is among the setting transactional_campaigns';
+comment on column campaigns.first_delivered_at is 'Its first delivery';
+comment on column campaigns.last_delivered_at is 'Its last delivery';
+comment on column campaigns.attempted is 'Messages that were delivered or bounced';
+comment on column campaigns.delivered is 'Messages that were delivered';
+comment on column campaigns.bounced is 'Messages that bounced, at once or after a delivery';
+comment on column campaigns.opened is 'Delivered messages that were opened, by people or machines';
+comment on column campaigns.human_opened is 'Delivered messages that a person opened';
+comment on column campaigns.clicked is 'Delivered messages that were clicked, by people or machines';
+comment on column campaigns.human_clicked is 'Delivered messages that a person clicked';
+comment on column campaigns.unsubscribed is 'Delivered messages by which the recipient unsubscribed';
+comment on column campaigns.complained is 'Delivered messages that the recipient marked as spam';
+comment on column campaigns.recipients is 'People with a delivery';
+comment on column campaigns.recipients_opened is 'People with a delivered message that was opened, by them or a machine';
+comment on column campaigns.recipients_human_opened is 'People who opened a delivered message';
+comment on column campaigns.recipients_clicked is 'People with a delivered message that was clicked, by them or a machine';
+comment on column campaigns.recipients_human_clicked is 'People who clicked a delivered message';
+comment on column campaigns.delivery_rate is 'Messages delivered and not bounced ÷ attempted';
+comment on column campaigns.bounce_rate is 'bounced ÷ attempted';
+comment on column campaigns.open_rate is 'opened ÷ delivered';
+comment on column campaigns.human_open_rate is 'human_opened ÷ delivered';
+comment on column campaigns.click_rate is 'clicked ÷ delivered';
+comment on column campaigns.human_click_rate is 'human_clicked ÷ delivered';
+comment on column campaigns.click_to_open_rate is 'clicked ÷ delivered messages opened or clicked';
+comment on column campaigns.human_click_to_open_rate is 'human_clicked ÷ delivered messages a person opened or clicked';
+comment on column campaigns.recipient_open_rate is 'recipients_opened ÷ recipients';
+comment on column campaigns.recipient_human_open_rate is 'recipients_human_opened ÷ recipients';
+comment on column campaigns.recipient_click_rate is 'recipients_clicked ÷ recipients';
+comment on column campaigns.recipient_human_click_rate is 'recipients_human_clicked ÷ recipients';
+comment on column campaigns.unsubscribe_rate is 'unsubscribed ÷ delivered';
+comment on column campaigns.complaint_rate is 'complained ÷ delivered';
+comment on column campaigns.time_to_open_median is 'Median time from delivery to the first open by a person';
+comment on column campaigns.time_to_open_p90 is '90th percentile of the time from delivery to the first open by a person';
+comment on column campaigns.time_to_click_median is 'Median time from delivery to the first click by a person';
+comment on column campaigns.time_to_click_p90 is '90th percentile of the time from delivery to the first click by a person';
+comment on column campaigns.conversions is 'Conversions credited to it by the default model';
+comment on column campaigns.revenue is 'Revenue credited to it by the default model';
+comment on column campaigns.conversion_rate is 'Delivered messages with a credited conversion ÷ delivered';
+comment on column campaigns.revenue_per_email is 'revenue ÷ delivered';

@@ -14,6 +14,7 @@ from loader.errors import LoaderError
 from loader.migrate import config, head, migrate
 from loader.names import RESERVED_WORDS, SHIPPED_RELATIONS
 from loader.tables import COLLECTIONS
+from loader.views import View
 
 RELATIONS = "select count(*) from pg_class where relnamespace = any(%s::regnamespace[]) and relkind = 'r'"
 
@@ -100,7 +101,8 @@ def test_every_word_the_server_reserves_is_known(settings: Settings) -> None:
 
 def test_a_migration_that_fails_leaves_nothing_behind(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     other = Settings(settings.database_url, "other")
-    monkeypatch.setattr("loader.views.statements", lambda schema: ["select 1 / 0"])
+    broken = View("broken", "other", "other_ops", "select 1 / 0;")
+    monkeypatch.setattr("loader.views.read_views", lambda *_: [broken])
     with pytest.raises(LoaderError, match="division by zero"):
         migrate(other)
     assert rows(settings, "select count(*) from pg_namespace where nspname like 'other%%'") == [(0,)]
@@ -109,8 +111,32 @@ def test_a_migration_that_fails_leaves_nothing_behind(settings: Settings, monkey
 def test_the_views_are_made_by_alembic_as_by_migrate(settings: Settings) -> None:
     other = Settings(settings.database_url, "other")
     command.upgrade(config(other), "head")
-    views = "select viewname, replace(definition, schemaname || '.', '') from pg_views where schemaname = %s order by 1"
-    assert rows(settings, views, "other") == rows(settings, views, "selligent") != []
+    views = """
+        select viewname, regexp_replace(definition, '(selligent|other)(_ops)?[.]', '', 'g')
+        from pg_views where schemaname in (%s, %s || '_ops') order by 1
+    """
+    assert rows(settings, views, "other", "other") == rows(settings, views, "selligent", "selligent") != []
+
+
+GOLDEN = Path(__file__).parent / "data" / "views.txt"
+
+
+def test_a_released_view_never_loses_renames_reorders_or_retypes_a_column(settings: Settings) -> None:
+    """Those who build on a view rely on this list: lines are added to it, none is ever changed."""
+    query = """
+        select relname || '.' || attname || ' ' || format_type(atttypid, atttypmod)
+        from pg_class join pg_attribute on attrelid = pg_class.oid
+        where relnamespace = 'selligent'::regnamespace and relkind = 'v' and attnum > 0
+        order by relname, attnum
+    """
+    assert [line for (line,) in rows(settings, query)] == GOLDEN.read_text().splitlines()
+
+
+@pytest.mark.parametrize("path", sorted(Path("sql/internal").glob("*.sql")), ids=lambda path: path.stem)
+def test_a_view_behind_the_views_has_its_files_name(settings: Settings, path: Path) -> None:
+    assert path.stem in SHIPPED_RELATIONS
+    assert path.read_text().startswith("-- One row per ")
+    assert rows(settings, "select obj_description(to_regclass('selligent_ops.' || %s))", path.stem) != [(None,)]
 
 
 @pytest.mark.parametrize("path", sorted(Path("sql").glob("*.sql")), ids=lambda path: path.stem)

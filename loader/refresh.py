@@ -1,0 +1,82 @@
+"""Refresh: what is stored behind the views, brought up to date with the events and with the site's data."""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import closing
+
+from loader.config import Settings
+from loader.ledger import Ledger
+from loader.names import quoted
+from loader.paths import root
+from loader.views import apply_views, read_views
+from loader.warehouse import Warehouse, engine, run_script, translated
+
+#: Serialises refreshes of one source; the number is arbitrary, and the loader's own.
+_LOCK = "select pg_advisory_xact_lock(7355611, hashtext(%s))"
+#: Set-based work on much data, other than the key lookups that connections are made for.
+_CONDITIONS = """
+    set local search_path to {ops}, {schema}, pg_catalog;
+    set local enable_hashjoin to on;
+    set local enable_mergejoin to on;
+    set local work_mem to '256MB';
+    set local jit to off;
+"""
+_STORED = """
+    select relname from pg_class
+    where relnamespace = to_regnamespace(%s) and relkind = 'r' and starts_with(relname, 'stored_')
+"""
+#: Whether events were loaded since.
+_STALE = """
+    select exists (
+        select from files join loads using (load_id)
+        where files.events_loaded > 0
+            and coalesce(loads.finished_at, now()) > coalesce((select loaded_until from refreshed), '-infinity')
+    )
+"""
+
+
+def is_stale(settings: Settings) -> bool:
+    """Tell whether events were loaded since the last refresh."""
+    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse, warehouse.transaction():
+        ((stale,),) = warehouse.fetch(_STALE)
+    return bool(stale)
+
+
+def refresh(settings: Settings, *, rebuild: bool = False) -> int:
+    """Take in the events loaded since the last refresh, and return their number.
+
+    Everything is made anew if that is asked for, and where settings, SQL or the tables of the site's data changed.
+    Readers see the old figures until all new ones are there. Raises SchemaError if the schema is not prepared,
+    WarehouseError if the database fails.
+    """
+    steps = [path.read_text("utf-8") for path in sorted((root() / "sql" / "refresh").glob("*.sql"))]
+    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+        Ledger(warehouse).check_version()
+        definition = _define(settings, warehouse, steps)
+        with warehouse.transaction():
+            warehouse.fetch(_LOCK, settings.ops)
+            warehouse.run(_CONDITIONS.format(ops=quoted(settings.ops), schema=quoted(settings.schema)))
+            stored = [name for (name,) in warehouse.fetch(_STORED, quoted(settings.ops))]
+            if rebuild or warehouse.fetch("select definition from refreshed") != [(definition,)]:
+                for table in (*stored, "refreshed"):
+                    warehouse.run(f"delete from {quoted(table)}; analyze {quoted(table)}")
+            for step in steps:
+                warehouse.run(step)
+            ((events,),) = warehouse.fetch("select count(*) from new_events")
+            warehouse.fetch("delete from refreshed")
+            warehouse.fetch("insert into refreshed (loaded_until, definition) values (now(), %s)", definition)
+        for table in stored:
+            warehouse.run(f"analyze {quoted(settings.ops)}.{quoted(table)}")
+    return int(events)
+
+
+def _define(settings: Settings, warehouse: Warehouse, steps: Sequence[str]) -> str:
+    """Return a hash of all that the stored figures depend on beside the data; views that changed are made anew."""
+    with translated(), engine(settings.database_url).begin() as connection:
+        views = [view.script for view in read_views(settings, connection)]
+        values = warehouse.fetch(f"select name, value from {quoted(settings.schema)}.settings order by name")
+        definition = hashlib.sha256(repr([steps, views, values]).encode()).hexdigest()
+        if warehouse.fetch(f"select definition from {quoted(settings.ops)}.refreshed") != [(definition,)]:
+            run_script(connection, "set local lock_timeout = '10s'")
+            apply_views(connection, settings)
+    return definition

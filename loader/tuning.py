@@ -1,0 +1,57 @@
+"""Tuning: the settings of the views, which the database keeps."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from loader.errors import UsageError, WarehouseError
+from loader.names import quoted
+from loader.warehouse import Warehouse
+
+#: Models of attribution: the values of default_model.
+MODELS = ("last_human_click", "last_click", "last_touch", "last_delivery", "linear_clicks")
+
+#: How the views read settings, by the begin or end of their names.
+_READ: Mapping[str, str] = {
+    "_seconds": "select %s::numeric",
+    "_links": "select %s::int",
+    "_agents": "select '' ~* %s",
+    "window": "select %s::interval",
+    "_window": "select %s::interval",
+    "reporting_time_zone": "select now() at time zone %s",
+}
+
+
+def read_settings(warehouse: Warehouse) -> list[dict[str, Any]]:
+    """Return all settings with their descriptions."""
+    rows = warehouse.fetch(f"select name, value, description from {quoted(warehouse.schema)}.settings order by name")
+    return [dict(zip(("name", "value", "description"), row, strict=True)) for row in rows]
+
+
+def change_setting(warehouse: Warehouse, name: str, value: str) -> None:
+    """Change a setting.
+
+    Raises UsageError for a name that is none, and for a value that does not suit it.
+    """
+    known = [row["name"] for row in read_settings(warehouse)]
+    if name not in known:
+        raise UsageError(f"there is no setting {name!r}; there are {', '.join(known)}")
+    _check(warehouse, name, value)
+    statement = f"update {quoted(warehouse.schema)}.settings set value = %s where name = %s returning name"
+    warehouse.fetch(statement, value, name)
+
+
+def _check(warehouse: Warehouse, name: str, value: str) -> None:
+    """Let the database read the value as the views will."""
+    if name == "segment_schemas":
+        for schema in value.split():
+            if not warehouse.fetch("select 1 from pg_namespace where nspname = %s", schema):
+                raise UsageError(f"there is no schema {schema!r} in the database; `\\dn` in psql lists them")
+        return
+    if name == "default_model" and value not in MODELS:
+        raise UsageError(f"there is no model {value!r}; choose one of {', '.join(MODELS)}")
+    try:
+        for prefix, query in _READ.items():
+            if name.endswith(prefix) or name.startswith(prefix):
+                warehouse.fetch(query, value)
+    except WarehouseError as exc:
+        raise UsageError(f"{value!r} does not suit {name}: {exc}") from exc

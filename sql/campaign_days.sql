@@ -1,0 +1,37 @@
+-- One row per campaign and day of delivery, in the time zone of the setting reporting_time_zone.
+--
+-- Whatever happens to a message counts on the day it was delivered (or bounced), so that days add up.
+create or replace view campaign_days as
+select
+    stored.campaign_id,
+    campaign_names.campaign_name,
+    stored.delivery_day,
+    stored.attempted,
+    stored.delivered,
+    stored.bounced,
+    stored.opened,
+    stored.human_opened,
+    stored.clicked,
+    stored.human_clicked,
+    stored.unsubscribed,
+    stored.complained,
+    trim_scale(stored.conversions) as conversions,
+    trim_scale(stored.revenue) as revenue
+from stored_campaign_days as stored
+inner join campaign_names on stored.campaign_id = campaign_names.campaign_id;
+
+comment on view campaign_days is 'One row per campaign and day of delivery; all figures add up over days';
+comment on column campaign_days.campaign_id is 'The campaign; empty for e-mails that name none';
+comment on column campaign_days.campaign_name is 'Its latest name';
+comment on column campaign_days.delivery_day is 'Day of the delivery, or of the bounce of what was never delivered, in the reporting time zone';
+comment on column campaign_days.attempted is 'Messages that were delivered or bounced';
+comment on column campaign_days.delivered is 'Messages that were delivered';
+comment on column campaign_days.bounced is 'Messages that bounced, at once or after a delivery';
+comment on column campaign_days.opened is 'Delivered messages that were opened, by people or machines, whenever that was';
+comment on column campaign_days.human_opened is 'Delivered messages that a person opened';
+comment on column campaign_days.clicked is 'Delivered messages that were clicked, by people or machines';
+comment on column campaign_days.human_clicked is 'Delivered messages that a person clicked';
+comment on column campaign_days.unsubscribed is 'Delivered messages by which the recipient unsubscribed';
+comment on column campaign_days.complained is 'Delivered messages that the recipient marked as spam';
+comment on column campaign_days.conversions is 'Conversions credited to these messages by the default model';
+comment on column campaign_days.revenue is 'Revenue credited to these messages by the default model';

@@ -1,0 +1,29 @@
+-- One row per campaign and step: how many people got so far.
+--
+-- Each step holds only people of the step before: a click proves an open, a conversion proves a visit.
+create or replace view campaign_funnel as
+select
+    stored.campaign_id,
+    campaign_names.campaign_name,
+    steps.step_number,
+    steps.step,
+    steps.people,
+    round(steps.people::numeric / nullif(stored.delivered, 0), 4) as share_of_delivered
+from stored_funnel as stored
+inner join campaign_names on stored.campaign_id = campaign_names.campaign_id
+cross join lateral (
+    values
+    (1, 'delivered', stored.delivered),
+    (2, 'opened', stored.opened),
+    (3, 'clicked', stored.clicked),
+    (4, 'visited', stored.visited),
+    (5, 'converted', stored.converted)
+) as steps (step_number, step, people);
+
+comment on view campaign_funnel is 'One row per campaign and step: how many people got so far';
+comment on column campaign_funnel.campaign_id is 'The campaign; empty for e-mails that name none';
+comment on column campaign_funnel.campaign_name is 'Its latest name';
+comment on column campaign_funnel.step_number is 'Place of the step, from 1';
+comment on column campaign_funnel.step is 'delivered; opened or clicked by a person; clicked by a person; visited the site within the setting visit_window of the first click; converted by the default model';
+comment on column campaign_funnel.people is 'People who got so far';
+comment on column campaign_funnel.share_of_delivered is 'people ÷ people of the first step';

@@ -1,0 +1,52 @@
+-- One row per message: the n-th delivery of an e-mail of a campaign to a person.
+--
+-- Delivery 0 holds what came before any delivery: bounces, and opens or clicks of a delivery that was never reported.
+create or replace view email_messages as
+select
+    person,
+    campaign_id,
+    email_id,
+    delivery,
+    email,
+    nullif(split_part(email, '@', 2), '') as mailbox_domain,
+    delivered_at,
+    bounced_at,
+    opened_at,
+    last_opened_at,
+    human_opened_at,
+    last_human_opened_at,
+    clicked_at,
+    last_clicked_at,
+    human_clicked_at,
+    last_human_clicked_at,
+    unsubscribed_at,
+    complained_at,
+    opens,
+    human_opens,
+    clicks,
+    human_clicks
+from stored_messages;
+
+comment on view email_messages is 'One row per message: the n-th delivery of an e-mail of a campaign to a person';
+comment on column email_messages.person is 'Who got it: a user id, else an e-mail address';
+comment on column email_messages.campaign_id is 'The campaign; empty if the events name none';
+comment on column email_messages.email_id is 'The e-mail; empty if the events name none';
+comment on column email_messages.delivery is 'Number of the delivery of this e-mail to this person, from 1; 0 for what came before any';
+comment on column email_messages.email is 'The address it went to';
+comment on column email_messages.mailbox_domain is 'The domain of the address';
+comment on column email_messages.delivered_at is 'When it was delivered; null for delivery 0';
+comment on column email_messages.bounced_at is 'When it bounced first';
+comment on column email_messages.opened_at is 'When it was opened first, by a person or a machine';
+comment on column email_messages.last_opened_at is 'When it was opened last, by a person or a machine';
+comment on column email_messages.human_opened_at is 'When a person opened it first';
+comment on column email_messages.last_human_opened_at is 'When a person opened it last';
+comment on column email_messages.clicked_at is 'When it was clicked first, by a person or a machine';
+comment on column email_messages.last_clicked_at is 'When it was clicked last, by a person or a machine';
+comment on column email_messages.human_clicked_at is 'When a person clicked it first';
+comment on column email_messages.last_human_clicked_at is 'When a person clicked it last';
+comment on column email_messages.unsubscribed_at is 'When the recipient unsubscribed by it';
+comment on column email_messages.complained_at is 'When the recipient marked it as spam';
+comment on column email_messages.opens is 'Opens, by people and machines';
+comment on column email_messages.human_opens is 'Opens by people';
+comment on column email_messages.clicks is 'Clicks, by people and machines';
+comment on column email_messages.human_clicks is 'Clicks by people';

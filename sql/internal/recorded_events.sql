@@ -1,0 +1,83 @@
+-- One row per e-mail event of every collection, as it was recorded.
+--
+-- `recipient` is what names the recipient: the user id, or without one the e-mail address that stands in for it. An
+-- event that names no campaign or e-mail has the empty one.
+create or replace view recorded_events as
+with events as (
+    select
+        id, anonymous_id, user_id, event, event_text, context_ip, context_user_agent, context_traits_email,
+        original_timestamp, received_at, "timestamp", uuid_ts, campaign_id, campaign_name, email_id, email_subject,
+        null as link_id, null as link_name, null as link_url
+    from email_delivered
+    union all
+    select
+        id, anonymous_id, user_id, event, event_text, context_ip, context_user_agent, context_traits_email,
+        original_timestamp, received_at, "timestamp", uuid_ts, campaign_id, campaign_name, email_id, email_subject,
+        null, null, null
+    from email_opened
+    union all
+    select
+        id, anonymous_id, user_id, event, event_text, context_ip, context_user_agent, context_traits_email,
+        original_timestamp, received_at, "timestamp", uuid_ts, campaign_id, campaign_name, email_id, email_subject,
+        null, null, null
+    from machine_opens
+    union all
+    select
+        id, anonymous_id, user_id, event, event_text, context_ip, context_user_agent, context_traits_email,
+        original_timestamp, received_at, "timestamp", uuid_ts, campaign_id, campaign_name, email_id, email_subject,
+        link_id, link_name, link_url
+    from email_link_clicked
+    union all
+    select
+        id, anonymous_id, user_id, event, event_text, context_ip, context_user_agent, context_traits_email,
+        original_timestamp, received_at, "timestamp", uuid_ts, campaign_id, campaign_name, email_id, email_subject,
+        null, null, null
+    from email_bounced
+    union all
+    select
+        id, anonymous_id, user_id, event, event_text, context_ip, context_user_agent, context_traits_email,
+        original_timestamp, received_at, "timestamp", uuid_ts, campaign_id, campaign_name, email_id, email_subject,
+        null, null, null
+    from email_unsubscribed
+    union all
+    select
+        id, anonymous_id, user_id, event, event_text, context_ip, context_user_agent, context_traits_email,
+        original_timestamp, received_at, "timestamp", uuid_ts, campaign_id, campaign_name, email_id, email_subject,
+        null, null, null
+    from email_marked_as_spam
+),
+
+addressed as (
+    select
+        events.*,
+        case
+            when coalesce(user_id, '') = '' and anonymous_id like '%@%' then lower(trim(anonymous_id))
+            else nullif(lower(trim(context_traits_email)), '')
+        end as email
+    from events
+)
+
+select
+    id,
+    nullif(user_id, '') as user_id,
+    anonymous_id,
+    event,
+    event_text,
+    original_timestamp,
+    received_at,
+    "timestamp",
+    uuid_ts,
+    coalesce(campaign_id, '') as campaign_id,
+    campaign_name,
+    coalesce(email_id, '') as email_id,
+    email_subject,
+    link_id,
+    link_name,
+    link_url,
+    context_ip,
+    context_user_agent,
+    coalesce(nullif(user_id, ''), email, lower(trim(anonymous_id))) as recipient,
+    email
+from addressed;
+
+comment on view recorded_events is 'One row per e-mail event of every collection, as it was recorded';

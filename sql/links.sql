@@ -1,0 +1,34 @@
+-- One row per campaign, e-mail and link: who clicked it.
+--
+-- A link is known by its id, else by its address, else by its name.
+create or replace view links as
+select
+    stored.campaign_id,
+    campaign_names.campaign_name,
+    stored.email_id,
+    stored.link_id,
+    stored.link_name,
+    stored.link_url,
+    stored.clicks,
+    stored.human_clicks,
+    stored.people,
+    stored.human_people,
+    round(stored.clicks / sum(stored.clicks) over email, 4) as share,
+    round(stored.human_clicks / nullif(sum(stored.human_clicks) over email, 0), 4) as human_share
+from stored_links as stored
+inner join campaign_names on stored.campaign_id = campaign_names.campaign_id
+window email as (partition by stored.campaign_id, stored.email_id);
+
+comment on view links is 'One row per campaign, e-mail and link: who clicked it';
+comment on column links.campaign_id is 'The campaign; empty for e-mails that name none';
+comment on column links.campaign_name is 'Its latest name';
+comment on column links.email_id is 'The e-mail';
+comment on column links.link_id is 'The link';
+comment on column links.link_name is 'Its latest name';
+comment on column links.link_url is 'Its latest address';
+comment on column links.clicks is 'Clicks, by people and machines';
+comment on column links.human_clicks is 'Clicks by people';
+comment on column links.people is 'People whose message was clicked, by them or a machine';
+comment on column links.human_people is 'People who clicked it';
+comment on column links.share is 'clicks ÷ clicks on all links of the e-mail';
+comment on column links.human_share is 'human_clicks ÷ clicks by people on all links of the e-mail';

@@ -1,0 +1,44 @@
+-- One row per domain of the recipients' addresses: how well it takes e-mails.
+create or replace view mailbox_domains as
+with counted as (
+    select
+        mailbox_domain,
+        count(*) filter (where delivered_at is not null or bounced_at is not null) as attempted,
+        count(*) filter (where delivered_at is not null) as delivered,
+        count(*) filter (where delivered_at is not null and bounced_at is null) as arrived,
+        count(*) filter (where bounced_at is not null) as bounced,
+        count(*) filter (where delivered_at is not null and opened_at is not null) as opened,
+        count(*) filter (where delivered_at is not null and human_opened_at is not null) as human_opened,
+        count(*) filter (where delivered_at is not null and complained_at is not null) as complained
+    from email_messages
+    group by mailbox_domain
+)
+
+select
+    mailbox_domain,
+    attempted,
+    delivered,
+    bounced,
+    opened,
+    human_opened,
+    complained,
+    round(arrived::numeric / nullif(attempted, 0), 4) as delivery_rate,
+    round(bounced::numeric / nullif(attempted, 0), 4) as bounce_rate,
+    round(opened::numeric / nullif(delivered, 0), 4) as open_rate,
+    round(human_opened::numeric / nullif(delivered, 0), 4) as human_open_rate,
+    round(complained::numeric / nullif(delivered, 0), 4) as complaint_rate
+from counted;
+
+comment on view mailbox_domains is 'One row per domain of the recipients'' addresses: how well it takes e-mails';
+comment on column mailbox_domains.mailbox_domain is 'The domain; null where no address was sent';
+comment on column mailbox_domains.attempted is 'Messages that were delivered or bounced';
+comment on column mailbox_domains.delivered is 'Messages that were delivered';
+comment on column mailbox_domains.bounced is 'Messages that bounced, at once or after a delivery';
+comment on column mailbox_domains.opened is 'Delivered messages that were opened, by people or machines';
+comment on column mailbox_domains.human_opened is 'Delivered messages that a person opened';
+comment on column mailbox_domains.complained is 'Delivered messages that the recipient marked as spam';
+comment on column mailbox_domains.delivery_rate is 'Messages delivered and not bounced ÷ attempted';
+comment on column mailbox_domains.bounce_rate is 'bounced ÷ attempted';
+comment on column mailbox_domains.open_rate is 'opened ÷ delivered';
+comment on column mailbox_domains.human_open_rate is 'human_opened ÷ delivered';
+comment on column mailbox_domains.complaint_rate is 'complained ÷ delivered';

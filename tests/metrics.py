@@ -1,0 +1,434 @@
+"""A second implementation of what the views say, in pandas and plain Python: of the reference, not of the SQL."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+
+OPENS = ("email_opened", "email_machine_opened")
+CLICK, DELIVERY, BOUNCE = "email_link_clicked", "email_delivered", "email_bounced"
+MODELS = {
+    "last_human_click": ({"human_click"}, timedelta(days=5)),
+    "last_click": ({"human_click", "click"}, timedelta(days=3)),
+    "last_touch": ({"human_click", "click", "open"}, timedelta(days=5)),
+    "last_delivery": ({"delivery"}, timedelta(days=3)),
+    "linear_clicks": ({"human_click", "click"}, timedelta(days=5)),
+}
+LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Event:
+    """An e-mail event as it is stored."""
+
+    id: str
+    event: str
+    at: datetime
+    original: datetime | None
+    campaign: str = ""
+    name: str | None = None
+    email: str = ""
+    user: str | None = None
+    anonymous: str | None = None
+    trait: str | None = None
+    link: str | None = None
+    agent: str | None = None
+
+    @property
+    def address(self) -> str | None:
+        if not self.user and self.anonymous and "@" in self.anonymous:
+            return self.anonymous.strip(" ").lower()
+        return (self.trait or "").strip(" ").lower() or None
+
+    @property
+    def recipient(self) -> str:
+        return self.user or self.address or (self.anonymous or "").strip(" ").lower()
+
+
+@dataclass(frozen=True)
+class Identify:
+    """A call of identify on the site, or a row of its table of users."""
+
+    at: datetime
+    user: str | None
+    anonymous: str | None
+    email: str | None
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A page view."""
+
+    id: str
+    at: datetime
+    user: str | None
+    anonymous: str | None
+
+
+@dataclass(frozen=True)
+class Order(Visit):
+    """A conversion."""
+
+    order: str | None
+    revenue: Decimal | None
+
+
+@dataclass
+class World:
+    """What happened in e-mails and on the site, and the settings that matter."""
+
+    events: list[Event] = field(default_factory=list)
+    identifies: list[Identify] = field(default_factory=list)
+    visits: list[Visit] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    zone: str = "UTC"
+    transactional: frozenset[str] = frozenset()
+    burst_links: int = 3
+
+
+@dataclass
+class Judged:
+    """An event with what the views add to it."""
+
+    event: Event
+    person: str
+    matched_by: str
+    delivery: int = 0
+    delivered_at: datetime | None = None
+    first_delivered_at: datetime | None = None
+    actor: str | None = None
+    rule: str | None = None
+
+    @property
+    def mailing(self) -> tuple[str, str, str]:
+        return self.person, self.event.campaign, self.event.email
+
+    @property
+    def message(self) -> tuple[str, str, str, int]:
+        return *self.mailing, self.delivery
+
+
+class Metrics:
+    """All figures of a world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.owners = dict(self._owners())
+        self.visitors = self._visitors()
+        self.events = [self._match(event) for event in world.events]
+        for mailing in grouped(self.events, lambda judged: judged.mailing).values():
+            self._number(mailing)
+        for message in grouped(self.events, lambda judged: judged.message).values():
+            self._judge(message)
+        self.messages = {key: self._message(rows) for key, rows in grouped(self.events, lambda j: j.message).items()}
+        self.orders = self._distinct_orders()
+        self.credits = [credit for order in self.orders for model in MODELS for credit in self._credit(order, model)]
+
+    def _owners(self) -> Iterator[tuple[str, set[str]]]:
+        """Yield each address with the users who identified with it last: of several none is the owner."""
+        latest: dict[str, dict[str, datetime]] = defaultdict(dict)
+        said = [((call.email or "").strip(" ").lower(), call.user, call.at) for call in self.world.identifies]
+        said += [(event.address or "", event.user, event.at) for event in self.world.events]
+        for address, user, at in said:
+            if address and user:
+                latest[address][user] = max(at, latest[address].get(user, at))
+        for address, users in latest.items():
+            yield address, {user for user, at in users.items() if at == max(users.values())}
+
+    def _owner(self, address: str | None) -> str | None:
+        owners = self.owners.get(address or "", set())
+        return next(iter(owners)) if len(owners) == 1 else None
+
+    def _visitors(self) -> dict[str, str]:
+        known: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
+        for call in self.world.identifies:
+            email = (call.email or "").strip(" ").lower() or None
+            person = call.user or self._owner(email) or email
+            if call.anonymous and person:
+                known[call.anonymous].append((call.at, person))
+        latest = {visitor: max(at for at, _ in calls) for visitor, calls in known.items()}
+        return {
+            visitor: min(person for at, person in calls if at == latest[visitor]) for visitor, calls in known.items()
+        }
+
+    def person_on_site(self, visit: Visit) -> str | None:
+        return visit.user or self.visitors.get(visit.anonymous or "")
+
+    def _match(self, event: Event) -> Judged:
+        if event.user:
+            return Judged(event, event.user, "user_id")
+        owners = self.owners.get(event.recipient, set())
+        if len(owners) == 1:
+            return Judged(event, next(iter(owners)), "email")
+        return Judged(event, event.recipient, "ambiguous" if owners else "none")
+
+    @staticmethod
+    def _number(mailing: list[Judged]) -> None:
+        """Let each event belong to the latest delivery before it."""
+        deliveries = [j.event.at for j in mailing if j.event.event == DELIVERY]
+        number, delivered_at = 0, None
+        for judged in sorted(mailing, key=moment):
+            if judged.event.event == DELIVERY:
+                number, delivered_at = number + 1, judged.event.at
+            judged.delivery, judged.delivered_at = number, delivered_at
+            judged.first_delivered_at = min(deliveries, default=None)
+
+    def _judge(self, message: list[Judged]) -> None:
+        bursts: list[list[Judged]] = []
+        for judged in sorted((j for j in message if j.event.event == CLICK), key=moment):
+            if bursts and judged.event.at - bursts[-1][-1].event.at <= timedelta(seconds=2):
+                bursts[-1].append(judged)
+            else:
+                bursts.append([judged])
+        mechanical = [
+            j for burst in bursts if len({k.event.link for k in burst}) >= self.world.burst_links for j in burst
+        ]
+        for judged in message:
+            judged.rule = self._rule(judged, in_burst=any(judged is other for other in mechanical))
+            if judged.rule:
+                human = {"proxy": "human", "otherwise": "human", "no_evidence": "unknown"}
+                judged.actor = human.get(judged.rule, "machine")
+
+    @staticmethod
+    def _rule(judged: Judged, *, in_burst: bool) -> str | None:
+        event, agent = judged.event, judged.event.agent or ""
+        if event.event not in {*OPENS, CLICK}:
+            return None
+        if event.event == "email_machine_opened":
+            return "reported"
+        if event.event == "email_opened" and re.search("GoogleImageProxy|YahooMailProxy", agent):
+            return "proxy"
+        if agent == "Mozilla/5.0" or "scanner" in agent:
+            return "agent"
+        if in_burst:
+            return "burst"
+        if judged.delivered_at and event.at - judged.delivered_at < timedelta(seconds=5):
+            return "too_soon"
+        return "no_evidence" if judged.delivered_at is None and event.agent is None else "otherwise"
+
+    @staticmethod
+    def _message(rows: Sequence[Judged]) -> dict[str, Any]:
+        def times(*events: str, human: bool = False) -> list[datetime]:
+            return sorted(j.event.at for j in rows if j.event.event in events and (not human or j.actor == "human"))
+
+        def first(found: list[datetime]) -> datetime | None:
+            return found[0] if found else None
+
+        def last(found: list[datetime]) -> datetime | None:
+            return found[-1] if found else None
+
+        opens, clicks = times(*OPENS), times(CLICK)
+        human_opens, human_clicks = times("email_opened", human=True), times(CLICK, human=True)
+        return {
+            "email": max((j.event.address for j in rows if j.event.address), default=None),
+            "delivered_at": first(times(DELIVERY)),
+            "bounced_at": first(times(BOUNCE)),
+            "opened_at": first(opens),
+            "last_opened_at": last(opens),
+            "human_opened_at": first(human_opens),
+            "last_human_opened_at": last(human_opens),
+            "clicked_at": first(clicks),
+            "last_clicked_at": last(clicks),
+            "human_clicked_at": first(human_clicks),
+            "last_human_clicked_at": last(human_clicks),
+            "unsubscribed_at": first(times("email_unsubscribed")),
+            "complained_at": first(times("email_marked_as_spam")),
+            "opens": len(opens),
+            "human_opens": len(human_opens),
+            "clicks": len(clicks),
+            "human_clicks": len(human_clicks),
+        }
+
+    def _distinct_orders(self) -> list[Order]:
+        """Return the earliest of the orders with one number."""
+        kept: dict[str, Order] = {}
+        for order in sorted(self.world.orders, key=lambda order: (order.at, order.id)):
+            kept.setdefault(order.order or f"site/order_completed/{order.id}", order)
+        return list(kept.values())
+
+    def _credit(self, order: Order, model: str) -> list[tuple[str, str, tuple[str, str, int] | None, Decimal]]:
+        """Return the messages that share an order, each with its part; one without message if there is none."""
+        wanted, window = MODELS[model]
+        person = self.person_on_site(order)
+        touches = [
+            judged
+            for judged in self.events
+            if judged.person == person
+            and judged.event.campaign not in self.world.transactional
+            and touch(judged) in wanted
+            and timedelta(0) <= order.at - judged.event.at <= window
+            and not order.at < (judged.delivered_at or judged.first_delivered_at or order.at)
+        ]
+        touches.sort(key=lambda j: (j.event.at, touch(j), *j.mailing[1:], j.delivery, j.event.id), reverse=True)
+        if not touches:
+            return [(order.id, model, None, Decimal(0))]
+        if not model.startswith("linear"):
+            return [(order.id, model, touches[0].message[1:], Decimal(1))]
+        shares = grouped(touches, lambda j: j.message[1:])
+        exact = {message: Decimal(len(rows)) / len(touches) for message, rows in shares.items()}
+        return [(order.id, model, message, credit) for message, credit in exact.items()]
+
+    def message_table(self) -> pd.DataFrame:
+        """Return a frame of messages."""
+        keys = ["person", "campaign", "email_id", "delivery"]
+        rows = [dict(zip(keys, key, strict=True)) | values for key, values in self.messages.items()]
+        frame = pd.DataFrame(rows, columns=[*keys, *self._message([])])
+        return frame.astype(object).where(frame.notna(), None)
+
+    def campaigns(self) -> dict[str, dict[str, Any]]:
+        """Return the figures of each campaign."""
+        return {campaign: self._campaign(campaign, rows) for campaign, rows in self.message_table().groupby("campaign")}
+
+    def _campaign(self, campaign: str, rows: pd.DataFrame) -> dict[str, Any]:
+        delivered = rows[rows.delivered_at.notna()]
+        attempted = rows[rows.delivered_at.notna() | rows.bounced_at.notna()]
+        seen = delivered[delivered.opened_at.notna() | delivered.clicked_at.notna()]
+        names = [j.event for j in self.events if j.event.campaign == campaign and j.event.name is not None]
+        credited = [
+            (order.revenue or Decimal(0), order, message)
+            for order in self.orders
+            for id_, model, message, credit in self.credits
+            if id_ == order.id and model == "last_human_click" and credit and message and message[0] == campaign
+        ]
+
+        def people(column: str) -> int:
+            return int(delivered[delivered[column].notna()].person.nunique())
+
+        def count(column: str) -> int:
+            return int(delivered[column].notna().sum())
+
+        def rate(part: int, whole: int) -> Decimal | None:
+            return round_half_up(Decimal(part) / whole) if whole else None
+
+        waits = [
+            (at - since).total_seconds()
+            for at, since in zip(delivered.human_opened_at, delivered.delivered_at, strict=True)
+            if at
+        ]
+        converted = {(self.person_on_site(order), *message) for _, order, message in credited if message[2] > 0}
+        return {
+            "campaign_name": max(((e.at, e.name) for e in names), default=(None, None))[1],
+            "attempted": len(attempted),
+            "delivered": len(delivered),
+            "bounced": int(rows.bounced_at.notna().sum()),
+            "opened": count("opened_at"),
+            "human_opened": count("human_opened_at"),
+            "clicked": count("clicked_at"),
+            "human_clicked": count("human_clicked_at"),
+            "unsubscribed": count("unsubscribed_at"),
+            "complained": count("complained_at"),
+            "recipients": int(delivered.person.nunique()),
+            "recipients_opened": people("opened_at"),
+            "recipients_human_clicked": people("human_clicked_at"),
+            "delivery_rate": rate(int(delivered.bounced_at.isna().sum()), len(attempted)),
+            "bounce_rate": rate(int(rows.bounced_at.notna().sum()), len(attempted)),
+            "open_rate": rate(count("opened_at"), len(delivered)),
+            "click_to_open_rate": rate(count("clicked_at"), len(seen)),
+            "time_to_open_median": pd.Series(waits, dtype=float).median() if waits else None,
+            "conversions": len(credited),
+            "revenue": sum((revenue for revenue, *_ in credited), Decimal(0)),
+            "conversion_rate": rate(len(converted), len(delivered)),
+        }
+
+    def days(self) -> dict[tuple[str, Any], dict[str, int]]:
+        """Return the additive figures by campaign and day of delivery."""
+        found: dict[tuple[str, Any], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for (_, campaign, _, _), row in self.messages.items():
+            if at := row["delivered_at"] or row["bounced_at"]:
+                day = found[campaign, at.astimezone(ZoneInfo(self.world.zone)).date()]
+                day["attempted"] += 1
+                day["delivered"] += row["delivered_at"] is not None
+                day["human_opened"] += bool(row["delivered_at"] and row["human_opened_at"])
+                day["clicked"] += bool(row["delivered_at"] and row["clicked_at"])
+        return found
+
+    def funnel(self) -> dict[str, list[int]]:
+        """Return the people at each step, by campaign."""
+        steps: dict[str, list[set[str]]] = defaultdict(lambda: [set(), set(), set(), set(), set()])
+        clicked: dict[tuple[str, str], datetime] = {}
+        for (person, campaign, _, _), row in self.messages.items():
+            if row["delivered_at"]:
+                steps[campaign][0].add(person)
+                if row["human_opened_at"] or row["human_clicked_at"]:
+                    steps[campaign][1].add(person)
+                if at := row["human_clicked_at"]:
+                    steps[campaign][2].add(person)
+                    clicked[person, campaign] = min(at, clicked.get((person, campaign), at))
+        for (person, campaign), at in clicked.items():
+            bought = any(
+                self.person_on_site(order) == person and message and message[0] == campaign
+                for order in self.orders
+                for id_, model, message, _ in self.credits
+                if id_ == order.id and model == "last_human_click"
+            )
+            visited = any(
+                self.person_on_site(visit) == person and timedelta(0) <= visit.at - at <= timedelta(days=5)
+                for visit in self.world.visits
+            )
+            if bought:
+                steps[campaign][4].add(person)
+            if bought or visited:
+                steps[campaign][3].add(person)
+        return {campaign: [len(people) for people in found] for campaign, found in steps.items()}
+
+    def links(self) -> dict[tuple[str, str, str], tuple[int, int, int, int]]:
+        """Return clicks, clicks by people, people, and people who clicked, by campaign, e-mail and link."""
+        clicks = [j for j in self.events if j.event.event == CLICK]
+        return {
+            key: (
+                len(rows),
+                sum(j.actor == "human" for j in rows),
+                len({j.person for j in rows}),
+                len({j.person for j in rows if j.actor == "human"}),
+            )
+            for key, rows in grouped(clicks, lambda j: (j.event.campaign, j.event.email, j.event.link or "")).items()
+        }
+
+    def recipients(self) -> dict[str, tuple[Any, ...]]:
+        """Return deliveries, last click by the person, conversions and revenue of each person."""
+        people = grouped(self.messages.items(), lambda item: item[0][0])
+        found = {}
+        for person, rows in people.items():
+            orders = [order for order in self.orders if self.person_on_site(order) == person]
+            clicks = [row["last_human_clicked_at"] for _, row in rows if row["last_human_clicked_at"]]
+            found[person] = (
+                sum(row["delivered_at"] is not None for _, row in rows),
+                max(clicks, default=None),
+                len(orders),
+                sum((order.revenue or Decimal(0) for order in orders), Decimal(0)),
+            )
+        return found
+
+
+def grouped(items: Iterable[Any], key: Any) -> dict[Any, list[Any]]:
+    found: dict[Any, list[Any]] = defaultdict(list)
+    for item in items:
+        found[key(item)].append(item)
+    return found
+
+
+def moment(judged: Judged) -> tuple[Any, ...]:
+    """Return what events are ordered by: of one moment the delivery comes first."""
+    event = judged.event
+    return event.at, event.event != DELIVERY, event.original or LATEST, event.id
+
+
+def touch(judged: Judged) -> str:
+    match judged.event.event:
+        case "email_delivered":
+            return "delivery"
+        case "email_link_clicked":
+            return "human_click" if judged.actor == "human" else "click"
+        case "email_opened" | "email_machine_opened":
+            return "open"
+    return ""
+
+
+def round_half_up(value: Decimal) -> Decimal:
+    return value.quantize(Decimal("0.0001"), "ROUND_HALF_UP")
