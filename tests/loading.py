@@ -64,7 +64,8 @@ def one(settings: Settings, query: str, *parameters: object) -> dict[str, Any]:
 def tables(settings: Settings) -> list[str]:
     """The tables of events, `tracks` included."""
     query = """
-        select relname from pg_class where relnamespace = %s::regnamespace and relkind = 'r' order by relname
+        select relname from pg_class
+        where relnamespace = %s::regnamespace and relkind = 'r' and relname <> 'settings' order by relname
     """
     return [row["relname"] for row in select(settings, query, settings.schema)]
 

@@ -242,8 +242,11 @@ def test_beyond_the_cap_on_columns_values_are_kept(
 def test_a_row_the_database_refuses_is_a_reject_and_no_other_is(settings: Settings, tmp_path: Path) -> None:
     assert settings.database_url
     with psycopg.connect(settings.database_url) as connection:
-        connection.execute("alter table selligent.email_opened alter email_subject type varchar(5)")
-    events = [event(messageId=f"m{i}", properties={"email_subject": "too long" * (i in {3, 40})}) for i in range(50)]
+        connection.execute("alter table selligent.email_unsubscribed alter list_name type varchar(5)")
+    events = [
+        event(messageId=f"m{i}", event="Email Unsubscribed", properties={"list_name": "too long" * (i in {3, 40})})
+        for i in range(50)
+    ]
     result = load_events(settings, events, tmp_path)
     assert (result.counts["events_loaded"], result.counts["events_rejected"]) == (48, 2)
     rejected = select(settings, "select line, reason, detail from rejected_events order by line")

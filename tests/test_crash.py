@@ -141,9 +141,12 @@ def test_a_load_killed_again_and_again_ends_like_one_that_was_not(settings: Sett
     broken_off = "select from files where status = 'failed' and error = 'the loader was killed' and events_read > 0"
     assert len(select(settings, broken_off)) >= KILLS // 4
     statuses = Counter(row["status"] for row in select(settings, "select status from loads"))
-    assert statuses["failed"] >= KILLS // 2
+    assert statuses["failed"] >= KILLS // 4  # the others were killed while they brought the views up to date
     assert statuses.keys() <= {"failed", "ok", "empty"}
     assert differences(stored(settings), stored(clean)) == {}
+    for view in ("campaigns", "email_messages"):
+        rows = f"select to_jsonb(v) as row from {view} as v order by v::text"
+        assert select(settings, rows) == select(clean, rows) != []
     assert one(settings, "select count(distinct uri) from rejected_events") == {"count": 3}
     until(lambda: not left_behind(settings), 5)
 

@@ -173,7 +173,8 @@ class Warehouse:
         query = """
             select relname, attname, format_type(atttypid, null) as kind from pg_attribute
             join pg_class on attrelid = pg_class.oid
-            where relnamespace = %s::regnamespace and relkind = 'r' and attnum > 0 and not attisdropped
+            where relnamespace = %s::regnamespace and relkind = 'r' and relname <> 'settings'
+                and attnum > 0 and not attisdropped
         """
         for row in self.fetch(query, self.settings.schema):
             found.setdefault(row["relname"], {})[row["attname"]] = row["kind"]
