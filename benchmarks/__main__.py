@@ -13,6 +13,7 @@ from statistics import median
 from benchmarks import peers
 from benchmarks.history import fill
 from benchmarks.loading import copy_rows, empty, execute, load_file, prepare_rows, truncate
+from benchmarks.views import compare_views
 from loader import embedded, sample
 from loader.config import Settings
 
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--history", type=int, default=20_000_000, help="rows that are there before; 0 leaves this out")
     parser.add_argument("--large", type=int, default=3_200_000, help="events of the large file; 0 leaves this out")
     parser.add_argument("--peer-events", type=int, default=100_000, help="events for the peers; 0 leaves them out")
+    parser.add_argument("--views", type=int, default=5_000_000, help="events behind the views; 0 leaves them out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="selligent-bench-") as folder:
         home = Path(folder)
@@ -44,6 +46,8 @@ def run(settings: Settings, folder: Path, options: argparse.Namespace) -> Iterat
         yield from compare_with_history(settings, folder, options)
     if options.large:
         yield from compare_memory(settings, folder, options)
+    if options.views:
+        yield from compare_views(settings, folder, options.views, options.rounds)
     if options.peer_events:
         yield from compare_with_peers(settings, folder, options)
 

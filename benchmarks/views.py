@@ -1,0 +1,145 @@
+"""The views: a dashboard's questions against the same asked of the tables of events, and the upkeep after a load."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from statistics import median
+
+import psycopg
+
+from benchmarks.loading import empty, execute, load_file
+from loader import sample, sample_site
+from loader.config import Settings
+from loader.embedded_programs import find_wheel
+from loader.refresh import refresh
+from loader.tuning import change_setting
+from loader.warehouse import Warehouse
+
+SITE = "bench_site"
+NIGHTLY = 100_000  # events
+#: A question of the views, and the same of the tables of events, without machines told apart.
+QUESTIONS = {
+    "campaigns of the last 30 days": (
+        """
+        select campaign_id, campaign_name, delivered, opened, clicked, open_rate from campaigns
+        where last_delivered_at > '2025-12-01' order by delivered desc
+        """,
+        """
+        with delivered as (
+            select distinct campaign_id, coalesce(user_id, anonymous_id) as person from email_delivered
+            where "timestamp" > '2025-12-01'
+        )
+        select delivered.campaign_id, count(*), count(opened.person), count(clicked.person)
+        from delivered
+        left join (select distinct campaign_id, coalesce(user_id, anonymous_id) as person from email_opened) as opened
+            using (campaign_id, person)
+        left join (
+            select distinct campaign_id, coalesce(user_id, anonymous_id) as person from email_link_clicked
+        ) as clicked using (campaign_id, person)
+        group by campaign_id order by 2 desc
+        """,
+    ),
+    "a campaign's days": (
+        "select * from campaign_days where campaign_id = {campaign} order by delivery_day",
+        """
+        select "timestamp"::date, count(*) from email_delivered where campaign_id = {campaign} group by 1 order by 1
+        """,
+    ),
+    "a campaign's funnel": (
+        "select step, people from campaign_funnel where campaign_id = {campaign} order by step_number",
+        """
+        with delivered as (
+            select distinct coalesce(user_id, anonymous_id) as person from email_delivered
+            where campaign_id = {campaign}
+        ), clicked as (
+            select coalesce(user_id, anonymous_id) as person, min("timestamp") as at from email_link_clicked
+            where campaign_id = {campaign} group by 1
+        )
+        select count(*), count(clicked.person), count(*) filter (where exists (
+            select 1 from {site}.pages where user_id = clicked.person and "timestamp" >= clicked.at
+        )) from delivered left join clicked using (person)
+        """,
+    ),
+    "a campaign's links": (
+        "select link_name, clicks, people, share from links where campaign_id = {campaign} order by clicks desc",
+        """
+        select link_id, count(*), count(distinct coalesce(user_id, anonymous_id)) from email_link_clicked
+        where campaign_id = {campaign} group by link_id order by 2 desc
+        """,
+    ),
+    "top recipients": (
+        "select person, human_clicked, revenue from recipients order by revenue desc limit 20",
+        """
+        select coalesce(user_id, anonymous_id), count(*) from email_link_clicked group by 1 order by 2 desc limit 20
+        """,
+    ),
+    "revenue by campaign": (
+        "select campaign_name, conversions, revenue from campaigns order by revenue desc",
+        """
+        with clicks as (
+            select user_id, campaign_id, "timestamp" as at from email_link_clicked
+        ), credited as (
+            select distinct on (orders.id) orders.id, orders.revenue, clicks.campaign_id
+            from {site}.order_completed as orders join clicks on clicks.user_id = orders.user_id
+                and clicks.at between orders."timestamp" - interval '5 days' and orders."timestamp"
+            order by orders.id, clicks.at desc
+        )
+        select campaign_id, count(*), sum(revenue) from credited group by 1 order by 3 desc
+        """,
+    ),
+}
+
+
+def prepare(settings: Settings, folder: Path, events: int) -> float:
+    """Load a year of events and the site's data; return the seconds of the first refresh."""
+    script = folder / "site.sql"
+    with script.open("wb") as stream:
+        for block in sample_site.script(events, 1, SITE):
+            stream.write(block)
+    psql = find_wheel() / "pginstall/bin/psql"
+    execute(settings, f"drop schema if exists {SITE} cascade")
+    subprocess.run([psql, "-q", "-f", str(script), settings.database_url or ""], check=True, stdout=subprocess.DEVNULL)
+    empty(settings)
+    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+        change_setting(warehouse, "segment_schemas", SITE)
+    refresh(settings)
+    path = folder / "events.jsonl"
+    with path.open("wb") as stream:
+        stream.writelines(sample.lines(events, 1))
+    load_file(settings, path)
+    return seconds(lambda: refresh(settings))
+
+
+def compare_views(settings: Settings, folder: Path, events: int, rounds: int) -> Iterator[tuple[str, str, str]]:
+    """Yield what the first refresh, each question and a nightly refresh take."""
+    first = prepare(settings, folder, events)
+    yield f"views: first refresh, {events:,} events and page views", f"{first:,.0f} s", ""
+    ((campaign,),) = ask(settings, "select campaign_id from campaigns order by delivered desc limit 1 offset 5")
+    names = {"campaign": f"'{campaign}'", "site": SITE}
+    for question, (by_views, by_events) in QUESTIONS.items():
+        quick = median(seconds(lambda q=by_views: ask(settings, q.format(**names))) for _ in range(rounds))
+        slow = seconds(lambda q=by_events: ask(settings, q.format(**names)))
+        yield f"views: {question}", f"{quick * 1000:,.1f} ms", f"{slow / quick:,.0f} times as fast as of the events"
+    for about, seed in (("its events of all campaigns", 2), ("again", 3)):
+        # What was loaded within the hour before is read again; here that would be everything.
+        execute(settings, f"update {settings.ops}.refreshed set loaded_until = now() + interval '1 hour'")
+        path = folder / "events.jsonl"
+        with path.open("wb") as stream:
+            stream.writelines(block.replace(b'"2025-', b'"2026-') for block in sample.lines(NIGHTLY, seed))
+        load_file(settings, path)
+        took = seconds(lambda: refresh(settings))
+        yield f"views: refresh after {NIGHTLY:,} more, {about}", f"{took:,.1f} s", ""
+
+
+def ask(settings: Settings, question: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(settings.database_url or "") as connection:
+        connection.execute(f"set search_path to {settings.schema}".encode())
+        return connection.execute(question.encode()).fetchall()
+
+
+def seconds(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
