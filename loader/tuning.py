@@ -1,5 +1,6 @@
 """Tuning: the settings of the views, which the database keeps."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,15 @@ from loader.warehouse import Warehouse
 #: Models of attribution: the values of default_model.
 MODELS = ("last_human_click", "last_click", "last_touch", "last_delivery", "linear_clicks")
 
+#: How many tables a schema has, and how many of them we may read.
+_READABLE = """
+    select count(pg_class.oid), count(pg_class.oid) filter (
+        where has_schema_privilege(pg_namespace.oid, 'usage') and has_table_privilege(pg_class.oid, 'select')
+    )
+    from pg_namespace left join pg_class on relnamespace = pg_namespace.oid and relkind in ('r', 'p', 'v', 'm', 'f')
+    where nspname = %s
+    group by pg_namespace.oid
+"""
 #: How the views read settings, by the begin or end of their names.
 _READ: Mapping[str, str] = {
     "_seconds": "select %s::numeric",
@@ -44,9 +54,10 @@ def _check(warehouse: Warehouse, name: str, value: str) -> None:
     """Let the database read the value as the views will."""
     if name == "segment_schemas":
         for schema in value.split():
-            if not warehouse.fetch("select 1 from pg_namespace where nspname = %s", schema):
-                raise UsageError(f"there is no schema {schema!r} in the database; `\\dn` in psql lists them")
+            _check_schema(warehouse, schema)
         return
+    if name == "conversion_events" and not re.fullmatch(r"(\S+:\S+\s*)*", value):
+        raise UsageError(f"{value!r} does not suit {name}: write table:revenue, table:revenue:currency:order_id, …")
     if name == "default_model" and value not in MODELS:
         raise UsageError(f"there is no model {value!r}; choose one of {', '.join(MODELS)}")
     try:
@@ -55,3 +66,12 @@ def _check(warehouse: Warehouse, name: str, value: str) -> None:
                 warehouse.fetch(query, value)
     except WarehouseError as exc:
         raise UsageError(f"{value!r} does not suit {name}: {exc}") from exc
+
+
+def _check_schema(warehouse: Warehouse, schema: str) -> None:
+    found = warehouse.fetch(_READABLE, schema)
+    if not found:
+        raise UsageError(f"there is no schema {schema!r} in the database; `\\dn` in psql lists them")
+    ((tables, readable),) = found
+    if tables and not readable:
+        raise UsageError(f"no table of schema {schema!r} can be read; ask its owner to grant usage and select on it")

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import Connection
+from psycopg.conninfo import make_conninfo
 
 from loader.cli import run
 from loader.config import Settings
@@ -73,6 +74,7 @@ def test_missing_columns_are_null_and_new_ones_are_picked_up(connection: Connect
         ("reporting_time_zone", "Mars", "'Mars' does not suit reporting_time_zone"),
         ("default_model", "best", "there is no model 'best'"),
         ("segment_schemas", "nowhere", "there is no schema 'nowhere'"),
+        ("conversion_events", "order_completed", "'order_completed' does not suit conversion_events"),
     ],
 )
 def test_a_setting_that_does_not_suit_is_told_and_not_taken(command: Any, name: str, value: str, told: str) -> None:
@@ -81,6 +83,22 @@ def test_a_setting_that_does_not_suit_is_told_and_not_taken(command: Any, name: 
     assert code == 2
     assert told in error
     assert command("settings", "list", "--json") == before
+
+
+def test_a_schema_that_cannot_be_read_is_told(
+    settings: Settings, connection: Connection[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    role = f"loader_{connection.info.dbname}"
+    connection.execute(f"create role {role} login password 'secret'".encode())
+    try:
+        connection.execute("create schema shop; create table shop.pages (id text)")
+        connection.execute(f"grant usage on schema selligent, selligent_ops to {role}".encode())
+        connection.execute(f"grant all on all tables in schema selligent, selligent_ops to {role}".encode())
+        url = make_conninfo(settings.database_url or "", user=role, password="secret")
+        assert run(["settings", "set", "segment_schemas", "shop", "--database-url", url]) == 2
+        assert "no table of schema 'shop' can be read; ask its owner to grant" in capsys.readouterr().err
+    finally:
+        connection.execute(f"drop owned by {role}; drop role {role}".encode())
 
 
 def test_a_changed_setting_shows_in_the_views(connection: Connection[Any], command: Any, tmp_path: Path) -> None:

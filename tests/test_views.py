@@ -185,8 +185,9 @@ def snapshot(connection: Connection[Any]) -> dict[str, list[Any]]:
     }
 
 
+@pytest.mark.slow
 @hypothesis_settings(
-    max_examples=40,
+    max_examples=120,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
