@@ -57,10 +57,11 @@ QUESTIONS = {
         ), clicked as (
             select coalesce(user_id, anonymous_id) as person, min("timestamp") as at from email_link_clicked
             where campaign_id = {campaign} group by 1
+        ), visited as (
+            select distinct person from clicked join {site}.pages on user_id = person and "timestamp" >= at
         )
-        select count(*), count(clicked.person), count(*) filter (where exists (
-            select 1 from {site}.pages where user_id = clicked.person and "timestamp" >= clicked.at
-        )) from delivered left join clicked using (person)
+        select count(*), count(clicked.person), count(visited.person)
+        from delivered left join clicked using (person) left join visited using (person)
         """,
     ),
     "a campaign's links": (
