@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -12,8 +13,10 @@ import pytest
 from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
+from loader import sample_site
 from loader.cli import run
 from loader.config import Settings
+from loader.embedded_programs import find_wheel
 from loader.errors import SchemaError
 from loader.migrate import migrate
 from loader.refresh import is_stale, refresh
@@ -245,3 +248,27 @@ def test_two_refreshes_at_once_wait_for_each_other(settings: Settings, connectio
         assert second.is_alive()
     second.join(30)
     assert not second.is_alive()
+
+
+def test_the_samples_site_gives_every_view_something_to_say(
+    settings: Settings, connection: Connection[Any], command: Any, tmp_path: Path
+) -> None:
+    script, events = tmp_path / "site.sql", tmp_path / "events.jsonl"
+    for path, arguments in ((script, ["--site"]), (events, [])):
+        assert run(["sample", "--events", "5000", *arguments, "--out", str(path)]) == 0
+    assert script.read_bytes() == b"".join(sample_site.script(5000, 1, "site"))
+    psql = [str(find_wheel() / "pginstall/bin/psql"), "-q", "-f", str(script), settings.database_url or ""]
+    for _ in range(2):  # the second time finds the schema and leaves it alone
+        subprocess.run(psql, check=True, capture_output=True)
+    assert command("init", "--segment-schema", "site")[0] == 0
+    assert command("load", str(events))[0] == 0
+    for view in (path.stem for path in Path("sql").glob("*.sql")):
+        assert connection.execute(f"select count(*) > 0 from {view}".encode()).fetchall() == [(True,)], view
+    query = "select sum(visited), sum(conversions), sum(revenue) > 0 from ({}) as c"
+    funnel = "select campaign_id, people as visited from campaign_funnel where step = 'visited'"
+    joined = f"select visited, conversions, revenue from campaigns join ({funnel}) as f using (campaign_id)"
+    ((visited, conversions, has_revenue),) = connection.execute(query.format(joined).encode()).fetchall()
+    assert (visited > 50, conversions > 5, has_revenue) == (True, True, True)
+    assert connection.execute("select matched_by from identity_coverage where events > 0").fetchall() != [("user_id",)]
+    failing = "select check_name from load_health where not is_ok and check_name <> 'discarded values'"
+    assert connection.execute(failing).fetchall() == []
