@@ -1,8 +1,22 @@
 -- One row per domain of the recipients' addresses: how well it takes e-mails.
+--
+-- A message whose events name no address counts for the address its person got other messages at.
 create or replace view mailbox_domains as
-with counted as (
+with messages as (
     select
-        mailbox_domain,
+        split_part(coalesce(stored.email, people.email), '@', 2) as mailbox_domain,
+        stored.delivered_at,
+        stored.bounced_at,
+        stored.opened_at,
+        stored.human_opened_at,
+        stored.complained_at
+    from stored_messages as stored
+    inner join stored_recipients as people on stored.person = people.person
+),
+
+counted as (
+    select
+        nullif(mailbox_domain, '') as mailbox_domain,
         count(*) filter (where delivered_at is not null or bounced_at is not null) as attempted,
         count(*) filter (where delivered_at is not null) as delivered,
         count(*) filter (where delivered_at is not null and bounced_at is null) as arrived,
@@ -10,8 +24,8 @@ with counted as (
         count(*) filter (where delivered_at is not null and opened_at is not null) as opened,
         count(*) filter (where delivered_at is not null and human_opened_at is not null) as human_opened,
         count(*) filter (where delivered_at is not null and complained_at is not null) as complained
-    from email_messages
-    group by mailbox_domain
+    from messages
+    group by nullif(mailbox_domain, '')
 )
 
 select
@@ -30,7 +44,7 @@ select
 from counted;
 
 comment on view mailbox_domains is 'One row per domain of the recipients'' addresses: how well it takes e-mails';
-comment on column mailbox_domains.mailbox_domain is 'The domain; null where no address was sent';
+comment on column mailbox_domains.mailbox_domain is 'The domain; null where no address of the person is known';
 comment on column mailbox_domains.attempted is 'Messages that were delivered or bounced';
 comment on column mailbox_domains.delivered is 'Messages that were delivered';
 comment on column mailbox_domains.bounced is 'Messages that bounced, at once or after a delivery';

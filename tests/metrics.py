@@ -1,7 +1,7 @@
 """A second implementation of what the views say, in pandas and plain Python: of the reference, not of the SQL."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -389,6 +389,17 @@ class Metrics:
             )
             for key, rows in grouped(clicks, lambda j: (j.event.campaign, j.event.email, j.event.link or "")).items()
         }
+
+    def domains(self) -> Counter[str | None]:
+        """Return the deliveries by domain of the address, or of another one of the person."""
+        addresses = {
+            person: max((row["email"] for _, row in rows if row["email"]), default="")
+            for person, rows in grouped(self.messages.items(), lambda item: item[0][0]).items()
+        }
+        found: Counter[str | None] = Counter()
+        for (person, *_), row in self.messages.items():
+            found[(row["email"] or addresses[person]).partition("@")[2] or None] += row["delivered_at"] is not None
+        return found
 
     def recipients(self) -> dict[str, tuple[Any, ...]]:
         """Return deliveries, last click by the person, conversions and revenue of each person."""

@@ -233,6 +233,8 @@ def compare_messages(connection: Connection[Any], metrics: Metrics) -> None:
     query = f"select person, campaign_id, email_id, delivery, {', '.join(names)} from email_messages"
     found = {tuple(row[:4]): dict(zip(names, row[4:], strict=True)) for row in connection.execute(query.encode())}
     assert found == metrics.messages
+    domains = connection.execute("select mailbox_domain, delivered from mailbox_domains").fetchall()
+    assert dict(domains) == metrics.domains()
     query = "select person, delivered, last_human_clicked_at, conversions, revenue from recipients"
     assert {row[0]: tuple(row[1:]) for row in connection.execute(query)} == metrics.recipients()
 
