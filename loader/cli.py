@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-from contextlib import closing
 from typing import Any
 
 import click
@@ -16,6 +15,7 @@ from loader.cli_rejects import rejects
 from loader.cli_views import dictionary_command, grant_command, refresh_command, settings_group
 from loader.config import Settings
 from loader.errors import LoaderError
+from loader.ledger import prepared
 from loader.load import load
 from loader.migrate import migrate
 from loader.output import print_json, print_result, print_table
@@ -24,7 +24,6 @@ from loader.refresh import is_stale, refresh
 from loader.result import LoadResult, Options
 from loader.status import read_status
 from loader.tuning import change_setting
-from loader.warehouse import Warehouse
 
 PARTIAL = 3
 EPILOG = """\b
@@ -82,7 +81,7 @@ def migrate_command(settings: Settings, as_json: bool, sites: tuple[str, ...]) -
 def _migrate(settings: Settings, as_json: bool, sites: tuple[str, ...], hint: str) -> None:
     before, after = migrate(settings)
     if sites:
-        with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+        with prepared(settings) as warehouse:
             change_setting(warehouse, "segment_schemas", " ".join(sites))
     refresh(settings)
     if as_json:
@@ -137,7 +136,7 @@ def _refresh(settings: Settings, result: LoadResult) -> None:
 @json_option
 def status_command(settings: Settings, as_json: bool) -> None:
     """Show the last loads, the collections, and what was rejected or discarded."""
-    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+    with prepared(settings) as warehouse:
         status = read_status(warehouse)
     if as_json:
         print_json(status)

@@ -2,16 +2,14 @@
 
 import base64
 import sys
-from contextlib import closing
 
 import click
 
 from loader.cli_options import connected, json_option
 from loader.config import Settings
-from loader.ledger import Ledger
+from loader.ledger import prepared
 from loader.output import print_json, print_table
 from loader.rejects import list_rejects, read_reject
-from loader.warehouse import Warehouse
 
 
 @click.group(epilog="\b\nExamples:\n  selligent-loader rejects list\n  selligent-loader rejects show 17")
@@ -25,7 +23,7 @@ def rejects() -> None:
 @json_option
 def list_command(settings: Settings, as_json: bool, limit: int) -> None:
     """List rejected events, the newest first."""
-    with closing(_prepared(settings)) as warehouse:
+    with prepared(settings) as warehouse:
         found = list_rejects(warehouse, limit)
     if as_json:
         print_json({"rejects": found})
@@ -41,7 +39,7 @@ def list_command(settings: Settings, as_json: bool, limit: int) -> None:
 @json_option
 def show_command(settings: Settings, as_json: bool, rejected_id: int) -> None:
     """Show one: the reason on standard error, the bytes as they came on standard output."""
-    with closing(_prepared(settings)) as warehouse:
+    with prepared(settings) as warehouse:
         found, raw = read_reject(warehouse, rejected_id)
     if as_json:
         print_json({**found, "raw_base64": base64.b64encode(raw).decode(), "raw": raw.decode("utf-8", "replace")})
@@ -49,9 +47,3 @@ def show_command(settings: Settings, as_json: bool, rejected_id: int) -> None:
     for name, value in found.items():
         print(f"{name}: {value}", file=sys.stderr)
     sys.stdout.buffer.write(raw + b"\n" * sys.stdout.isatty())
-
-
-def _prepared(settings: Settings) -> Warehouse:
-    warehouse = Warehouse(settings.database_url, settings.schema)
-    Ledger(warehouse).check_version()
-    return warehouse

@@ -1,18 +1,15 @@
 """What the views rest on, from the command line: settings, figures, rights, words."""
 
-from contextlib import closing
-
 import click
 
 from loader.cli_options import connected, json_option
 from loader.config import Settings
 from loader.dictionary import as_html, as_markdown, read_dictionary
 from loader.grants import grant
-from loader.ledger import Ledger
+from loader.ledger import prepared
 from loader.output import print_json, print_table
 from loader.refresh import refresh
 from loader.tuning import change_setting, read_settings
-from loader.warehouse import Warehouse
 
 
 @click.group("settings", epilog="\b\nExample:\n  selligent-loader settings set reporting_time_zone Europe/Brussels")
@@ -25,7 +22,7 @@ def settings_group() -> None:
 @json_option
 def list_command(settings: Settings, as_json: bool) -> None:
     """List all settings."""
-    with closing(_prepared(settings)) as warehouse:
+    with prepared(settings) as warehouse:
         found = read_settings(warehouse)
     print_json({"settings": found}) if as_json else print_table("", found)
 
@@ -36,7 +33,7 @@ def list_command(settings: Settings, as_json: bool) -> None:
 @connected
 def set_command(settings: Settings, name: str, value: str) -> None:
     """Change a setting, and all figures that depend on it."""
-    with closing(_prepared(settings)) as warehouse:
+    with prepared(settings) as warehouse:
         change_setting(warehouse, name, value)
     refresh(settings)
     print(f"{name} is {value!r} now; the views show it")
@@ -57,7 +54,7 @@ def refresh_command(settings: Settings, as_json: bool, rebuild: bool) -> None:
 @connected
 def grant_command(settings: Settings, roles: tuple[str, ...]) -> None:
     """Let roles read the schema, and what it will have later."""
-    with closing(_prepared(settings)) as warehouse:
+    with prepared(settings) as warehouse:
         grant(warehouse, roles)
     print(f"{', '.join(roles)} can read schema {settings.schema!r}, and what it will have later")
 
@@ -67,12 +64,6 @@ def grant_command(settings: Settings, roles: tuple[str, ...]) -> None:
 @connected
 def dictionary_command(settings: Settings, html: bool) -> None:
     """Print the data dictionary: every table, view and column with its meaning."""
-    with closing(_prepared(settings)) as warehouse:
+    with prepared(settings) as warehouse:
         relations = read_dictionary(warehouse)
     print((as_html if html else as_markdown)(relations), end="")
-
-
-def _prepared(settings: Settings) -> Warehouse:
-    warehouse = Warehouse(settings.database_url, settings.schema)
-    Ledger(warehouse).check_version()
-    return warehouse

@@ -4,10 +4,11 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
 from loader import __version__
+from loader.config import Settings
 from loader.errors import SchemaError, WarehouseError
 from loader.files import File
 from loader.migrate import head
@@ -179,3 +180,14 @@ class Ledger:
 
 def _values(counts: Mapping[str, int]) -> list[int]:
     return [counts.get(name, 0) for name in COUNTS]
+
+
+@contextmanager
+def prepared(settings: Settings) -> Iterator[Warehouse]:
+    """Connect to a database that is prepared for this version.
+
+    Raises SchemaError for one that is not.
+    """
+    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+        Ledger(warehouse).check_version()
+        yield warehouse

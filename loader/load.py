@@ -13,9 +13,8 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from loader.config import Settings
 from loader.errors import InputError, LoaderError, WarehouseError
 from loader.files import File, discover
-from loader.ledger import Ledger
+from loader.ledger import Ledger, prepared
 from loader.result import LoadResult, Options
-from loader.warehouse import Warehouse
 from loader.worker import Progress, Worker
 
 #: Gives the progress to report to, for a number of bytes to read, as the files have them.
@@ -38,9 +37,8 @@ def load(settings: Settings, paths: Sequence[str], options: Options, reported: R
     files, problems = discover(paths)
     if not files:
         raise InputError("; ".join(str(problem) for problem in problems))
-    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+    with prepared(settings) as warehouse:
         ledger = Ledger(warehouse)
-        ledger.check_version()
         result = LoadResult(None if options.dry_run else ledger.begin(), errors=[str(problem) for problem in problems])
         try:
             to_read = files if options.again else ledger.unread(files)

@@ -7,7 +7,7 @@ from alembic.runtime.migration import MigrationContext
 from loader.config import Settings
 from loader.errors import SchemaError
 from loader.paths import root
-from loader.views import apply_views
+from loader.views import apply_views, read_views
 from loader.warehouse import engine, translated
 
 
@@ -40,5 +40,5 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
             )
         command.upgrade(made, "head")
         if before == head():  # else the last revision has brought them up to date
-            apply_views(connection, settings)
+            apply_views(connection, read_views(settings, connection))
     return before, head()

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from loader.config import Settings
-from loader.ledger import Ledger
+from loader.ledger import prepared
 from loader.names import quoted
 from loader.paths import root
+from loader.tuning import read_settings
 from loader.views import apply_views, read_views
 from loader.warehouse import Warehouse, engine, run_script, translated
 
@@ -50,8 +51,7 @@ def refresh(settings: Settings, *, rebuild: bool = False) -> int:
     WarehouseError if the database fails.
     """
     steps = [path.read_text("utf-8") for path in sorted((root() / "sql" / "refresh").glob("*.sql"))]
-    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
-        Ledger(warehouse).check_version()
+    with prepared(settings) as warehouse:
         definition = _define(settings, warehouse, steps)
         with warehouse.transaction():
             warehouse.fetch(_LOCK, settings.ops)
@@ -73,10 +73,9 @@ def refresh(settings: Settings, *, rebuild: bool = False) -> int:
 def _define(settings: Settings, warehouse: Warehouse, steps: Sequence[str]) -> str:
     """Return a hash of all that the stored figures depend on beside the data; views that changed are made anew."""
     with translated(), engine(settings.database_url).begin() as connection:
-        views = [view.script for view in read_views(settings, connection)]
-        values = warehouse.fetch(f"select name, value from {quoted(settings.schema)}.settings order by name")
-        definition = hashlib.sha256(repr([steps, views, values]).encode()).hexdigest()
+        views = read_views(settings, connection)
+        definition = hashlib.sha256(repr([steps, views, read_settings(warehouse)]).encode()).hexdigest()
         if warehouse.fetch(f"select definition from {quoted(settings.ops)}.refreshed") != [(definition,)]:
             run_script(connection, "set local lock_timeout = '10s'")
-            apply_views(connection, settings)
+            apply_views(connection, views)
     return definition

@@ -20,6 +20,7 @@ PURCHASE = (2 * MINUTE, 9 * MINUTE, 40 * MINUTE, 6 * HOUR, 2 * DAY, 6 * DAY)
 #: One click in so many leads to an order, one order in so many is told twice.
 CLICKS_AN_ORDER, ORDERS_A_REPEAT = 9, 40
 BLOCK = 20_000  # rows
+NULL = r"\N"
 
 #: Where the schema exists, nothing is done.
 _BEGIN = """
@@ -118,11 +119,12 @@ def user_id(site: Site, number: int) -> str:
 
 def identifies(site: Site) -> Iterator[str]:
     """Each person's browser, when they first came."""
-    people, first = np.unique(site.visitor[np.argsort(site.visited, kind="stable")], return_index=True)
+    order = np.argsort(site.visited, kind="stable")
+    people, first = np.unique(site.visitor[order], return_index=True)
     known = people < len(site.emails)
-    at = np.sort(site.visited)[first][known]
+    at = site.visited[order][first][known]
     for number, moment in zip(people[known].tolist(), iso(at), strict=True):
-        user = user_id(site, number) or r"\N"
+        user = user_id(site, number) or NULL
         yield f"i{number}\t{user}\tb{number}\t{site.emails[number]}\t{moment}Z\t{moment}Z\n"
 
 
@@ -135,7 +137,7 @@ def pages(site: Site) -> Iterator[str]:
         ):
             user = user_id(site, visitor) if row % 3 else ""
             path = f"/{LINKS[page][2]}"
-            yield f"p{row}\t{user or chr(92) + 'N'}\tb{visitor}\thttps://shop.example{path}\t{path}\t{moment}Z\t{moment}Z\n"
+            yield f"p{row}\t{user or NULL}\tb{visitor}\thttps://shop.example{path}\t{path}\t{moment}Z\t{moment}Z\n"
 
 
 def orders(site: Site) -> Iterator[str]:
@@ -143,7 +145,7 @@ def orders(site: Site) -> Iterator[str]:
     told = zip(site.buyer.tolist(), site.revenue.tolist(), iso(site.bought), strict=True)
     for row, (buyer, cents, moment) in enumerate(told):
         user = user_id(site, buyer) if row % 4 else ""
-        rest = f"{user or chr(92) + 'N'}\tb{buyer}\to{row}\t{cents / 100}\tEUR\t{moment}Z\t{moment}Z\n"
+        rest = f"{user or NULL}\tb{buyer}\to{row}\t{cents / 100}\tEUR\t{moment}Z\t{moment}Z\n"
         yield f"c{row}\t{rest}"
         if row % ORDERS_A_REPEAT == 7:
             yield f"r{row}\t{rest}"

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from loader.ledger import Ledger
 from loader.names import quoted
 from loader.warehouse import Warehouse
 
@@ -26,11 +25,7 @@ _DISCARDS = """
 
 
 def read_status(warehouse: Warehouse) -> dict[str, list[dict[str, Any]]]:
-    """Return the last loads, the collections, and the rejects and discarded values by reason.
-
-    Raises SchemaError if the schema is not prepared.
-    """
-    Ledger(warehouse).check_version()
+    """Return the last loads, the collections, and the rejects and discarded values by reason."""
     with warehouse.transaction():
         tables = [name for (name,) in warehouse.fetch(_TABLES, quoted(warehouse.schema))]
         place = quoted(warehouse.schema)

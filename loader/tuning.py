@@ -8,9 +8,6 @@ from loader.errors import UsageError, WarehouseError
 from loader.names import quoted
 from loader.warehouse import Warehouse
 
-#: Models of attribution: the values of default_model.
-MODELS = ("last_human_click", "last_click", "last_touch", "last_delivery", "linear_clicks")
-
 #: How many tables a schema has, and how many of them we may read.
 _READABLE = """
     select count(pg_class.oid), count(pg_class.oid) filter (
@@ -45,6 +42,9 @@ def change_setting(warehouse: Warehouse, name: str, value: str) -> None:
     known = [row["name"] for row in read_settings(warehouse)]
     if name not in known:
         raise UsageError(f"there is no setting {name!r}; there are {', '.join(known)}")
+    if name == "default_model" and f"window_{value}" not in known:
+        models = ", ".join(other.removeprefix("window_") for other in known if other.startswith("window_"))
+        raise UsageError(f"there is no model {value!r}; choose one of {models}")
     _check(warehouse, name, value)
     statement = f"update {quoted(warehouse.schema)}.settings set value = %s where name = %s returning name"
     warehouse.fetch(statement, value, name)
@@ -58,8 +58,6 @@ def _check(warehouse: Warehouse, name: str, value: str) -> None:
         return
     if name == "conversion_events" and not re.fullmatch(r"(\S+:\S+\s*)*", value):
         raise UsageError(f"{value!r} does not suit {name}: write table:revenue, table:revenue:currency:order_id, …")
-    if name == "default_model" and value not in MODELS:
-        raise UsageError(f"there is no model {value!r}; choose one of {', '.join(MODELS)}")
     try:
         for prefix, query in _READ.items():
             if name.endswith(prefix) or name.startswith(prefix):

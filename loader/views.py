@@ -18,7 +18,7 @@ _GRANTS = """
     select format('grant %s on %I.%I to %s', privilege_type, nspname, relname,
         case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end)
     from pg_class join pg_namespace on pg_namespace.oid = relnamespace cross join aclexplode(relacl)
-    where relkind = 'v' and nspname in (:schema, :ops) and grantee <> relowner
+    where relkind = 'v' and nspname = any(:schemas) and grantee <> relowner
 """
 
 
@@ -62,16 +62,15 @@ def _ordered(views: Sequence[View]) -> list[View]:
     return [by_name[name] for name in TopologicalSorter(read).static_order()]
 
 
-def apply_views(connection: Connection, settings: Settings) -> None:
-    """Bring all views up to date: replaced, or where their columns changed, made anew with their grants.
+def apply_views(connection: Connection, views: Sequence[View]) -> None:
+    """Bring views up to date: replaced, or where their columns changed, all made anew with their grants.
 
     Raises SchemaError if somebody's own view stands on one that has to be made anew.
     """
-    views = read_views(settings, connection)
     scripts = [view.script for view in views]
     if try_script(connection, "\n".join(scripts)):
         return
-    grants = list(connection.scalars(text(_GRANTS), {"schema": settings.schema, "ops": settings.ops}))
+    grants = list(connection.scalars(text(_GRANTS), {"schemas": sorted({view.schema for view in views})}))
     for view in reversed(views):
         run_script(connection, f"drop view if exists {quoted(view.schema)}.{quoted(view.name)}")
     for script in (*scripts, *grants):

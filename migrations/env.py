@@ -49,7 +49,7 @@ def bring_views_up_to_date(*, ctx: MigrationContext, step: MigrationInfo, **_: A
     if not step.is_upgrade or step.up_revision_id != head():
         return
     if ctx.connection is not None and not ctx.as_sql:
-        views.apply_views(ctx.connection, source())
+        views.apply_views(ctx.connection, views.read_views(source(), ctx.connection))
         return
     for view in views.read_views(source()):
         ctx.impl.static_output(view.script)

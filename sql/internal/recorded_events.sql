@@ -5,44 +5,44 @@
 create or replace view recorded_events as
 with events as (
     select
-        id, anonymous_id, user_id, event, event_text, context_ip, context_user_agent, context_traits_email,
-        original_timestamp, received_at, "timestamp", uuid_ts, campaign_id, campaign_name, email_id, email_subject,
+        id, anonymous_id, user_id, event, context_user_agent, context_traits_email, original_timestamp, "timestamp",
+        uuid_ts, campaign_id, campaign_name, email_id, email_subject,
         null as link_id, null as link_name, null as link_url
     from email_delivered
     union all
     select
-        id, anonymous_id, user_id, event, event_text, context_ip, context_user_agent, context_traits_email,
-        original_timestamp, received_at, "timestamp", uuid_ts, campaign_id, campaign_name, email_id, email_subject,
+        id, anonymous_id, user_id, event, context_user_agent, context_traits_email, original_timestamp, "timestamp",
+        uuid_ts, campaign_id, campaign_name, email_id, email_subject,
         null, null, null
     from email_opened
     union all
     select
-        id, anonymous_id, user_id, event, event_text, context_ip, context_user_agent, context_traits_email,
-        original_timestamp, received_at, "timestamp", uuid_ts, campaign_id, campaign_name, email_id, email_subject,
+        id, anonymous_id, user_id, event, context_user_agent, context_traits_email, original_timestamp, "timestamp",
+        uuid_ts, campaign_id, campaign_name, email_id, email_subject,
         null, null, null
     from machine_opens
     union all
     select
-        id, anonymous_id, user_id, event, event_text, context_ip, context_user_agent, context_traits_email,
-        original_timestamp, received_at, "timestamp", uuid_ts, campaign_id, campaign_name, email_id, email_subject,
+        id, anonymous_id, user_id, event, context_user_agent, context_traits_email, original_timestamp, "timestamp",
+        uuid_ts, campaign_id, campaign_name, email_id, email_subject,
         link_id, link_name, link_url
     from email_link_clicked
     union all
     select
-        id, anonymous_id, user_id, event, event_text, context_ip, context_user_agent, context_traits_email,
-        original_timestamp, received_at, "timestamp", uuid_ts, campaign_id, campaign_name, email_id, email_subject,
+        id, anonymous_id, user_id, event, context_user_agent, context_traits_email, original_timestamp, "timestamp",
+        uuid_ts, campaign_id, campaign_name, email_id, email_subject,
         null, null, null
     from email_bounced
     union all
     select
-        id, anonymous_id, user_id, event, event_text, context_ip, context_user_agent, context_traits_email,
-        original_timestamp, received_at, "timestamp", uuid_ts, campaign_id, campaign_name, email_id, email_subject,
+        id, anonymous_id, user_id, event, context_user_agent, context_traits_email, original_timestamp, "timestamp",
+        uuid_ts, campaign_id, campaign_name, email_id, email_subject,
         null, null, null
     from email_unsubscribed
     union all
     select
-        id, anonymous_id, user_id, event, event_text, context_ip, context_user_agent, context_traits_email,
-        original_timestamp, received_at, "timestamp", uuid_ts, campaign_id, campaign_name, email_id, email_subject,
+        id, anonymous_id, user_id, event, context_user_agent, context_traits_email, original_timestamp, "timestamp",
+        uuid_ts, campaign_id, campaign_name, email_id, email_subject,
         null, null, null
     from email_marked_as_spam
 ),
@@ -60,11 +60,8 @@ addressed as (
 select
     id,
     nullif(user_id, '') as user_id,
-    anonymous_id,
     event,
-    event_text,
     original_timestamp,
-    received_at,
     "timestamp",
     uuid_ts,
     coalesce(campaign_id, '') as campaign_id,
@@ -74,7 +71,6 @@ select
     link_id,
     link_name,
     link_url,
-    context_ip,
     context_user_agent,
     coalesce(nullif(user_id, ''), email, lower(trim(anonymous_id))) as recipient,
     email

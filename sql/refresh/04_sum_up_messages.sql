@@ -63,14 +63,6 @@ inner join stale_mailings as stale on messages.mailing = stale.mailing;
 
 analyze stored_messages;
 
-create temporary table stale_campaigns on commit drop as
-select distinct campaign_id
-from stale_mailings;
-
-create temporary table stale_people on commit drop as
-select distinct person
-from stale_mailings;
-
 -- The latest name of a campaign wins.
 insert into stored_names as stored (campaign_id, campaign_name, named_at)
 select distinct on (campaign_id)

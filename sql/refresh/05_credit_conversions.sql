@@ -36,17 +36,14 @@ where person in (select person from stale_mailings);
 analyze people_conversions;
 analyze stale_conversions;
 
-insert into stale_campaigns (campaign_id)
-select distinct stored.campaign_id
+-- Who and which campaigns had credits there, and further below, who and which have now.
+create temporary table changed_credits on commit drop as
+select
+    stored.campaign_id,
+    stored.person,
+    stored.credit
 from stored_conversions as stored
-inner join stale_conversions as stale using (schema_name, event, id)
-where stored.credit > 0;
-
-insert into stale_people (person)
-select distinct stored.person
-from stored_conversions as stored
-inner join stale_conversions as stale using (schema_name, event, id)
-where stored.person is not null;
+inner join stale_conversions as stale using (schema_name, event, id);
 
 delete from stored_conversions as stored
 using stale_conversions as stale
@@ -177,14 +174,10 @@ left join summed
     and stale.id = summed.id
     and models.model = summed.model;
 
-insert into stale_campaigns (campaign_id)
-select distinct stored.campaign_id
+insert into changed_credits (campaign_id, person, credit)
+select
+    stored.campaign_id,
+    stored.person,
+    stored.credit
 from stored_conversions as stored
-inner join stale_conversions as stale using (schema_name, event, id)
-where stored.credit > 0;
-
-insert into stale_people (person)
-select distinct stored.person
-from stored_conversions as stored
-inner join stale_conversions as stale using (schema_name, event, id)
-where stored.person is not null;
+inner join stale_conversions as stale using (schema_name, event, id);

@@ -1,16 +1,20 @@
--- Figures of the stale campaigns.
-create temporary table campaigns_to_sum on commit drop as
-select distinct campaign_id
-from stale_campaigns;
+-- Figures of the campaigns with stale mailings or changed credits.
+create temporary table stale_campaigns on commit drop as
+select campaign_id
+from stale_mailings
+union
+select campaign_id
+from changed_credits
+where credit > 0;
 
-analyze campaigns_to_sum;
+analyze stale_campaigns;
 
 create temporary table campaign_messages on commit drop as
 select
     stored.*,
     (coalesce(stored.delivered_at, stored.bounced_at) at time zone settings.value)::date as delivery_day
 from stored_messages as stored
-inner join campaigns_to_sum as stale on stored.campaign_id = stale.campaign_id
+inner join stale_campaigns as stale on stored.campaign_id = stale.campaign_id
 inner join settings on settings.name = 'reporting_time_zone';
 
 create temporary table campaign_credits on commit drop as
@@ -22,7 +26,7 @@ select
     stored.credit,
     stored.credit * stored.revenue as revenue
 from stored_conversions as stored
-inner join campaigns_to_sum as stale on stored.campaign_id = stale.campaign_id
+inner join stale_campaigns as stale on stored.campaign_id = stale.campaign_id
 inner join settings on settings.name = 'default_model' and stored.model = settings.value
 where stored.credit > 0;
 
@@ -30,7 +34,7 @@ analyze campaign_messages;
 analyze campaign_credits;
 
 delete from stored_campaigns as stored
-using campaigns_to_sum as stale
+using stale_campaigns as stale
 where stored.campaign_id = stale.campaign_id;
 
 insert into stored_campaigns (
@@ -142,7 +146,7 @@ left join credited on attempted.campaign_id = credited.campaign_id;
 
 -- By day of delivery, or of the bounce of what was never delivered.
 delete from stored_campaign_days as stored
-using campaigns_to_sum as stale
+using stale_campaigns as stale
 where stored.campaign_id = stale.campaign_id;
 
 insert into stored_campaign_days (
@@ -185,7 +189,7 @@ where messages.delivery_day is not null
 group by messages.campaign_id, messages.delivery_day;
 
 delete from stored_links as stored
-using campaigns_to_sum as stale
+using stale_campaigns as stale
 where stored.campaign_id = stale.campaign_id;
 
 insert into stored_links (
@@ -203,7 +207,7 @@ with clicks as (
         events.actor = 'human' as is_human,
         events."timestamp" as moment
     from stored_events as events
-    inner join campaigns_to_sum as stale on events.campaign_id = stale.campaign_id
+    inner join stale_campaigns as stale on events.campaign_id = stale.campaign_id
     where events.event = 'email_link_clicked'
 )
 

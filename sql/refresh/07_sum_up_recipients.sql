@@ -1,12 +1,16 @@
--- Figures of the people with stale mailings or conversions who were sent an e-mail.
-create temporary table people_to_sum on commit drop as
-select distinct person
-from stale_people;
+-- Figures of the people with stale mailings or changed credits who were sent an e-mail.
+create temporary table stale_people on commit drop as
+select person
+from stale_mailings
+union
+select person
+from changed_credits
+where person is not null;
 
-analyze people_to_sum;
+analyze stale_people;
 
 delete from stored_recipients as stored
-using people_to_sum as stale
+using stale_people as stale
 where stored.person = stale.person;
 
 insert into stored_recipients (
@@ -28,7 +32,7 @@ with messages as (
         count(stored.bounced_at) as bounced,
         count(stored.human_opened_at) filter (where stored.delivered_at is not null) as human_opened,
         count(stored.human_clicked_at) filter (where stored.delivered_at is not null) as human_clicked
-    from people_to_sum as stale
+    from stale_people as stale
     inner join stored_messages as stored on stale.person = stored.person
     group by stored.person
 ),
@@ -45,7 +49,7 @@ conversions as (
             row_number() over (
                 partition by credits.schema_name, credits.event, credits.id order by credits.touched_at
             ) as place
-        from people_to_sum as stale
+        from stale_people as stale
         inner join stored_conversions as credits on stale.person = credits.person
         inner join settings on settings.name = 'default_model' and credits.model = settings.value
     ) as stored
