@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -116,6 +117,26 @@ def test_a_changed_setting_shows_in_the_views(connection: Connection[Any], comma
     code, output, _ = command("settings", "set", "reporting_time_zone", "Europe/Brussels")
     assert (code, output) == (0, "reporting_time_zone is 'Europe/Brussels' now; the views show it\n")
     assert connection.execute(query).fetchall() == [("2025-01-02",)]
+
+
+@pytest.mark.parametrize(("seconds", "rule"), [(2, "burst"), (3, "otherwise")])
+def test_clicks_on_three_links_are_a_burst_while_none_is_later_than_its_gap_allows(
+    settings: Settings, connection: Connection[Any], tmp_path: Path, seconds: int, rule: str
+) -> None:
+    start = datetime(2025, 3, 1, 10, tzinfo=UTC)
+    clicks = [
+        event(
+            event="Email Link Clicked",
+            messageId=f"m{number}",
+            properties={"campaign_id": "c", "link_id": f"l{number}"},
+            timestamp=(start + timedelta(seconds=number * seconds)).isoformat(),
+            context={"userAgent": "Mozilla/5.0 (iPhone)"},
+        )
+        for number in range(3)
+    ]
+    load_events(settings, clicks, tmp_path)
+    refresh(settings)
+    assert connection.execute("select rule from email_events").fetchall() == [(rule,)] * 3
 
 
 def test_a_machines_open_of_a_collection_made_later_is_in_the_views(

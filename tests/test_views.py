@@ -39,7 +39,7 @@ def worlds(draw: st.DrawFn) -> World:
     rng = random.Random(draw(st.integers(0, 2**32)))
     world = World(zone=rng.choice(["UTC", "Europe/Brussels", "America/New_York"]), burst_links=rng.choice([2, 3]))
     transactional = set()
-    for number in range(draw(st.integers(1, 25))):
+    for number in range(draw(st.integers(1, 60))):
         add_small_world(world, rng, f"w{number}")
         if rng.random() < 0.2:
             transactional.add(f"w{number}c1")

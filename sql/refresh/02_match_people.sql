@@ -49,3 +49,12 @@ on conflict (recipient) do update set person = excluded.person, matched_by = exc
 
 analyze stored_people;
 analyze changed_people;
+
+-- Who uses a browser of the site.
+create temporary table browsers on commit drop as
+select
+    anonymous_id,
+    person
+from visitors;
+
+analyze browsers;

@@ -1,13 +1,32 @@
--- Conversions that are new or changed, and those of people with stale mailings: which e-mail led to them, by each model.
+-- Conversions that are new or changed, and those within reach of events that were judged anew or are somebody else's now:
+-- which e-mail led to them, by each model.
 --
 -- A model credits touches of the person within its window before the conversion: the last one, or all alike. What was
 -- done before a delivery that came later counts only from that delivery on. Transactional campaigns get no credit.
 create temporary table people_conversions on commit drop as
 select
     conversions.*,
-    coalesce(conversions.user_id, visitors.person) as person
+    coalesce(conversions.user_id, browsers.person) as person
 from conversions
-left join visitors on conversions.user_id is null and conversions.anonymous_id = visitors.anonymous_id;
+left join browsers on conversions.user_id is null and conversions.anonymous_id = browsers.anonymous_id;
+
+analyze people_conversions;
+
+create temporary table models on commit drop as
+select
+    models.model,
+    models.touches,
+    models.is_linear,
+    make_interval(secs => extract(epoch from settings.value::interval)) as attribution_window -- a day is 24 hours
+from (
+    values
+    ('last_human_click', array['human_click'], false),
+    ('last_click', array['human_click', 'click'], false),
+    ('last_touch', array['human_click', 'click', 'open'], false),
+    ('last_delivery', array['delivery'], false),
+    ('linear_clicks', array['human_click', 'click'], true)
+) as models (model, touches, is_linear)
+inner join settings on settings.name = 'window_' || models.model;
 
 create temporary table stale_conversions on commit drop as
 with stored as (
@@ -29,11 +48,17 @@ changed as (
 select schema_name, event, id
 from changed
 union
+select people_conversions.schema_name, people_conversions.event, people_conversions.id
+from people_conversions
+inner join judged_events
+    on people_conversions.person = judged_events.person
+    and people_conversions."timestamp" >= judged_events."timestamp"
+    and people_conversions."timestamp" <= judged_events."timestamp" + (select max(attribution_window) from models)
+union
 select schema_name, event, id
 from people_conversions
-where person in (select person from stale_mailings);
+where person in (select old_person from changed_people);
 
-analyze people_conversions;
 analyze stale_conversions;
 
 -- Who and which campaigns had credits there, and further below, who and which have now.
@@ -53,24 +78,7 @@ insert into stored_conversions (
     schema_name, event, id, order_id, person, converted_at, revenue, currency, model, attribution_window, campaign_id,
     email_id, delivery, touch, touched_at, credit
 )
-with models as (
-    select
-        models.model,
-        models.touches,
-        models.is_linear,
-        make_interval(secs => extract(epoch from settings.value::interval)) as attribution_window -- a day is 24 hours
-    from (
-        values
-        ('last_human_click', array['human_click'], false),
-        ('last_click', array['human_click', 'click'], false),
-        ('last_touch', array['human_click', 'click', 'open'], false),
-        ('last_delivery', array['delivery'], false),
-        ('linear_clicks', array['human_click', 'click'], true)
-    ) as models (model, touches, is_linear)
-    inner join settings on settings.name = 'window_' || models.model
-),
-
-stale as (
+with stale as (
     select people_conversions.*
     from people_conversions
     inner join stale_conversions using (schema_name, event, id)

@@ -40,8 +40,8 @@ where stored.campaign_id = stale.campaign_id;
 insert into stored_campaigns (
     campaign_id, first_delivered_at, last_delivered_at, attempted, delivered, bounced, arrived, opened, human_opened,
     clicked, human_clicked, seen, human_seen, unsubscribed, complained, recipients, recipients_opened,
-    recipients_human_opened, recipients_clicked, recipients_human_clicked, seconds_to_open, seconds_to_click,
-    conversions, converted, revenue
+    recipients_human_opened, recipients_clicked, recipients_human_clicked, recipients_human_seen, seconds_to_open,
+    seconds_to_click, conversions, converted, revenue
 )
 with delivered as (
     select
@@ -98,7 +98,8 @@ reached as (
         count(*) filter (where has_opened) as recipients_opened,
         count(*) filter (where has_human_opened) as recipients_human_opened,
         count(*) filter (where has_clicked) as recipients_clicked,
-        count(*) filter (where has_human_clicked) as recipients_human_clicked
+        count(*) filter (where has_human_clicked) as recipients_human_clicked,
+        count(*) filter (where has_human_opened or has_human_clicked) as recipients_human_seen
     from people
     group by campaign_id
 ),
@@ -134,6 +135,7 @@ select
     coalesce(reached.recipients_human_opened, 0) as recipients_human_opened,
     coalesce(reached.recipients_clicked, 0) as recipients_clicked,
     coalesce(reached.recipients_human_clicked, 0) as recipients_human_clicked,
+    coalesce(reached.recipients_human_seen, 0) as recipients_human_seen,
     delivered.seconds_to_open,
     delivered.seconds_to_click,
     coalesce(credited.conversions, 0) as conversions,
