@@ -10,7 +10,7 @@ from loader.batch import Batch, Part, merged
 from loader.catalog import Catalog
 from loader.discards import left_over, read_discards, read_repetitions, unread_times
 from loader.duplicates import REPEATED, set_repeated_aside
-from loader.errors import LoaderError
+from loader.errors import LoaderError, OutageError
 from loader.extract import ENVELOPE, Column, Query, queries
 from loader.layout import Planner
 from loader.prepare import Prepared
@@ -58,6 +58,8 @@ class Assembly:
         for event in sorted(events):
             try:
                 table, verdict = self.catalog.table(event), "nameless_event"
+            except OutageError:
+                raise
             except LoaderError as exc:
                 table, verdict, failures[event] = None, "no_table", str(exc)
             if table is None:

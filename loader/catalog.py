@@ -3,13 +3,17 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from sqlalchemy import MetaData
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement, SetColumnComment, SetTableComment
 
-from loader.errors import LoaderError
+from loader import locks
+from loader.errors import LoaderError, OutageError
 from loader.names import quoted, table_identifier
+from loader.steps import step
 from loader.tables import event_table
 from loader.values import quote
 from loader.warehouse import Warehouse
@@ -86,6 +90,8 @@ class Catalog:
         """Add columns; if that is not possible now they are refused for the rest of the run."""
         try:
             self._run([s for column, kind in kinds.items() for s in self._add(table, column, kind)])
+        except OutageError:
+            raise
         except LoaderError as exc:
             log.warning("columns of %r wait for a later load: %s", table, exc)
             self._refused.update((table, column) for column in kinds)
@@ -103,19 +109,28 @@ class Catalog:
         if new and not self._dry:
             kinds = ["column" if name.parent else "table" for name in new]
             rows = [[n.parent for n in new], [n.original for n in new], [n.identifier for n in new]]
-            with self._warehouse.transaction():
-                self._warehouse.fetch(_RECORD, kinds, *rows)
+
+            def write() -> None:
+                with self._warehouse.transaction():
+                    self._warehouse.fetch(_RECORD, kinds, *rows)
+
+            self._warehouse.insist(write)
         self._names.update(new)
 
     def _read(self) -> None:
-        with self._warehouse.transaction():
-            found = self._warehouse.fetch(_COLUMNS, quoted(self._warehouse.schema))
-            named = self._warehouse.fetch("select parent, original, identifier from identifiers")
+        found, named = self._warehouse.insist(self._fetch)
         self._columns = {}
         for table, column, kind in found:
             self._columns.setdefault(table, {})[column] = kind
         self._names = {Name(*name) for name in named}
         self._tables = {name.original: name.identifier for name in self._names if not name.parent}
+
+    def _fetch(self) -> tuple[list[Any], list[Any]]:
+        with self._warehouse.transaction():
+            return (
+                self._warehouse.fetch(_COLUMNS, quoted(self._warehouse.schema)),
+                self._warehouse.fetch("select parent, original, identifier from identifiers"),
+            )
 
     def _create(self, name: str) -> None:
         table = event_table(MetaData(), self._warehouse.schema, name)
@@ -138,13 +153,17 @@ class Catalog:
     def _run(self, statements: list[str]) -> None:
         """Run DDL in a short transaction of its own, one loader at a time."""
         if statements and not self._dry:
-            with self._warehouse.transaction(lock_timeout=LOCK_TIMEOUT):
-                self._warehouse.fetch("select pg_advisory_xact_lock(7355608, hashtext(%s))", self._warehouse.schema)
-                for statement in statements:
-                    log.info("%s", statement)
-                    self._warehouse.fetch(statement)
+            self._warehouse.insist(partial(self._change, statements))
+            step("columns.added")
             self._read()
         self.statements += statements
+
+    def _change(self, statements: list[str]) -> None:
+        with self._warehouse.transaction(lock_timeout=LOCK_TIMEOUT):
+            self._warehouse.fetch("select pg_advisory_xact_lock(%s, hashtext(%s))", locks.SCHEMA, self._warehouse.ops)
+            for statement in statements:
+                log.info("%s", statement)
+                self._warehouse.fetch(statement)
 
 
 def _sql(element: DDLElement) -> str:

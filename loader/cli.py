@@ -10,7 +10,7 @@ import click
 
 from loader import __version__, sample, sample_site
 from loader.cli_db import db
-from loader.cli_options import connected, json_option
+from loader.cli_options import Duration, connected, json_option
 from loader.cli_rejects import rejects
 from loader.cli_views import dictionary_command, grant_command, refresh_command, settings_group
 from loader.config import Settings
@@ -105,6 +105,10 @@ def _migrate(settings: Settings, as_json: bool, sites: tuple[str, ...], hint: st
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be loaded, with new tables and columns; write nothing.")
 @click.option("--again", is_flag=True, help="Read files that have been read before; what is stored stays once.")
+@click.option("--exclusive", is_flag=True, help="Run alone: exit code 4 if another load runs.")
+@click.option(
+    "--retry-for", default="10min", type=Duration(), show_default=True, help="How long to try a lost connection again."
+)
 @connected
 @json_option
 @click.pass_context

@@ -1,9 +1,10 @@
 """Options that many commands have."""
 
 import logging
+import re
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -24,6 +25,22 @@ def connected(command: Command) -> Command:
         return command(*arguments, settings=settings(database_url, schema), **others)
 
     return run
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, written as a number and a unit."""
+
+    name = "duration"
+    units: ClassVar = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:[.]\d+)?) ?([a-z]+)", str(value))
+        if not found or found[2] not in self.units:
+            self.fail(f"{value!r} is no duration; write 90s, 10min, 26h or 30d", param, ctx)
+        return float(found[1]) * self.units[found[2]]
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -4,7 +4,11 @@ LoaderError                 1
 ├── UsageError              2   what was asked for makes no sense
 ├── SchemaError             2   the database is not prepared, or by another version
 ├── InputError              1   a file cannot be read
+├── BusyError               4   another load runs
+├── TakenError              1   another load took over what this one had locked
 └── WarehouseError          1   the database is away, or says no
+    ├── OutageError             it cannot work now, whatever it is asked
+    │   └── DisconnectedError       the connection is lost
     ├── RefusedError            it refuses a value among the rows
     └── ContentionError         another transaction was first, or holds the lock
 """
@@ -32,8 +36,26 @@ class InputError(LoaderError):
     """A file that is missing, unreadable or broken."""
 
 
+class BusyError(LoaderError):
+    """Another load runs, and one of the two wants to be alone."""
+
+    exit_code = 4
+
+
+class TakenError(LoaderError):
+    """A lock that another load took while the connection was lost."""
+
+
 class WarehouseError(LoaderError):
     """A database that cannot be reached, or does not allow what is needed."""
+
+
+class OutageError(WarehouseError):
+    """A database that cannot work now, whatever it is asked: its disk is full, an administrator stops it."""
+
+
+class DisconnectedError(OutageError):
+    """A connection that is lost, or cannot be made now."""
 
 
 class RefusedError(WarehouseError):

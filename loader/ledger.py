@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
-from loader import __version__
+from loader import __version__, locks
 from loader.config import Settings
-from loader.errors import SchemaError, WarehouseError
+from loader.errors import BusyError, LoaderError, SchemaError, TakenError, UsageError
 from loader.files import File
 from loader.migrate import head
 from loader.names import quoted
@@ -27,9 +27,6 @@ COUNTS = (
     "values_discarded",
     "values_repaired",
 )
-#: First keys of our advisory locks: loads, and files that are being read. The numbers are arbitrary.
-LOAD_LOCK, FILE_LOCK = 7355609, 7355610
-
 #: Asked of the catalog, so that whoever may not look into the schema is told so.
 IS_PREPARED = """
     select exists (
@@ -37,14 +34,17 @@ IS_PREPARED = """
         where relname = 'alembic_version' and nspname = %s
     )
 """
-#: Loads that are said to run though nobody holds their lock.
-DEAD = """
+#: Loads that are said to run, and whether any connection still holds their lock.
+RUNNING = """
     with running as materialized (
-        select load_id from loads where status = 'running'
+        select load_id, host, pid, started_at, exclusive from loads where status = 'running' order by load_id
     )
-    select load_id from running where pg_try_advisory_xact_lock(%s, load_id::int)
+    select not pg_try_advisory_xact_lock(%s, hashtext(%s || load_id)) as is_alive, running.* from running
 """
-BEGIN = "insert into loads (kind, status, host, pid, version) values ('files', 'running', %s, %s, %s) returning load_id"
+BEGIN = """
+    insert into loads (kind, status, host, pid, version, exclusive) values ('files', 'running', %s, %s, %s, %s)
+    returning load_id
+"""
 FINISH = f"""
     with ended as (
         update files set status = 'failed', error = %s, finished_at = clock_timestamp()
@@ -88,6 +88,13 @@ class Reading:
     line: int
 
 
+#: What to do behind a pooler.
+POOLED = (
+    "the database url leads to a pooler that gives a session to others between transactions (PgBouncer's pool_mode "
+    "transaction), but a load keeps locks in its session; name the server's own port, or a pool with pool_mode session"
+)
+
+
 class Ledger:
     """The ledger in the ops schema; what has a chunk's outcome is written in the transaction of its rows."""
 
@@ -110,19 +117,45 @@ class Ledger:
             todo = "install the newer selligent-loader" if newer else "run `selligent-loader migrate`"
             raise SchemaError(f"schema {self._warehouse.schema!r} has version {versions[0][0]}, not {head()}; {todo}")
 
-    def begin(self) -> int:
-        """Return the number of a new load, which counts as dead once this connection ends."""
+    def begin(self, *, exclusive: bool = False) -> int:
+        """Return the number of a new load, which counts as dead once all connections that joined it have ended.
+
+        Raises BusyError if another load runs and one of the two is exclusive, UsageError behind a pooler that would
+        give our locks away.
+        """
+        if self._warehouse.is_shared():
+            raise UsageError(POOLED)
         with self._warehouse.transaction():
-            for (dead,) in self._warehouse.fetch(DEAD, LOAD_LOCK):
-                self._finish(dead, "failed", "the loader was killed")
-            ((load_id,),) = self._warehouse.fetch(BEGIN, socket.gethostname(), os.getpid(), __version__)
-            self._warehouse.fetch("select pg_advisory_lock(%s, %s::bigint::int)", LOAD_LOCK, load_id)
+            self._warehouse.fetch("select pg_advisory_xact_lock(%s, hashtext(%s))", locks.BEGIN, self._warehouse.ops)
+            for is_alive, other, host, pid, since, is_exclusive in self._warehouse.fetch(
+                RUNNING, locks.LOAD, self._name()
+            ):
+                if not is_alive:
+                    self._finish(other, "failed", "the loader was killed")
+                elif exclusive or is_exclusive:
+                    raise BusyError(
+                        f"load {other} has been running since {since:%Y-%m-%d %H:%M:%S %Z} on {host} as process {pid}"
+                        f"{', and wants to be alone' if is_exclusive else ''}; try again when it has ended"
+                    )
+            ((load_id,),) = self._warehouse.fetch(BEGIN, socket.gethostname(), os.getpid(), __version__, exclusive)
+            self.join(load_id)
         return int(load_id)
+
+    def join(self, load_id: int) -> None:
+        """Keep a load alive as long as this connection."""
+        self._warehouse.hold_shared(locks.LOAD, self._name(load_id))
+
+    def _name(self, load_id: int | str = "") -> str:
+        return f"{self._warehouse.ops}/{load_id}"
 
     def finish(self, load_id: int, status: str, error: str | None) -> None:
         """Write how a load ended; what it did is the sum of its files."""
-        with self._warehouse.transaction():
-            self._finish(load_id, status, error)
+
+        def finish() -> None:
+            with self._warehouse.transaction():
+                self._finish(load_id, status, error)
+
+        self._warehouse.insist(finish)
 
     def _finish(self, load_id: int, status: str, error: str | None) -> None:
         self._warehouse.fetch(FINISH, error, load_id, load_id, status, error, load_id)
@@ -135,29 +168,25 @@ class Ledger:
 
     @contextmanager
     def reading(self, load_id: int, file: File, *, again: bool = False) -> Iterator[Reading | None]:
-        """Give the body a file to read, from where it was left, or None if somebody else reads it or has read it.
+        """Give the body a file to read, from where it was left, or None if it has been read to its end.
 
-        How the body ends is how the reading ends.
+        How the body ends is how the reading ends. Raises TakenError if another load reads it.
         """
-        key = FILE_LOCK, f"{self._warehouse.ops}/{file.uri}"
-        with self._warehouse.transaction():
-            ((free,),) = self._warehouse.fetch("select pg_try_advisory_lock(%s, hashtext(%s))", *key)
-        if not free:
-            log.warning("%s is left to another load, which is reading it", file.uri)
-            yield None
-            return
-        reading = self._open(load_id, file, again)
+        key = locks.FILE, self._name(file.uri)
+        if not self._warehouse.insist(lambda: self._warehouse.try_hold(*key)):
+            raise TakenError(f"{file.uri} is left to another load, which is reading it")
+        reading = self._warehouse.insist(lambda: self._open(load_id, file, again))
         try:
             yield reading
         except BaseException as exc:
-            with suppress(WarehouseError):
+            with suppress(LoaderError):
                 self._close(reading, "failed", str(exc) or "interrupted")
             raise
         else:
-            self._close(reading, "done", None)
+            self._warehouse.insist(lambda: self._close(reading, "done", None))
         finally:
-            with suppress(WarehouseError), self._warehouse.transaction():
-                self._warehouse.fetch("select pg_advisory_unlock(%s, hashtext(%s))", *key)
+            with suppress(LoaderError):
+                self._warehouse.release(*key)
 
     def _open(self, load_id: int, file: File, again: bool) -> Reading | None:
         with self._warehouse.transaction():
@@ -167,6 +196,11 @@ class Ledger:
                 return None
             ((file_id,),) = self._warehouse.fetch(OPEN, load_id, file.uri, file.size, file.fingerprint, position, line)
         return Reading(file_id, position, line + 1)
+
+    def position(self, reading: Reading) -> int:
+        """Return how far a file has been read, in the transaction at hand."""
+        ((position,),) = self._warehouse.fetch("select position from files where file_id = %s", reading.file_id)
+        return int(position)
 
     def advance(self, reading: Reading, position: int, line: int, counts: Mapping[str, int]) -> None:
         """Write how far a file has been read, and with what result, in the transaction at hand."""
@@ -183,11 +217,11 @@ def _values(counts: Mapping[str, int]) -> list[int]:
 
 
 @contextmanager
-def prepared(settings: Settings) -> Iterator[Warehouse]:
+def prepared(settings: Settings, purpose: str = "", retry_for: float = 0) -> Iterator[Warehouse]:
     """Connect to a database that is prepared for this version.
 
     Raises SchemaError for one that is not.
     """
-    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+    with closing(Warehouse(settings.database_url, settings.schema, purpose, retry_for)) as warehouse:
         Ledger(warehouse).check_version()
         yield warehouse

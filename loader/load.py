@@ -11,10 +11,11 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 
 from loader.config import Settings
-from loader.errors import InputError, LoaderError, WarehouseError
+from loader.errors import InputError, LoaderError
 from loader.files import File, discover
 from loader.ledger import Ledger, prepared
 from loader.result import LoadResult, Options
+from loader.steps import step
 from loader.worker import Progress, Worker
 
 #: Gives the progress to report to, for a number of bytes to read, as the files have them.
@@ -37,9 +38,11 @@ def load(settings: Settings, paths: Sequence[str], options: Options, reported: R
     files, problems = discover(paths)
     if not files:
         raise InputError("; ".join(str(problem) for problem in problems))
-    with prepared(settings) as warehouse:
+    with prepared(settings, "load", options.retry_for) as warehouse:
         ledger = Ledger(warehouse)
-        result = LoadResult(None if options.dry_run else ledger.begin(), errors=[str(problem) for problem in problems])
+        load_id = None if options.dry_run else ledger.begin(exclusive=options.exclusive)
+        step("load.begun")
+        result = LoadResult(load_id, errors=[str(problem) for problem in problems])
         try:
             to_read = files if options.again else ledger.unread(files)
             with reported(sum(file.size or 0 for file in to_read)) as progress:
@@ -52,9 +55,10 @@ def load(settings: Settings, paths: Sequence[str], options: Options, reported: R
         finally:
             result.seconds = time.monotonic() - started
             if result.load_id is not None:
-                with suppress(WarehouseError):
+                with suppress(LoaderError):
                     error = "; ".join(result.errors) or None
                     ledger.finish(result.load_id, result.status, error)
+        step("load.finished")
     return result
 
 

@@ -47,8 +47,11 @@ def print_result(result: LoadResult) -> None:
     counts, seconds = result.counts, max(result.seconds, 0.001)
     verb = "would load" if result.load_id is None else "loaded"
     print_table("", [{"table": name, "new rows": count} for name, count in sorted(result.tables.items())])
+    if result.left:
+        print(f"{result.left:,} of the files are being read by another load")
     if not result.files:
-        print("nothing to do: every file has been loaded before (--again reads them again)")
+        if not result.left:
+            print("nothing to do: every file has been loaded before (--again reads them again)")
         return
     files = "1 file" if result.files == 1 else f"{result.files:,} files"
     print(

@@ -4,16 +4,18 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import closing
 
+from loader import locks
 from loader.config import Settings
 from loader.ledger import prepared
 from loader.names import quoted
 from loader.paths import root
+from loader.steps import step
 from loader.tuning import read_settings
 from loader.views import apply_views, read_views
 from loader.warehouse import Warehouse, engine, run_script, translated
 
-#: Serialises refreshes of one source; the number is arbitrary, and the loader's own.
-_LOCK = "select pg_advisory_xact_lock(7355611, hashtext(%s))"
+#: One refresh of a source at a time.
+_LOCK = "select pg_advisory_xact_lock(%s, hashtext(%s))"
 #: Set-based work on much data, other than the key lookups that connections are made for.
 _CONDITIONS = """
     set local search_path to {ops}, {schema}, pg_catalog;
@@ -50,31 +52,33 @@ def refresh(settings: Settings, *, rebuild: bool = False) -> int:
     Readers see the old figures until all new ones are there. Raises SchemaError if the schema is not prepared,
     WarehouseError if the database fails.
     """
-    steps = [path.read_text("utf-8") for path in sorted((root() / "sql" / "refresh").glob("*.sql"))]
-    with prepared(settings) as warehouse:
-        definition = _define(settings, warehouse, steps)
-        with warehouse.transaction():
-            warehouse.fetch(_LOCK, settings.ops)
+    scripts = [path.read_text("utf-8") for path in sorted((root() / "sql" / "refresh").glob("*.sql"))]
+    with prepared(settings, "refresh") as warehouse:
+        definition = _define(settings, warehouse, scripts)
+        with warehouse.transaction(statement_timeout="6h"):
+            warehouse.fetch(_LOCK, locks.REFRESH, settings.ops)
             warehouse.run(_CONDITIONS.format(ops=quoted(settings.ops), schema=quoted(settings.schema)))
             stored = [name for (name,) in warehouse.fetch(_STORED, quoted(settings.ops))]
             if rebuild or warehouse.fetch("select definition from refreshed") != [(definition,)]:
                 for table in (*stored, "refreshed"):
                     warehouse.run(f"delete from {quoted(table)}; analyze {quoted(table)}")
-            for step in steps:
-                warehouse.run(step)
+            step("views.refreshing")
+            for script in scripts:
+                warehouse.run(script)
             ((events,),) = warehouse.fetch("select count(*) from new_events")
             warehouse.fetch("delete from refreshed")
             warehouse.fetch("insert into refreshed (loaded_until, definition) values (now(), %s)", definition)
         for table in stored:
             warehouse.run(f"analyze {quoted(settings.ops)}.{quoted(table)}")
+    step("views.refreshed")
     return int(events)
 
 
-def _define(settings: Settings, warehouse: Warehouse, steps: Sequence[str]) -> str:
+def _define(settings: Settings, warehouse: Warehouse, scripts: Sequence[str]) -> str:
     """Return a hash of all that the stored figures depend on beside the data; views that changed are made anew."""
     with translated(), engine(settings.database_url).begin() as connection:
         views = read_views(settings, connection)
-        definition = hashlib.sha256(repr([steps, views, read_settings(warehouse)]).encode()).hexdigest()
+        definition = hashlib.sha256(repr([scripts, views, read_settings(warehouse)]).encode()).hexdigest()
         if warehouse.fetch(f"select definition from {quoted(settings.ops)}.refreshed") != [(definition,)]:
             run_script(connection, "set local lock_timeout = '10s'")
             apply_views(connection, views)

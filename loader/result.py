@@ -19,6 +19,10 @@ class Options:
     dry_run: bool = False
     #: Whether to read files that have been read before.
     again: bool = False
+    #: Whether no other load may run beside it.
+    exclusive: bool = False
+    #: Seconds in which a lost connection is tried to be made again.
+    retry_for: float = 600
 
 
 @dataclass(slots=True)
@@ -29,6 +33,8 @@ class LoadResult:
     #: running, ok, empty (no events), partial (more rejects than allowed) or failed.
     status: str = "running"
     files: int = 0
+    #: Files that another load was reading.
+    left: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     #: New rows by table.
     tables: Counter[str] = field(default_factory=Counter)
@@ -41,6 +47,7 @@ class LoadResult:
     def add(self, other: "LoadResult") -> None:
         """Add what was done with another file."""
         self.files += other.files
+        self.left += other.left
         self.counts += other.counts
         self.tables += other.tables
         self.ddl += other.ddl

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     ForeignKey,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
     func,
     text,
 )
@@ -23,6 +25,7 @@ from loader.names import bounded, ops_schema
 #: PostgreSQL's own names for constraints.
 NAMING = {"pk": "%(table_name)s_pkey", "fk": "%(table_name)s_%(column_0_N_name)s_fkey"}
 
+EXCLUSIVE = "Whether no other load may run beside it"
 #: The table of all events.
 TRACKS = "tracks"
 #: The documented properties of each collection, beside MAILING on all (Selligent's and Segment's e-mail specification).
@@ -143,6 +146,7 @@ def loads(metadata: MetaData, ops: str) -> Table:
         Column("host", Text, nullable=False, comment="Machine it ran on"),
         Column("pid", BigInteger, nullable=False, comment="Its process there"),
         Column("version", Text, nullable=False, comment="Version of the loader"),
+        Column("exclusive", Boolean, nullable=False, server_default=false(), comment=EXCLUSIVE),
         Column("files", BigInteger, nullable=False, server_default=text("0"), comment="Files it read"),
         *counts(),
         Column("error", Text, comment="Why it failed"),

@@ -1,30 +1,69 @@
 """The only module that knows the driver: connect, ask, copy, commit; its errors become ours."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from loader.errors import ContentionError, LoaderError, RefusedError, SchemaError, UsageError, WarehouseError
+from loader.errors import (
+    ContentionError,
+    DisconnectedError,
+    LoaderError,
+    OutageError,
+    RefusedError,
+    SchemaError,
+    TakenError,
+    UsageError,
+    WarehouseError,
+)
 from loader.names import ops_schema, quoted
+from loader.patience import Result, insist
 
-#: Lost against another transaction: unique violation, serialization failure, deadlock, lock timeout.
-CONTENTION = {"23505", "40001", "40P01", "55P03"}
-#: Something the migrations make is not there: undefined table, column, schema.
-UNPREPARED = {"42P01", "42703", "3F000"}
-#: Classes of errors about a value or row: data exception, program limit exceeded.
-REFUSED = ("22", "54")
+#: What the beginnings of SQLSTATEs mean to us, the first that fits; all others are no more than a WarehouseError.
+MEANINGS: Mapping[type[LoaderError], tuple[str, ...]] = {
+    # Unique violation, serialization failure, deadlock, lock timeout.
+    ContentionError: ("23505", "40001", "40P01", "55P03"),
+    # Data exception, program limit exceeded.
+    RefusedError: ("22", "54"),
+    # Something the migrations make is not there, or others depend on it: table, column, schema, dependent objects.
+    SchemaError: ("42P01", "42703", "3F000", "2BP01"),
+    # Connection exception, shutdown, crash, recovery, idle session timeout, too many connections.
+    DisconnectedError: ("08", "57P01", "57P02", "57P03", "57P05", "53300"),
+    # Insufficient resources, operator intervention, system error, internal error.
+    OutageError: ("53", "57", "58", "XX"),
+}
+#: What a server says to whom it will not let in later either.
+UNWELCOME = re.compile("password|authentication|pg_hba|does not exist|not permitted|certificate|not support SSL")
+#: What to do about an error.
+ADVICE = {
+    **dict.fromkeys(("42P01", "42703", "3F000"), "run `selligent-loader init`"),
+    "42501": "ask the database's owner to grant it, or use another role",
+    "53100": "make room on the server's disk; the next load goes on where this one ended",
+    "53300": "wait for others to end, or raise the server's max_connections",
+    "57014": "somebody or a timeout of the server cancelled it; the next load goes on where this one ended",
+    "25006": "the server is read-only, a standby perhaps; name the primary in the database url",
+}
+#: How a lost connection is noticed, where the url does not say otherwise: libpq's parameters, in seconds and ms.
+LIVELINESS = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
 
 
-def connect(database_url: str | None, *, autocommit: bool = True) -> psycopg.Connection[Any]:
+def connect(database_url: str | None, purpose: str = "", *, autocommit: bool = True) -> psycopg.Connection[Any]:
     """Open a connection; without a URL, to the embedded server, started if need be.
 
-    Raises UsageError for a URL that cannot be read, WarehouseError for a server that cannot be reached.
+    The server's administrator sees its purpose. Raises UsageError for a URL that cannot be read, WarehouseError for a
+    server that cannot be reached.
     """
     if database_url is None:
         from loader import embedded
@@ -35,7 +74,7 @@ def connect(database_url: str | None, *, autocommit: bool = True) -> psycopg.Con
             _conninfo(database_url),
             autocommit=autocommit,
             prepare_threshold=None,  # each statement runs once a chunk: planning it costs nothing
-            fallback_application_name="selligent-loader",
+            fallback_application_name=f"selligent-loader {purpose}".strip(),
         )
 
 
@@ -67,15 +106,17 @@ def try_script(connection: Connection, script: str) -> bool:
 def _conninfo(database_url: str) -> str:
     conninfo = database_url.replace("postgresql+psycopg://", "postgresql://", 1)
     try:
-        host = conninfo_to_dict(conninfo).get("host") or ""
+        parameters = conninfo_to_dict(conninfo)
     except psycopg.ProgrammingError:
-        host = "@"
-    if "@" in str(host):  # a password with an @ in it; the driver's own message would show part of it
+        parameters = {"host": "@"}
+    if "@" in str(
+        parameters.get("host", "")
+    ):  # a password with an @ in it; the driver's own message would show part of it
         raise UsageError(
             "the database url cannot be read; write postgresql://user:password@host:port/database, "
             "with special characters in the password percent-encoded"
         ) from None
-    return conninfo
+    return make_conninfo("", **{**LIVELINESS, **parameters})
 
 
 @contextmanager
@@ -93,20 +134,16 @@ def translated() -> Iterator[None]:
 
 def _error(exc: psycopg.Error) -> LoaderError:
     state, message = exc.sqlstate or "", _message(exc)
-    if state in CONTENTION:
-        return ContentionError(message)
-    if state.startswith(REFUSED):
-        return RefusedError(message)
-    if state in UNPREPARED:
-        return SchemaError(f"{message}; run `selligent-loader init`")
+    if not state:
+        told = f"the database cannot be reached: {message}; check that it runs and the database url"
+        return WarehouseError(told) if UNWELCOME.search(message) else DisconnectedError(told)
     if state == "2BP01":
-        told = " ".join((exc.diag.message_detail or "").split())
-        return SchemaError(f"{message}: {told}; drop these, migrate, and make them anew")
-    if state == "42501":
-        message += "; ask the database's owner to grant it, or use another role"
-    elif not state:
-        message = f"the database cannot be reached: {message}; check that it runs and the database url"
-    return WarehouseError(message)
+        detail = " ".join((exc.diag.message_detail or "").split())
+        message += f": {detail}; drop these, migrate, and make them anew"
+    if state in ADVICE:
+        message += f"; {ADVICE[state]}"
+    kinds = (kind for kind, states in MEANINGS.items() if state.startswith(states))
+    return next(kinds, WarehouseError)(message)
 
 
 def _message(exc: psycopg.Error) -> str:
@@ -115,18 +152,27 @@ def _message(exc: psycopg.Error) -> str:
 
 
 class Warehouse:
-    """A connection to one source's schemas; every statement runs in a transaction of ours."""
+    """A connection to one source's schemas; every statement runs in a transaction of ours.
 
-    def __init__(self, database_url: str | None, schema: str) -> None:
+    Where it insists on something, a connection that was lost is made anew, with the locks that it held.
+    """
+
+    def __init__(self, database_url: str | None, schema: str, purpose: str = "", retry_for: float = 0) -> None:
         self.schema = schema
         self.ops = ops_schema(schema)
-        self._connection = connect(database_url)
+        self._place = database_url, purpose
+        self._retry_for = retry_for
+        #: Locks that are held, and how each is taken.
+        self._held: dict[tuple[int, str], str] = {}
+        self._connect()
 
     def close(self) -> None:
         self._connection.close()
 
     @contextmanager
-    def transaction(self, lock_timeout: str = "10min", *, trial: bool = False) -> Iterator[None]:
+    def transaction(
+        self, lock_timeout: str = "10min", statement_timeout: str = "30min", *, trial: bool = False
+    ) -> Iterator[None]:
         """Run the body in one transaction, in which unqualified names are those of the ops schema.
 
         A trial is rolled back. Raises our errors for the driver's.
@@ -134,10 +180,72 @@ class Warehouse:
         with translated(), self._connection.transaction(force_rollback=trial):
             self._connection.execute(
                 f"set local search_path to {quoted(self.ops)}, pg_catalog; set local lock_timeout to '{lock_timeout}';"
+                f"set local statement_timeout to '{statement_timeout}';"
+                "set local idle_in_transaction_session_timeout to '10min';"
                 # Keys are looked up by index, whatever the statistics of a table that is being filled say.
                 "set local enable_hashjoin to off; set local enable_mergejoin to off"
             )
             yield
+
+    def insist(self, work: Callable[[], Result]) -> Result:
+        """Do work in transactions of its own; if the connection is lost again on a new one, for as long as we retry."""
+
+        def attempt() -> Result:
+            if self._connection.closed:
+                self._reconnect()
+            return work()
+
+        return insist(attempt, self._retry_for)
+
+    def try_hold(self, lock: int, name: str) -> bool:
+        """Take a lock until `release`, unless somebody else has it.
+
+        If it is somebody else's after a reconnection, that raises TakenError.
+        """
+        return self._hold(lock, name, "pg_try_advisory_lock")
+
+    def hold_shared(self, lock: int, name: str) -> None:
+        """Take a lock together with others until this connection is closed."""
+        self._hold(lock, name, "pg_advisory_lock_shared")
+
+    def release(self, lock: int, name: str) -> None:
+        """Give a lock back."""
+        self._held.pop((lock, name), None)
+        self.fetch("select pg_advisory_unlock(%s, hashtext(%s))", lock, name)
+
+    def _hold(self, lock: int, name: str, function: str) -> bool:
+        ((taken,),) = self.fetch(f"select {function}(%s, hashtext(%s))", lock, name)
+        if taken is False:
+            return False
+        self._held[lock, name] = function
+        return True
+
+    def _connect(self) -> None:
+        self._connection = connect(*self._place)
+        query = "select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()"
+        (self._session,) = self.fetch(query)
+
+    def _reconnect(self) -> None:
+        """Connect again; whatever is left of the lost session is ended first, so that nothing of it comes late."""
+        former = self._session
+        self._connect()
+        query = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where (pid, backend_start) = (%s, %s)"
+        self.fetch(query, *former)
+        for (lock, name), function in self._held.items():
+            if not self._hold(lock, name, function):
+                raise TakenError(f"another load went on with {name} while the connection was lost")
+
+    def is_shared(self) -> bool:
+        """Tell whether a pooler gives our session to others between transactions, and with it our locks."""
+        if self._connection.info.backend_pid == self._session[0]:
+            return False
+        with translated(), closing(connect(*self._place)) as other:
+            for _ in range(5):
+                ((ours,),) = self.fetch("select pg_backend_pid()")
+                theirs = other.execute("select pg_backend_pid()").fetchone()
+                if theirs == (ours,) or ours != self._session[0]:
+                    return True
+        return False
 
     def fetch(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement and return its rows."""

@@ -11,11 +11,12 @@ from loader.batch import Batch
 from loader.catalog import Catalog
 from loader.chunks import CHUNK_SIZE, read_chunks
 from loader.config import Settings
-from loader.errors import InputError
+from loader.errors import InputError, TakenError
 from loader.files import File, opened
 from loader.ledger import Ledger, Reading
 from loader.prepare import Prepared
 from loader.result import LoadResult, Options
+from loader.steps import step
 from loader.transform import Transform
 from loader.warehouse import Warehouse
 from loader.writer import Encoded, Writer, encoded
@@ -37,9 +38,14 @@ class Worker:
         self._load_id = load_id
         self._open = ExitStack()
         warehouse, ddl = (
-            self._open.enter_context(closing(Warehouse(settings.database_url, settings.schema))) for _ in range(2)
+            self._open.enter_context(
+                closing(Warehouse(settings.database_url, settings.schema, purpose, options.retry_for))
+            )
+            for purpose in (f"load {load_id}", f"load {load_id} columns")
         )
         self._ledger = Ledger(warehouse)
+        if load_id is not None:
+            self._ledger.join(load_id)
         self._writer = Writer(warehouse, load_id)
         self._catalog = Catalog(ddl, dry=options.dry_run)
         self._transform = Transform(self._catalog)
@@ -61,10 +67,15 @@ class Worker:
                 self._read(file, Reading(0, 0, 1), result, progress)
             else:
                 with self._ledger.reading(self._load_id, file, again=self._options.again) as reading:
+                    step("file.opened")
                     if reading:
                         self._read(file, reading, result, progress)
+                step("file.closed")
         except InputError as exc:
             result.errors.append(str(exc))
+        except TakenError as exc:
+            log.warning("%s", exc)
+            result.left += 1
         result.ddl = self._catalog.statements[known:]
         return result
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from loader.ledger import Ledger, Reading
 from loader.names import quoted
 from loader.rejects import reject_rows, stored_as
 from loader.rows import array_literal, encode
+from loader.steps import step
 from loader.tables import TRACKS
 from loader.warehouse import Warehouse
 
@@ -66,6 +68,8 @@ class Writer:
         self._warehouse = warehouse
         self._ledger = Ledger(warehouse)
         self._load_id = load_id
+        #: What was being written when the connection was lost, perhaps committed.
+        self._unsure: Batch | None = None
         self._tracks = f"{quoted(warehouse.schema)}.{quoted(TRACKS)}"
 
     def write(self, made: Encoded, uri: str, reading: Reading) -> Batch:
@@ -75,21 +79,29 @@ class Writer:
         """
         for _ in range(ATTEMPTS):
             try:
-                return self._write(made, uri, reading)
+                return self._warehouse.insist(partial(self._write, made, uri, reading))
             except ContentionError as exc:
                 log.info("another loader was first, the chunk is tried again: %s", exc)
                 failure = exc
             except RefusedError:
-                made = encoded(self._without_refused(made.batch), made)
+                batch = self._warehouse.insist(partial(self._without_refused, made.batch))
+                made = encoded(batch, made)
         raise failure
 
     def _write(self, made: Encoded, uri: str, reading: Reading) -> Batch:
         with self._warehouse.transaction():
+            if self._unsure and self._ledger.position(reading) == made.batch.chunk.end:
+                return self._unsure
             batch = self._without_stored(made.batch)
             if self._load_id is not None:
+                self._unsure = batch
                 self._copy_rows(encoded(batch, made))
+                step("chunk.copied")
                 self._copy_rest(batch, uri)
                 self._ledger.advance(reading, batch.chunk.end, batch.chunk.next_line - 1, batch.counts)
+                step("chunk.advanced")
+        step("chunk.committed")
+        self._unsure = None
         return batch
 
     def _without_stored(self, batch: Batch) -> Batch:

@@ -6,15 +6,15 @@ from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import Connection, text
 
-from loader import views
+from loader import locks, views
 from loader.config import Settings, settings
 from loader.migrate import head
 from loader.names import quoted
 from loader.tables import warehouse
 from loader.warehouse import engine
 
-#: Serialises migrations of one source; the number is arbitrary, and the loader's own.
-LOCK = "select pg_advisory_xact_lock(7355608, hashtext('{ops}'))"
+#: One migration of a source at a time, and none while a load adds columns.
+LOCK = f"select pg_advisory_xact_lock({locks.SCHEMA}, hashtext('{{ops}}'))"
 
 
 def source() -> Settings:

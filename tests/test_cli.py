@@ -441,7 +441,7 @@ def sessions(settings: Settings) -> list[Any]:
     """The sessions of loaders in a database."""
     query = """
         select state, wait_event_type, query from pg_stat_activity
-        where datname = current_database() and application_name = 'selligent-loader'
+        where datname = current_database() and application_name ~ '^selligent-loader'
     """
     return select(settings, query)
 

@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 
-from loader import sample
+from loader import locks, sample
 from loader.config import Settings
-from loader.ledger import FILE_LOCK, LOAD_LOCK
 from loader.migrate import migrate
 from tests.loading import content, one, select
 
@@ -108,14 +107,14 @@ def left_behind(settings: Settings) -> list[Any]:
     """What dead loads still have in the database: sessions, with their transactions, and locks."""
     sessions = """
         select pid, state, query from pg_stat_activity
-        where datname = current_database() and pid <> pg_backend_pid() and application_name = 'selligent-loader'
+        where datname = current_database() and pid <> pg_backend_pid() and application_name ~ '^selligent-loader'
     """
-    locks = """
+    held = """
         select pid, classid, objid from pg_locks
         where database = (select oid from pg_database where datname = current_database())
             and locktype = 'advisory' and classid in (%s, %s)
     """
-    return select(settings, sessions) + select(settings, locks, LOAD_LOCK, FILE_LOCK)
+    return select(settings, sessions) + select(settings, held, locks.LOAD, locks.FILE)
 
 
 def until(condition: Callable[[], object], seconds: float) -> None:

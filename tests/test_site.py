@@ -14,7 +14,7 @@ import pytest
 from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
-from loader import sample_site
+from loader import locks, sample_site
 from loader.cli import run
 from loader.config import Settings
 from loader.embedded_programs import find_wheel
@@ -263,7 +263,7 @@ def test_a_filter_on_campaign_or_time_reads_no_table_as_a_whole(connection: Conn
 def test_two_refreshes_at_once_wait_for_each_other(settings: Settings, connection: Connection[Any]) -> None:
     second = Thread(target=refresh, args=(settings,), daemon=True)
     with connection.transaction():
-        connection.execute("select pg_advisory_xact_lock(7355611, hashtext('selligent_ops'))")
+        connection.execute("select pg_advisory_xact_lock(%s, hashtext('selligent_ops'))", (locks.REFRESH,))
         second.start()
         second.join(1)
         assert second.is_alive()

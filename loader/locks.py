@@ -1,0 +1,12 @@
+"""Locks: the numbers of our advisory locks, each with a name as its second key. The numbers are arbitrary, and ours."""
+
+#: Changes of a source's tables: migrations, and loads that add columns.
+SCHEMA = 7355608
+#: A load that runs; shared by all of its connections.
+LOAD = 7355609
+#: A file that is being read.
+FILE = 7355610
+#: A refresh of what is stored behind the views.
+REFRESH = 7355611
+#: The begin of a load.
+BEGIN = 7355612
