@@ -19,6 +19,7 @@ from loader.ledger import prepared
 from loader.load import load
 from loader.migrate import migrate
 from loader.output import print_json, print_result, print_table
+from loader.patience import insist
 from loader.progress import reported
 from loader.refresh import is_stale, refresh
 from loader.result import LoadResult, Options
@@ -116,20 +117,20 @@ def load_command(
     context: click.Context, /, settings: Settings, as_json: bool, paths: tuple[str, ...], **how: Any
 ) -> None:
     """Load files, folders, globs or - for standard input: JSON lines or arrays, plain, gzip or zstd."""
-    result = load(settings, paths, Options(**how), reported)
+    options = Options(**how)
+    result = load(settings, paths, options, reported)
     if result.load_id is not None:
-        _refresh(settings, result)
+        _refresh(settings, options, result)
     print_json(result.as_json()) if as_json else print_result(result)
     for error in result.errors:
         print(f"error: {error}", file=sys.stderr)
     context.exit({"failed": LoaderError.exit_code, "partial": PARTIAL}.get(result.status, 0))
 
 
-def _refresh(settings: Settings, result: LoadResult) -> None:
+def _refresh(settings: Settings, options: Options, result: LoadResult) -> None:
     """Bring the views up to date, also with what an earlier load left; a failure is told in the result."""
     try:
-        if is_stale(settings):
-            refresh(settings)
+        insist(lambda: is_stale(settings) and refresh(settings), options.retry_for)
     except LoaderError as exc:
         result.status = "failed"
         result.errors.append(f"events are loaded, but the views are not up to date: {exc}; `selligent-loader refresh`")

@@ -54,9 +54,9 @@ def refresh(settings: Settings, *, rebuild: bool = False) -> int:
     """
     scripts = [path.read_text("utf-8") for path in sorted((root() / "sql" / "refresh").glob("*.sql"))]
     with prepared(settings, "refresh") as warehouse:
-        definition = _define(settings, warehouse, scripts)
-        with warehouse.transaction(statement_timeout="6h"):
+        with warehouse.transaction(lock_timeout="1h", statement_timeout="6h"):
             warehouse.fetch(_LOCK, locks.REFRESH, settings.ops)
+            definition = _define(settings, warehouse, scripts)
             warehouse.run(_CONDITIONS.format(ops=quoted(settings.ops), schema=quoted(settings.schema)))
             stored = [name for (name,) in warehouse.fetch(_STORED, quoted(settings.ops))]
             if rebuild or warehouse.fetch("select definition from refreshed") != [(definition,)]:
@@ -75,7 +75,10 @@ def refresh(settings: Settings, *, rebuild: bool = False) -> int:
 
 
 def _define(settings: Settings, warehouse: Warehouse, scripts: Sequence[str]) -> str:
-    """Return a hash of all that the stored figures depend on beside the data; views that changed are made anew."""
+    """Return a hash of all that the stored figures depend on beside the data; views that changed are made anew.
+
+    That is on a connection of its own, before the warehouse's transaction has looked at any of them.
+    """
     with translated(), engine(settings.database_url).begin() as connection:
         views = read_views(settings, connection)
         definition = hashlib.sha256(repr([scripts, views, read_settings(warehouse)]).encode()).hexdigest()

@@ -13,8 +13,8 @@ from loader.names import quoted
 from loader.tables import warehouse
 from loader.warehouse import engine
 
-#: One migration of a source at a time, and none while a load adds columns.
-LOCK = f"select pg_advisory_xact_lock({locks.SCHEMA}, hashtext('{{ops}}'))"
+#: One migration of a source at a time, none while a load adds columns or the views are refreshed.
+LOCKS = [f"select pg_advisory_xact_lock({lock}, hashtext('{{ops}}'))" for lock in (locks.SCHEMA, locks.REFRESH)]
 
 
 def source() -> Settings:
@@ -59,7 +59,7 @@ def preamble(source: Settings) -> list[str]:
     return [
         "set local lock_timeout = '10s'",
         "set local statement_timeout = '1h'",
-        LOCK.format(ops=source.ops.replace("'", "''")),
+        *(lock.format(ops=source.ops.replace("'", "''")) for lock in LOCKS),
         *(f"create schema if not exists {quoted(name)}" for name in (source.schema, source.ops)),
     ]
 

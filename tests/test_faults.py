@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -28,9 +29,9 @@ from loader.result import LoadResult, Options
 from loader.steps import Step
 from loader.warehouse import Warehouse
 from tests.loading import event as an_event
-from tests.loading import ndjson, one, select
+from tests.loading import ndjson, one, select, tables
 from tests.stepping import KILLED_AT, at
-from tests.test_crash import differences, left_behind, stored, until
+from tests.test_crash import INSTALLED, differences, left_behind, stored, until
 
 EVENTS = 6_000
 BAD = b'{"type":"track","event":"Email Opened"}\n{"broken\n'
@@ -107,6 +108,13 @@ def test_a_load_goes_on_when_its_connections_are_lost(
     assert result.counts["events_read"] == sum(1 for path in folder.iterdir() for _ in path.open("rb"))
     assert differences(stored(settings), expected) == {}
     assert {row["status"] for row in select(settings, "select status from files")} == {"done"}
+
+
+def test_a_refresh_of_the_views_is_done_again_when_its_connection_is_lost(settings: Settings, folder: Path) -> None:
+    with at("views.refreshing", lambda: terminate(settings, "refresh")):
+        assert run(["load", str(folder), "--max-rejects", "9", "--database-url", str(settings.database_url)]) == 0
+    checks = "select array_agg(check_name order by check_name) as checks from load_health where not is_ok"
+    assert one(settings, checks) == {"checks": ["discarded values", "rejected events"]}
 
 
 def test_what_a_pipe_gave_is_not_lost_with_the_connection(
@@ -209,11 +217,14 @@ def test_retries_end_and_the_next_load_goes_on(
     assert one(settings, "select count(*) from loads where error = 'the loader was killed'") == {"count": 1}
 
 
-def test_data_errors_are_not_tried_again_and_outages_are_no_rejects(settings: Settings, folder: Path) -> None:
+@pytest.mark.parametrize("fields", [{"event": "Never Seen"}, {"properties": {"never_seen": 1}}], ids=str)
+def test_an_outage_while_tables_change_is_no_fault_of_the_data(
+    settings: Settings, folder: Path, fields: dict[str, Any]
+) -> None:
     query = "select pg_cancel_backend(pid) from pg_stat_activity where application_name ~ 'load [0-9]+ columns'"
     blocker = psycopg.connect(settings.database_url or "")
     path = folder / "0.jsonl"
-    path.write_bytes(json.dumps(an_event(event="Never Seen")).encode())
+    path.write_bytes(json.dumps(an_event(**fields)).encode())
 
     def cancel() -> None:
         until(lambda: admin(settings, query + " and wait_event_type = 'Lock'"), 20)
@@ -226,7 +237,8 @@ def test_data_errors_are_not_tried_again_and_outages_are_no_rejects(settings: Se
             read(settings, path)
         thread.join()
     assert one(settings, "select count(*) from rejected_events") == {"count": 0}
-    assert read(settings, path).counts["events_loaded"] == 1
+    result = read(settings, path)
+    assert (result.counts["events_loaded"], result.counts["values_discarded"]) == (1, 0)
 
 
 def role(settings: Settings) -> Settings:
@@ -306,6 +318,29 @@ def test_two_loads_of_the_same_files_share_them(
     found = stored(settings)
     assert len(found.pop("counts")) == len(expected.pop("counts")) == 2  # which file is first decides on duplicates
     assert differences(found, expected) == {}
+
+
+def test_loads_of_different_files_with_the_same_events_store_each_once(settings: Settings, tmp_path: Path) -> None:
+    lines = b"".join(sample.lines(20_000, seed=3)).splitlines(keepends=True)
+    commands = []
+    for number in range(3):
+        path = tmp_path / f"{number}.jsonl"
+        path.write_bytes(b"".join(random.Random(number).sample(lines, len(lines))))
+        commands.append([*INSTALLED, "load", str(path), "--database-url", str(settings.database_url)])
+    loads = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
+    assert [process.wait(100) for process in loads] == [0, 0, 0]
+    clean = replace(settings, schema="clean")
+    migrate(clean)
+    read(clean, tmp_path / "0.jsonl")
+    assert differences(keys(settings), keys(clean)) == {}
+
+
+def keys(settings: Settings) -> dict[str, list[str]]:
+    """The keys in each table: which of two deliveries is stored depends on which load is first."""
+    return {
+        table: [str(row) for row in select(settings, f'select id, original_timestamp from "{table}"')]
+        for table in tables(settings)
+    }
 
 
 def test_a_load_that_wants_to_be_alone(settings: Settings, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
