@@ -13,6 +13,7 @@ from statistics import median
 from benchmarks import peers
 from benchmarks.history import fill
 from benchmarks.loading import copy_rows, empty, execute, load_file, prepare_rows, truncate
+from benchmarks.nightly import compare_nights
 from benchmarks.views import compare_views
 from loader import embedded, sample
 from loader.config import Settings
@@ -29,6 +30,8 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=3_200_000, help="events of the large file; 0 leaves this out")
     parser.add_argument("--peer-events", type=int, default=100_000, help="events for the peers; 0 leaves them out")
     parser.add_argument("--views", type=int, default=5_000_000, help="events behind the views; 0 leaves them out")
+    nights = [0, 5_000_000, 20_000_000]
+    parser.add_argument("--nights", type=int, nargs="*", default=nights, help="rows that are there before a night's")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="selligent-bench-") as folder:
         home = Path(folder)
@@ -44,6 +47,7 @@ def run(settings: Settings, folder: Path, options: argparse.Namespace) -> Iterat
     yield from compare_with_limit(settings, folder, options)
     if options.history:
         yield from compare_with_history(settings, folder, options)
+    yield from compare_nights(settings, folder, options.nights)
     if options.large:
         yield from compare_memory(settings, folder, options)
     if options.views:
