@@ -40,6 +40,8 @@ MEANINGS: Mapping[type[LoaderError], tuple[str, ...]] = {
 }
 #: What a server says to whom it will not let in later either.
 UNWELCOME = re.compile("password|authentication|pg_hba|does not exist|not permitted|certificate|not support SSL")
+#: What libpq says around what happened.
+LIBPQ = re.compile("^(connection failed|consuming input failed): | (Is the server running|This probably means) .*")
 #: What to do about an error.
 ADVICE = {
     **dict.fromkeys(("42P01", "42703", "3F000"), "run `selligent-loader init`"),
@@ -147,8 +149,8 @@ def _error(exc: psycopg.Error) -> LoaderError:
 
 
 def _message(exc: psycopg.Error) -> str:
-    text = exc.diag.message_primary or str(exc)
-    return " ".join(text.split()).removeprefix("connection failed: ")
+    text = " ".join((exc.diag.message_primary or str(exc)).split())
+    return LIBPQ.sub("", text)
 
 
 class Warehouse:
