@@ -252,6 +252,8 @@ def role(settings: Settings) -> Settings:
 def test_a_password_that_changed_is_told_at_once(settings: Settings, folder: Path) -> None:
     nightly = role(settings)
     name = conninfo_to_dict(nightly.database_url or "")["user"]
+    with suppress(psycopg.OperationalError), psycopg.connect(make_conninfo(nightly.database_url or "", password="x")):
+        pytest.skip("this server asks for no password")
 
     def change() -> None:
         admin(settings, f"alter role {name} password 'second'")

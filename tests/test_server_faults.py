@@ -123,13 +123,14 @@ def pooler(settings: Settings, tmp_path: Path) -> Iterator[Pooler]:
         pytest.skip("pgbouncer is not installed; Debian's package has it")
     with tempfile.TemporaryDirectory() as folder:
         parameters = conninfo_to_dict(settings.database_url or "")
+        names = {"host", "port", "user", "password"} & parameters.keys()
+        target = " ".join(f"{name}='{parameters[name]}'" for name in names)
         port = embedded._choose_port(Path(folder))
         configuration = Path(folder) / "pgbouncer.ini"
         configuration.write_text(
             f"""
             [databases]
-            * = host={parameters["host"]} port={parameters["port"]} user={parameters["user"]} \
-password='{parameters.get("password", "")}'
+            * = {target}
             [pgbouncer]
             listen_addr = 127.0.0.1
             listen_port = {port}
