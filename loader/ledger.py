@@ -88,6 +88,8 @@ class Reading:
     line: int
 
 
+#: Seconds in which a load that failed can still say so.
+FAREWELL = 5.0
 #: What to do behind a pooler.
 POOLED = (
     "the database url leads to a pooler that gives a session to others between transactions (PgBouncer's pool_mode "
@@ -155,7 +157,8 @@ class Ledger:
             with self._warehouse.transaction():
                 self._finish(load_id, status, error)
 
-        self._warehouse.insist(finish)
+        # One that failed may have tried to come back for long enough already.
+        self._warehouse.insist(finish, FAREWELL if status == "failed" else None)
 
     def _finish(self, load_id: int, status: str, error: str | None) -> None:
         self._warehouse.fetch(FINISH, error, load_id, load_id, status, error, load_id)

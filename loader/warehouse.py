@@ -189,15 +189,15 @@ class Warehouse:
             )
             yield
 
-    def insist(self, work: Callable[[], Result]) -> Result:
-        """Do work in transactions of its own; if the connection is lost again on a new one, for as long as we retry."""
+    def insist(self, work: Callable[[], Result], seconds: float | None = None) -> Result:
+        """Do work in transactions of its own, again while the connection is lost, for as long as we retry."""
 
         def attempt() -> Result:
             if self._connection.closed:
                 self._reconnect()
             return work()
 
-        return insist(attempt, self._retry_for)
+        return insist(attempt, self._retry_for if seconds is None else seconds)
 
     def try_hold(self, lock: int, name: str) -> bool:
         """Take a lock until `release`, unless somebody else has it.
