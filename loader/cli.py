@@ -10,7 +10,7 @@ import click
 
 from loader import __version__, sample, sample_site
 from loader.cli_db import db
-from loader.cli_options import connected, json_option
+from loader.cli_options import Allowance, caps_options, connected, json_option
 from loader.cli_rejects import rejects
 from loader.cli_views import dictionary_command, grant_command, refresh_command, settings_group
 from loader.config import Settings
@@ -101,8 +101,12 @@ def _migrate(settings: Settings, as_json: bool, sites: tuple[str, ...], hint: st
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--jobs", default=1, type=click.IntRange(1), help="Processes, each with files of its own.")
 @click.option(
-    "--max-rejects", default=0, type=click.IntRange(0), help="More rejected events than these make exit code 3."
+    "--max-rejects",
+    default="0",
+    type=Allowance(),
+    help="More rejected events than this number, or share of those read (0.5%), make exit code 3.",
 )
+@caps_options
 @click.option("--dry-run", is_flag=True, help="Say what would be loaded, with new tables and columns; write nothing.")
 @click.option("--again", is_flag=True, help="Read files that have been read before; what is stored stays once.")
 @connected

@@ -1,13 +1,16 @@
 """Options that many commands have."""
 
 import logging
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import click
 
+from loader.catalog import MAX_COLUMNS, MAX_TABLES
 from loader.config import settings
+from loader.result import Percentage
 
 Command = Callable[..., Any]
 
@@ -24,6 +27,40 @@ def connected(command: Command) -> Command:
         return command(*arguments, settings=settings(database_url, schema), **others)
 
     return run
+
+
+class Allowance(click.ParamType[int | Percentage]):
+    """A number, or a share in per cent."""
+
+    name = "number|percentage"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Percentage:
+        """Return what a text says: `20` or `0.5%`."""
+        text = str(value)
+        if text.isascii() and text.isdecimal():
+            return int(text)
+        if re.fullmatch(r"[0-9]+([.][0-9]+)?%", text) and float(text[:-1]) <= 100:
+            return Percentage(float(text[:-1]))
+        raise click.BadParameter(f"{text!r} is neither a number nor a percentage; write 20 or 0.5%", ctx, param)
+
+
+def caps_options(command: Command) -> Command:
+    """Give a command the options that bound what senders can make by inventing names."""
+    columns = click.option(
+        "--max-columns",
+        default=MAX_COLUMNS,
+        show_default=True,
+        type=click.IntRange(1, 1600),
+        help="Columns of a table; what has none waits until this is raised.",
+    )
+    tables = click.option(
+        "--max-tables",
+        default=MAX_TABLES,
+        show_default=True,
+        type=click.IntRange(1),
+        help="Tables of events; others' events are rejects to replay.",
+    )
+    return columns(tables(command))
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -14,6 +14,7 @@ from loader.config import Settings
 from loader.errors import InputError, LoaderError, WarehouseError
 from loader.files import File, discover
 from loader.ledger import Ledger, prepared
+from loader.placing import place_waiting
 from loader.result import LoadResult, Options
 from loader.worker import Progress, Worker
 
@@ -41,6 +42,8 @@ def load(settings: Settings, paths: Sequence[str], options: Options, reported: R
         ledger = Ledger(warehouse)
         result = LoadResult(None if options.dry_run else ledger.begin(), errors=[str(problem) for problem in problems])
         try:
+            if result.load_id is not None:
+                result.values_placed, result.ddl = place_waiting(warehouse, options.caps)
             to_read = files if options.again else ledger.unread(files)
             with reported(sum(file.size or 0 for file in to_read)) as progress:
                 _read(to_read, settings, options, result, progress)

@@ -47,6 +47,8 @@ def print_result(result: LoadResult) -> None:
     counts, seconds = result.counts, max(result.seconds, 0.001)
     verb = "would load" if result.load_id is None else "loaded"
     print_table("", [{"table": name, "new rows": count} for name, count in sorted(result.tables.items())])
+    if result.values_placed:
+        print(f"{result.values_placed:,} values that had waited for their columns stand in them now")
     if not result.files:
         print("nothing to do: every file has been loaded before (--again reads them again)")
         return

@@ -41,7 +41,7 @@ class Worker:
         )
         self._ledger = Ledger(warehouse)
         self._writer = Writer(warehouse, load_id)
-        self._catalog = Catalog(ddl, dry=options.dry_run)
+        self._catalog = Catalog(ddl, options.caps, dry=options.dry_run)
         self._transform = Transform(self._catalog)
 
     def close(self) -> None:
