@@ -3,8 +3,9 @@
 import logging
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import wraps
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -42,6 +43,23 @@ class Allowance(click.ParamType[int | Percentage]):
         if re.fullmatch(r"[0-9]+([.][0-9]+)?%", text) and float(text[:-1]) <= 100:
             return Percentage(float(text[:-1]))
         raise click.BadParameter(f"{text!r} is neither a number nor a percentage; write 20 or 0.5%", ctx, param)
+
+
+class Moment(click.ParamType[datetime]):
+    """A time, as an age or as ISO 8601 has it."""
+
+    name = "time"
+    units: ClassVar = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return what a text says: `90d` ago, or `2025-03-01`; without an offset it is UTC."""
+        try:
+            if age := re.fullmatch("([0-9]{1,6})([mhdw])", str(value)):
+                return datetime.now(UTC) - timedelta(**{self.units[age[2]]: int(age[1])})
+            moment = datetime.fromisoformat(str(value))
+        except (ValueError, OverflowError):
+            raise click.BadParameter(f"{value!r} is no time; write 90d, 12h or 2025-03-01", ctx, param) from None
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def caps_options(command: Command) -> Command:

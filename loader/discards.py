@@ -49,7 +49,8 @@ def read_unread_times(scratch: Scratch) -> pa.Table:
                 select n, id as event_id, original_timestamp, event as table_name, {quote(field)} as property,
                     json_extract(line, '/{field}')::varchar as value, 'unread_time' as reason
                 from envelope join events using (event_text)
-                where verdict is null and has_unread_time and {text.format(field)} is not null
+                where verdict is null and has_unread_time
+                    and json_extract(line, '/{field}')::varchar not in ('null', '{{}}')
                     and ({timestamp(text.format(field))}) is null
                 """
             ).cast(SCHEMA)

@@ -44,7 +44,7 @@ DEAD = """
     )
     select load_id from running where pg_try_advisory_xact_lock(%s, load_id::int)
 """
-BEGIN = "insert into loads (kind, status, host, pid, version) values ('files', 'running', %s, %s, %s) returning load_id"
+BEGIN = "insert into loads (kind, status, host, pid, version) values (%s, 'running', %s, %s, %s) returning load_id"
 FINISH = f"""
     with ended as (
         update files set status = 'failed', error = %s, finished_at = clock_timestamp()
@@ -110,12 +110,12 @@ class Ledger:
             todo = "install the newer selligent-loader" if newer else "run `selligent-loader migrate`"
             raise SchemaError(f"schema {self._warehouse.schema!r} has version {versions[0][0]}, not {head()}; {todo}")
 
-    def begin(self) -> int:
-        """Return the number of a new load, which counts as dead once this connection ends."""
+    def begin(self, kind: str = "files") -> int:
+        """Return the number of a new load of a kind, which counts as dead once this connection ends."""
         with self._warehouse.transaction():
             for (dead,) in self._warehouse.fetch(DEAD, LOAD_LOCK):
                 self._finish(dead, "failed", "the loader was killed")
-            ((load_id,),) = self._warehouse.fetch(BEGIN, socket.gethostname(), os.getpid(), __version__)
+            ((load_id,),) = self._warehouse.fetch(BEGIN, kind, socket.gethostname(), os.getpid(), __version__)
             self._warehouse.fetch("select pg_advisory_lock(%s, %s::bigint::int)", LOAD_LOCK, load_id)
         return int(load_id)
 

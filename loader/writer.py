@@ -1,7 +1,7 @@
 """Writer: a batch into the warehouse, rows, rejects, discards and the ledger in one transaction."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from loader.duplicates import Repeated
 from loader.errors import ContentionError, RefusedError
 from loader.ledger import Ledger, Reading
 from loader.names import quoted
-from loader.rejects import reject_rows, stored_as
+from loader.rejects import Reject, reject_rows, stored_as
 from loader.rows import array_literal, encode
 from loader.tables import TRACKS
 from loader.warehouse import Warehouse
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 CONFLICT, REFUSED = "key_conflict", "refused_by_database"
 #: How often a chunk is tried while other loaders get in its way.
 ATTEMPTS = 10
+
+#: Takes the rejects of a batch.
+Keep = Callable[[Sequence[Reject]], None]
 
 #: Which keys of a chunk are stored, by the time-ordered index alone, however many rows the table has.
 _STORED = """
@@ -68,14 +71,16 @@ class Writer:
         self._load_id = load_id
         self._tracks = f"{quoted(warehouse.schema)}.{quoted(TRACKS)}"
 
-    def write(self, made: Encoded, uri: str, reading: Reading) -> Batch:
+    def write(self, made: Encoded, uri: str, reading: Reading, keep: Keep | None = None) -> Batch:
         """Write a batch and return what of it is new; without a load nothing is written.
+
+        `keep` takes the rejects, in the transaction of the rows; else they are new ones.
 
         Raises WarehouseError, and leaves nothing behind, if the database fails.
         """
         for _ in range(ATTEMPTS):
             try:
-                return self._write(made, uri, reading)
+                return self._write(made, uri, reading, keep)
             except ContentionError as exc:
                 log.info("another loader was first, the chunk is tried again: %s", exc)
                 failure = exc
@@ -83,12 +88,14 @@ class Writer:
                 made = encoded(self._without_refused(made.batch), made)
         raise failure
 
-    def _write(self, made: Encoded, uri: str, reading: Reading) -> Batch:
+    def _write(self, made: Encoded, uri: str, reading: Reading, keep: Keep | None) -> Batch:
         with self._warehouse.transaction():
             batch = self._without_stored(made.batch)
             if self._load_id is not None:
                 self._copy_rows(encoded(batch, made))
-                self._copy_rest(batch, uri)
+                keep(batch.rejects) if keep else self._copy_ops("rejected_events", reject_rows(batch.rejects, uri))
+                if batch.discards:
+                    self._copy_ops("discarded_values", batch.discards.rows)
                 self._ledger.advance(reading, batch.chunk.end, batch.chunk.next_line - 1, batch.counts)
         return batch
 
@@ -134,12 +141,6 @@ class Writer:
         for table, part in made.batch.parts.items():
             if part.rows.num_rows:
                 self._warehouse.copy(self._warehouse.schema, table, part.rows.column_names, made.rows[table])
-
-    def _copy_rest(self, batch: Batch, uri: str) -> None:
-        """Copy rejects and discarded values."""
-        self._copy_ops("rejected_events", reject_rows(batch.rejects, uri))
-        if batch.discards:
-            self._copy_ops("discarded_values", batch.discards.rows)
 
     def _copy_ops(self, table: str, rows: pa.Table) -> None:
         if rows.num_rows:
