@@ -13,6 +13,7 @@ from loader.cli_db import db
 from loader.cli_options import Allowance, caps_options, connected, json_option
 from loader.cli_rejects import rejects
 from loader.cli_views import dictionary_command, grant_command, refresh_command, settings_group
+from loader.cli_widen import widen_command
 from loader.config import Settings
 from loader.errors import LoaderError
 from loader.ledger import prepared
@@ -45,7 +46,7 @@ def commands() -> None:
 commands.add_command(db)
 commands.add_command(rejects)
 commands.add_command(settings_group)
-for command in (refresh_command, grant_command, dictionary_command):
+for command in (refresh_command, grant_command, dictionary_command, widen_command):
     commands.add_command(command)
 
 

@@ -26,6 +26,9 @@ LOCK_TIMEOUT = "2s"
 #: First key of the advisory lock of whoever fills a source's columns; the number is arbitrary.
 FILL_LOCK = 7355612
 
+#: Tables whose columns, beside the fixed ones, are in the views' figures, which have to be made anew then.
+FIGURED = {"email_machine_opened"}
+
 _TAKE = """
     select ctid::text, original_timestamp, event_id, property, value, discard_id from discarded_values
     where reason = %s and table_name = %s and property = any(%s)
@@ -145,6 +148,8 @@ def settle(warehouse: Warehouse, table: str, homes: Sequence[Home], taken: Taken
     _update(warehouse, table, numbered, fitting)
     _update(warehouse, TRACKS, [(n, home) for n, home in numbered if is_context(home.name)], fitting)
     warehouse.fetch(_PLACED, fitting["tid"].to_pylist())
+    if table in FIGURED and fitting.num_rows:
+        warehouse.fetch("delete from refreshed")
     for reason in ("misfit", "collision"):
         _tell(warehouse, reason, judged.filter(pc.equal(judged["reason"], reason))["tid"].to_pylist())
     return int(fitting.num_rows)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from loader.batch import Batch, Part
 from loader.duplicates import Repeated
-from loader.errors import ContentionError, RefusedError
+from loader.errors import ContentionError, RefusedError, WarehouseError
 from loader.ledger import Ledger, Reading
 from loader.names import quoted
 from loader.rejects import Reject, reject_rows, stored_as
@@ -40,6 +40,12 @@ _STORED = """
     select sought.place - 1, stored.event
     from sought join {tracks} as stored on stored.original_timestamp is null and stored.id = sought.id
     where sought.original_timestamp is null
+"""
+#: Columns that hold any text.
+_TEXTS = """
+    select relname, attname, format_type(atttypid, null) from pg_class join pg_attribute on attrelid = pg_class.oid
+    where relnamespace = to_regnamespace(%s) and relname = any(%s) and not attisdropped
+        and atttypid in ('text'::regtype, 'varchar'::regtype)
 """
 
 
@@ -138,9 +144,28 @@ class Writer:
         return pa.array(places, pa.int64()), pa.array([event for _, event in found], pa.string())
 
     def _copy_rows(self, made: Encoded) -> None:
+        self._check_types(made.batch)
         for table, part in made.batch.parts.items():
             if part.rows.num_rows:
                 self._warehouse.copy(self._warehouse.schema, table, part.rows.column_names, made.rows[table])
+
+    def _check_types(self, batch: Batch) -> None:
+        """Hold the tables, and make sure that their columns are what the rows are made for: binary COPY would not see.
+
+        Raises WarehouseError if somebody has widened one since.
+        """
+        tables = [table for table, part in batch.parts.items() if part.rows.num_rows]
+        if not tables:
+            return
+        names = ", ".join(f"{quoted(self._warehouse.schema)}.{quoted(table)}" for table in tables)
+        self._warehouse.run(f"lock table {names} in row exclusive mode")
+        for table, column, kind in self._warehouse.fetch(_TEXTS, quoted(self._warehouse.schema), tables):
+            rows = batch.parts[table].rows
+            if column in rows.column_names and not pa.types.is_string(rows.schema.field(column).type):
+                raise WarehouseError(
+                    f"column {column!r} of {table!r} has become {kind} meanwhile; run the load again, "
+                    "it goes on where it ended"
+                )
 
     def _copy_ops(self, table: str, rows: pa.Table) -> None:
         if rows.num_rows:
