@@ -1,9 +1,13 @@
 """Drift: properties and events that nobody announced, while readers hold locks and views stand on every table."""
 
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +15,13 @@ import psycopg
 import pytest
 
 from loader import filling
+from loader.cli import run
 from loader.config import Settings
+from loader.ledger import prepared
 from loader.load import load
 from loader.migrate import migrate
 from loader.result import Options
+from loader.status import read_status
 from tests.loading import content, event, load_bytes, load_events, load_file, ndjson, one, select, tables
 
 #: Values of all kinds, and what a later one of the same property may be.
@@ -152,3 +159,81 @@ def test_more_names_than_the_caps_allow_wait_until_these_are_raised(settings: Se
     assert raised.values_placed == 500
     assert one(settings, waiting)["count"] == 10_000 - placed - 500
     assert one(settings, "select p0700 from email_opened where id = 'p700'") == {"p0700": 700}
+
+
+def test_status_tells_what_waits_since_when_and_what_to_do(settings: Settings, tmp_path: Path) -> None:
+    load_bytes(settings, ndjson([event(properties={"a": 1, "event": 2})]), tmp_path, max_columns=17)
+    with prepared(settings) as warehouse:
+        status = read_status(warehouse)
+    ((waiting,), reasons) = status["pending"], status["discard_reasons"]
+    assert (waiting["table"], waiting["property"], waiting["values"]) == ("email_opened", "a", 1)
+    assert waiting["since"] <= datetime.now(UTC)
+    assert "it has 17" in waiting["why"]
+    assert "--max-columns" in waiting["todo"]
+    assert {row["reason"]: row["values"] for row in reasons} == {"no_column": 1, "reserved": 1}
+    assert all(row["todo"] for row in reasons)
+
+
+def views(settings: Settings) -> dict[str, Any]:
+    query = "select oid::regclass::text, oid, relkind from pg_class where relkind in ('r', 'v', 'm') order by 1"
+    return {
+        row["oid"]: (row["relkind"], row["text"])
+        for row in select(settings, query.replace("::text,", "::text as text,"))
+    }
+
+
+def test_nothing_that_others_built_is_in_the_way_or_is_touched(settings: Settings, tmp_path: Path) -> None:
+    assert settings.database_url
+    load_events(settings, drifting(30), tmp_path, "first")
+    with psycopg.connect(settings.database_url) as connection:
+        connection.execute("create schema mine")
+        for table in tables(settings):
+            place = f'selligent."{table}"'
+            connection.execute(f"create view mine.{table}_v as select * from {place}")  # type: ignore[call-overload]
+            connection.execute(
+                f"create materialized view mine.{table}_m as select event, count(*) from {place} group by 1"  # type: ignore[call-overload]
+            )
+        connection.execute("create view mine.tall as select * from selligent.campaigns")
+    before = views(settings)
+    columns = "select attrelid, attnum, attname, atttypid from pg_attribute where attrelid = any(%s) and attnum > 0"
+    old = {tuple(row.values()) for row in select(settings, columns, list(before))}
+    new = [item | {"messageId": f"new{i}"} for i, item in enumerate(drifting(120))]
+    for i, item in enumerate(new):
+        item["properties"] |= {"score": VALUES[i % len(VALUES)], f"other {i % 5}": "x"}
+        item["event"] = ("Email Opened", "Email Bounced", "Order Completed", "Brand New")[i % 4]
+    result = load_events(settings, new, tmp_path, "second")
+    assert (result.status, result.counts["events_loaded"]) == ("ok", 120)
+    assert run(["refresh", "--database-url", settings.database_url]) == 0
+    after = views(settings)
+    assert {oid: after.get(oid) for oid in before} == before
+    assert old <= {tuple(row.values()) for row in select(settings, columns, list(before))}
+    allowed = r"(create (unique )?(index|table) if not exists|comment on|alter table \S+ add column if not exists) .*"
+    assert [statement for statement in result.ddl if not re.match(allowed, statement.lower())] == []
+
+
+KILLABLE = """
+import loader.filling
+loader.filling.BATCH = 20
+from loader.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_values_are_placed_once_however_often_the_loader_is_killed(settings: Settings, tmp_path: Path) -> None:
+    clean = Settings(settings.database_url, "clean")
+    migrate(clean)
+    events = drifting(300)
+    load_events(clean, events, tmp_path, "clean")
+    load_bytes(settings, ndjson(events), tmp_path, max_columns=17)
+    command = [sys.executable, "-c", KILLABLE, "load", str(tmp_path / "events"), "--database-url"]
+    query = "select count(*) from discarded_values where reason = 'no_column'"
+    waiting = [one(settings, query)["count"]]
+    while waiting[-1] and len(waiting) < 40:
+        with subprocess.Popen([*command, str(settings.database_url)], stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None and one(settings, query)["count"] > waiting[-1] - 300:
+                time.sleep(0.005)
+            process.kill()
+        waiting.append(one(settings, query)["count"])
+    assert len(waiting) > 3
+    assert everything(settings) == everything(clean)
