@@ -6,6 +6,7 @@ LoaderError                 1
 ├── InputError              1   a file cannot be read
 └── WarehouseError          1   the database is away, or says no
     ├── RefusedError            it refuses a value among the rows
+    │   └── OverfullError       for it is one too many
     └── ContentionError         another transaction was first, or holds the lock
 """
 
@@ -38,6 +39,10 @@ class WarehouseError(LoaderError):
 
 class RefusedError(WarehouseError):
     """Rows among which the database refuses at least one value."""
+
+
+class OverfullError(RefusedError):
+    """Rows among which at least one has more values than the database can hold."""
 
 
 class ContentionError(WarehouseError):

@@ -10,15 +10,24 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from loader.errors import ContentionError, LoaderError, RefusedError, SchemaError, UsageError, WarehouseError
+from loader.errors import (
+    ContentionError,
+    LoaderError,
+    OverfullError,
+    RefusedError,
+    SchemaError,
+    UsageError,
+    WarehouseError,
+)
 from loader.names import ops_schema, quoted
 
 #: Lost against another transaction: unique violation, serialization failure, deadlock, lock timeout.
 CONTENTION = {"23505", "40001", "40P01", "55P03"}
 #: Something the migrations make is not there: undefined table, column, schema.
 UNPREPARED = {"42P01", "42703", "3F000"}
-#: Classes of errors about a value or row: data exception, program limit exceeded.
+#: Classes of errors about a value or row: data exception, program limit exceeded; and the limit on a row's size.
 REFUSED = ("22", "54")
+OVERFULL = "54000"
 
 
 def connect(database_url: str | None, *, autocommit: bool = True) -> psycopg.Connection[Any]:
@@ -95,6 +104,8 @@ def _error(exc: psycopg.Error) -> LoaderError:
     state, message = exc.sqlstate or "", _message(exc)
     if state in CONTENTION:
         return ContentionError(message)
+    if state == OVERFULL:
+        return OverfullError(message)
     if state.startswith(REFUSED):
         return RefusedError(message)
     if state in UNPREPARED:

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 
 from loader.batch import Batch, Part
 from loader.duplicates import Repeated
-from loader.errors import ContentionError, RefusedError, WarehouseError
+from loader.errors import ContentionError, OverfullError, RefusedError, WarehouseError
 from loader.ledger import Ledger, Reading
 from loader.names import quoted
+from loader.narrowing import narrowed
 from loader.rejects import Reject, reject_rows, stored_as
 from loader.rows import array_literal, encode
 from loader.tables import TRACKS
@@ -174,17 +175,23 @@ class Writer:
             self._warehouse.copy(self._warehouse.ops, table, rows.column_names, encode(rows))
 
     def _without_refused(self, batch: Batch) -> Batch:
-        """Return a batch with the rows the database refuses among the rejects, and what repeats them."""
+        """Return a batch with the rows the database refuses among the rejects, and what repeats them.
+
+        Rows that are too large for it stay, with fewer values.
+        """
         tracks = batch.parts[TRACKS]
         events = _keyed(tracks, pa.array(range(tracks.rows.num_rows), pa.int64()))
-        reasons = dict(self._refused(batch, [event.n for event in events]))
+        refusals = dict(self._refused(batch, [event.n for event in events]))
+        overfull = [n for n, refusal in refusals.items() if isinstance(refusal, OverfullError)]
+        batch, narrower = narrowed(batch, overfull)
+        reasons = {n: str(refusal) for n, refusal in refusals.items() if n not in narrower}
         keys = {event.key: reasons[event.n] for event in events if event.n in reasons}
         reasons |= {event.n: keys[event.key] for event in batch.repeated if event.key in keys}
         rejects = [batch.lines.reject(n, REFUSED, why) for n, why in reasons.items() if batch.lines]
         rest = [event for event in batch.repeated if event.n not in reasons]
         return replace(batch.without(list(reasons), rejects), repeated=rest)
 
-    def _refused(self, batch: Batch, numbers: list[int]) -> list[tuple[int, str]]:
+    def _refused(self, batch: Batch, numbers: list[int]) -> list[tuple[int, RefusedError]]:
         """Return the events the database refuses, and why, by trying ever smaller parts."""
         some = pa.array(numbers, pa.int32())
         tried = replace(batch, parts={table: part.only(some) for table, part in batch.parts.items()})
@@ -193,7 +200,7 @@ class Writer:
                 self._copy_rows(encoded(self._without_stored(tried)))
         except RefusedError as exc:
             if len(numbers) == 1:
-                return [(numbers[0], str(exc))]
+                return [(numbers[0], exc)]
             middle = len(numbers) // 2
             return self._refused(batch, numbers[:middle]) + self._refused(batch, numbers[middle:])
         return []

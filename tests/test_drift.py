@@ -1,5 +1,6 @@
 """Drift: properties and events that nobody announced, while readers hold locks and views stand on every table."""
 
+import json
 import re
 import subprocess
 import sys
@@ -172,6 +173,36 @@ def test_status_tells_what_waits_since_when_and_what_to_do(settings: Settings, t
     assert "--max-columns" in waiting["todo"]
     assert {row["reason"]: row["values"] for row in reasons} == {"no_column": 1, "reserved": 1}
     assert all(row["todo"] for row in reasons)
+
+
+def test_a_row_that_is_too_large_loads_with_the_values_it_has_room_for(settings: Settings, tmp_path: Path) -> None:
+    wide = {f"p{i:03}": f"a text of {i:07} letters" for i in range(450)} | {"p449": [1.50, {"x": 1}]}
+    events = [event(messageId=f"m{i}", properties={"p000": "a", "p449": "b"}) for i in range(30)]
+    events[7] = event(messageId="m7", properties=wide)
+    result = load_events(settings, events, tmp_path)
+    assert (result.counts["events_loaded"], result.counts["events_rejected"]) == (30, 0)
+    row = one(settings, "select * from email_opened where id = 'm7'")
+    assert one(settings, "select p449 from email_opened where id = 'm6'") == {"p449": "b"}
+    discards = select(settings, "select event_id, property, value, reason from discarded_values")
+    assert {(item["event_id"], item["reason"]) for item in discards} == {("m7", "no_room")}
+    stored = {name: json.dumps(value) for name, value in row.items() if name in wide and value is not None}
+    assert len(stored) == 300
+    assert stored | {item["property"]: item["value"] for item in discards} == {
+        name: json.dumps(value).replace(": ", ":").replace(", ", ",") if isinstance(value, list) else json.dumps(value)
+        for name, value in wide.items()
+    }
+    assert result.counts["values_discarded"] == 150
+
+
+def test_values_that_have_no_room_wait_no_longer(settings: Settings, tmp_path: Path) -> None:
+    wide = event(properties={f"p{i:03}": f"a text of {i:07} letters" for i in range(450)})
+    load_bytes(settings, ndjson([wide, event(messageId="m2", properties={"p440": "b"})]), tmp_path, max_columns=200)
+    assert load_file(settings, tmp_path / "events").values_placed == 1
+    assert one(settings, "select p440 from email_opened where id = 'm2'") == {"p440": "b"}
+    assert one(settings, "select p000 from email_opened where id = 'm1'") == {"p000": "a text of 0000000 letters"}
+    reasons = select(settings, "select distinct event_id, reason from discarded_values")
+    assert reasons == [{"event_id": "m1", "reason": "no_room"}]
+    assert load_file(settings, tmp_path / "events").values_placed == 0
 
 
 def views(settings: Settings) -> dict[str, Any]:
