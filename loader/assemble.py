@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from loader.batch import Batch, Part, merged
 from loader.catalog import Catalog
-from loader.discards import left_over, read_discards, read_repetitions, unread_times
+from loader.discards import left_over, read_homeless, read_repetitions, read_unread_times
 from loader.duplicates import REPEATED, set_repeated_aside
 from loader.errors import LoaderError, OutageError
 from loader.extract import ENVELOPE, Column, Query, queries
@@ -54,7 +54,7 @@ class Assembly:
 
     def name_tables(self, events: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         """Return the table of each name of an event, and why some have none."""
-        tables, failures = {}, {}
+        tables, failures, verdicts = {}, {}, {}
         for event in sorted(events):
             try:
                 table, verdict = self.catalog.table(event), "nameless_event"
@@ -63,9 +63,10 @@ class Assembly:
             except LoaderError as exc:
                 table, verdict, failures[event] = None, "no_table", str(exc)
             if table is None:
-                set_aside(self.prepared.scratch, event, verdict)
+                verdicts[event] = verdict
             else:
                 tables[event] = table
+        set_aside(self.prepared.scratch, verdicts)
         name_tables(self.prepared.scratch, tables)
         return tables, failures
 
@@ -76,12 +77,13 @@ class Assembly:
         shared = planner.plan_context(shapes)
         layouts = {table: planner.plan(table, of_table) for table, of_table in by_table.items()}
         mixed = {path for layout in layouts.values() for path in layout.mixed}
-        picked = unread_times() if self.prepared.scratch.exists("has_unread_time") else []
-        picked += [picked for layout in layouts.values() for picked in layout.discarded]
+        homeless = [found for layout in layouts.values() for found in layout.discarded]
         discards = [
-            read_discards(self.prepared.scratch, picked, self.prepared.objects),
+            read_homeless(self.prepared.scratch, homeless, self.prepared.objects),
             read_repetitions(self.prepared.scratch, [shape for shape in shapes if shape.repeats]),
         ]
+        if self.prepared.scratch.exists("has_unread_time"):
+            discards.append(read_unread_times(self.prepared.scratch))
         parts: dict[str, Part] = {}
         tracks: list[Part] = []
         for tables, query in queries({table: layout.columns for table, layout in layouts.items()}, shared, mixed):

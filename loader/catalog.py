@@ -12,16 +12,18 @@ from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement, SetColumnCom
 
 from loader import locks
 from loader.errors import LoaderError, OutageError
-from loader.names import quoted, table_identifier
+from loader.names import is_context, quoted, table_identifier
 from loader.steps import step
-from loader.tables import event_table
+from loader.tables import TRACKS, event_table
 from loader.values import quote
 from loader.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 
-#: A row of more short texts than this would not fit PostgreSQL's page of 8 kB.
-MAX_COLUMNS = 400
+#: Columns of a table, tables of a source: what a sender may make by inventing names, unless told otherwise.
+MAX_COLUMNS, MAX_TABLES = 500, 200
+#: Share of a cap from which on a load warns of it.
+NEARLY = 0.8
 #: How long readers that hold a lock are waited for; what waits behind us waits as long.
 LOCK_TIMEOUT = "2s"
 
@@ -48,11 +50,21 @@ class Name:
     identifier: str
 
 
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How many columns a table may have, and how many tables of events a source."""
+
+    columns: int = MAX_COLUMNS
+    tables: int = MAX_TABLES
+
+
 class Catalog:
     """The tables of events as they are; a dry one only says what it would add."""
 
-    def __init__(self, warehouse: Warehouse, *, dry: bool = False) -> None:
+    def __init__(self, warehouse: Warehouse, caps: Caps, *, dry: bool = False) -> None:
         self._warehouse = warehouse
+        self._caps = caps
+        self._warned: set[str] = set()
         self._dry = dry
         self._refused: set[tuple[str, str]] = set()
         self._names: set[Name] = set()
@@ -61,6 +73,10 @@ class Catalog:
         #: DDL that was run, or would be.
         self.statements: list[str] = []
         self._read()
+
+    def has(self, table: str) -> bool:
+        """Tell whether there is a table of this name."""
+        return table in self._columns
 
     def columns(self, table: str) -> Mapping[str, str]:
         """Return the columns of a table with their types."""
@@ -75,6 +91,7 @@ class Catalog:
         if name is None:
             return None
         if name not in self._columns:
+            self._check_room()
             self._create(name)
         self._tables[event] = name
         self.record([Name("", event, name)])
@@ -82,8 +99,10 @@ class Catalog:
 
     def affordable(self, table: str, columns: Sequence[str]) -> Sequence[str]:
         """Return those columns for which the table has room; the others are refused for the rest of the run."""
-        free = max(MAX_COLUMNS - len(self._columns[table]), 0)
+        cap, there = self._caps.columns, len(self._columns[table])
+        free = max(cap - there, 0)
         self._refused.update((table, column) for column in columns[free:])
+        self._warn(f"columns of {table!r}", "--max-columns", there + len(columns), cap)
         return columns[:free]
 
     def add_columns(self, table: str, kinds: Mapping[str, str]) -> None:
@@ -102,6 +121,10 @@ class Catalog:
     def is_refused(self, table: str, column: str) -> bool:
         """Tell whether a column could not be added in this run."""
         return (table, column) in self._refused
+
+    def is_ripe(self, column: str) -> bool:
+        """Tell whether a collection may have a column: one of the context comes to `tracks` first."""
+        return not is_context(column) or column in self._columns[TRACKS]
 
     def record(self, names: Iterable[Name]) -> None:
         """Put names on the map of names."""
@@ -131,6 +154,23 @@ class Catalog:
                 self._warehouse.fetch(_COLUMNS, quoted(self._warehouse.schema)),
                 self._warehouse.fetch("select parent, original, identifier from identifiers"),
             )
+
+    def _check_room(self) -> None:
+        cap, there = self._caps.tables, self._count_collections()
+        self._warn("tables of events", "--max-tables", there + 1, cap)
+        if there >= cap:
+            raise LoaderError(f"there are {there} tables of events already; raise --max-tables, then `rejects replay`")
+
+    def _count_collections(self) -> int:
+        return sum("event_text" in columns for table, columns in self._columns.items() if table != TRACKS)
+
+    def _warn(self, what: str, option: str, wanted: int, cap: int) -> None:
+        """Tell once that a cap is near, and once that it is reached."""
+        states = {"nearly as many as": wanted >= NEARLY * cap, "more wanted than": wanted > cap}
+        reached = [f"{what}: {state} the {cap} that {option} allows" for state, holds in states.items() if holds]
+        if not self._warned.issuperset(reached):
+            log.warning("%s", reached[-1])
+        self._warned.update(reached)
 
     def _create(self, name: str) -> None:
         table = event_table(MetaData(), self._warehouse.schema, name)

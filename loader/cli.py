@@ -10,9 +10,10 @@ import click
 
 from loader import __version__, sample, sample_site
 from loader.cli_db import db
-from loader.cli_options import Duration, connected, json_option
+from loader.cli_options import Allowance, Duration, caps_options, connected, json_option
 from loader.cli_rejects import rejects
 from loader.cli_views import dictionary_command, grant_command, refresh_command, settings_group
+from loader.cli_widen import widen_command
 from loader.config import Settings
 from loader.errors import LoaderError
 from loader.ledger import prepared
@@ -46,7 +47,7 @@ def commands() -> None:
 commands.add_command(db)
 commands.add_command(rejects)
 commands.add_command(settings_group)
-for command in (refresh_command, grant_command, dictionary_command):
+for command in (refresh_command, grant_command, dictionary_command, widen_command):
     commands.add_command(command)
 
 
@@ -102,8 +103,12 @@ def _migrate(settings: Settings, as_json: bool, sites: tuple[str, ...], hint: st
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--jobs", default=1, type=click.IntRange(1), help="Processes, each with files of its own.")
 @click.option(
-    "--max-rejects", default=0, type=click.IntRange(0), help="More rejected events than these make exit code 3."
+    "--max-rejects",
+    default="0",
+    type=Allowance(),
+    help="More rejected events than this number, or share of those read (0.5%), make exit code 3.",
 )
+@caps_options
 @click.option("--dry-run", is_flag=True, help="Say what would be loaded, with new tables and columns; write nothing.")
 @click.option("--again", is_flag=True, help="Read files that have been read before; what is stored stays once.")
 @click.option("--exclusive", is_flag=True, help="Run alone: exit code 4 if another load runs.")

@@ -1,6 +1,6 @@
 """Discards: values of loaded events that have no place in a column, each with the reason."""
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from loader.extract import Leftover
 from loader.repetitions import find_repetitions
 from loader.scratch import Scratch
 from loader.shape import Path, original, pointer
-from loader.survey import Shape, find_objects
+from loader.survey import WIDTH, Shape, find_objects
 from loader.values import quote, timestamp
 
 SCHEMA = pa.schema(
@@ -26,26 +26,37 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),
     ]
 )
+#: The types of what is said of each value without a column: shape, event, place among the paths, property, reason.
+_HOMELESS = (pa.uint64(), pa.string(), pa.int32(), pa.string(), pa.string())
 
 
 @dataclass(frozen=True, slots=True)
-class Picked:
-    """Values to discard: of the events that an SQL condition names, those at these paths, with the reasons."""
+class Homeless:
+    """The paths of a shape's values that have no column, with the reasons."""
 
-    condition: str
+    shape: Shape
     reasons: Mapping[Path, str]
 
 
-def unread_times() -> list[Picked]:
-    """Return what to discard of times that cannot be read."""
+def read_unread_times(scratch: Scratch) -> pa.Table:
+    """Return rows of `discarded_values` for the times that cannot be read."""
     text = "json_extract_string(line, '/{}')"
-    return [
-        Picked(
-            f"has_unread_time and {text.format(field)} is not null and ({timestamp(text.format(field))}) is null",
-            {(field,): "unread_time"},
-        )
-        for field in TIMES
-    ]
+    return pa.concat_tables(
+        [SCHEMA.empty_table()]
+        + [
+            scratch.arrow(
+                f"""
+                select n, id as event_id, original_timestamp, event as table_name, {quote(field)} as property,
+                    json_extract(line, '/{field}')::varchar as value, 'unread_time' as reason
+                from envelope join events using (event_text)
+                where verdict is null and has_unread_time
+                    and json_extract(line, '/{field}')::varchar not in ('null', '{{}}')
+                    and ({timestamp(text.format(field))}) is null
+                """
+            ).cast(SCHEMA)
+            for field in TIMES
+        ]
+    )
 
 
 def left_over(found: pa.Table, values: pa.ChunkedArray, leftover: Leftover) -> pa.Table:
@@ -56,34 +67,56 @@ def left_over(found: pa.Table, values: pa.ChunkedArray, leftover: Leftover) -> p
     return pa.table([*events, told[0], values.filter(mask), told[1]], SCHEMA.names).cast(SCHEMA)
 
 
-def read_discards(scratch: Scratch, picks: Iterable[Picked], known: Set[Path]) -> pa.Table:
-    """Return rows of `discarded_values` with the number of the event; null and empty objects are no values.
+def read_homeless(scratch: Scratch, homeless: Iterable[Homeless], known: Set[Path]) -> pa.Table:
+    """Return rows of `discarded_values` for values without a column; null and empty objects are no values.
 
     Raises DeeperError where a value is an object that has not been looked into, so that its own values have a place.
     """
-    return pa.concat_tables([SCHEMA.empty_table(), *(_read(scratch, picked, known) for picked in picks)])
+    return pa.concat_tables([SCHEMA.empty_table(), *(_read(scratch, some, known) for some in _together(homeless))])
 
 
-def _read(scratch: Scratch, picked: Picked, known: Set[Path]) -> pa.Table:
-    pointers = ", ".join(quote(pointer(path)) for path in picked.reasons)
-    properties = ", ".join(quote(original(path)) for path in picked.reasons)
-    reasons = ", ".join(quote(reason) for reason in picked.reasons.values())
+def _together(homeless: Iterable[Homeless]) -> Iterator[Sequence[Homeless]]:
+    """Yield shapes that are read together: however many there are, each event is looked at for few paths."""
+    some: list[Homeless] = []
+    paths: set[Path] = set()
+    for one in homeless:
+        if some and len(paths | one.reasons.keys()) > WIDTH:
+            yield some
+            some, paths = [], set()
+        some.append(one)
+        paths |= one.reasons.keys()
+    if some:
+        yield some
+
+
+def _read(scratch: Scratch, homeless: Sequence[Homeless], known: Set[Path]) -> pa.Table:
+    paths = sorted({path for one in homeless for path in one.reasons})
+    places = {path: place for place, path in enumerate(paths, 1)}
+    rows = [
+        (one.shape.number, one.shape.event_text, places[path], original(path), reason)
+        for one in homeless
+        for path, reason in one.reasons.items()
+    ]
+    names = ["shape", "event_text", "place", "property", "reason"]
+    columns = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(_HOMELESS)]
+    scratch.register("homeless", pa.table(columns, names))
+    condition = "(shape, event_text) in (select (shape, event_text) from homeless)"
     found = scratch.arrow(
         f"""
         with found as (
-            select n, id, original_timestamp, event, unnest([{properties}]) as property,
-                unnest(json_extract(line, [{pointers}])) as value, unnest([{reasons}]) as reason
+            select n, id, original_timestamp, event, shape, event_text, unnest({list(places.values())}) as place,
+                unnest(json_extract(line, [{", ".join(quote(pointer(path)) for path in paths)}]))::varchar as value
             from envelope join events using (event_text)
-            where verdict is null and {picked.condition}
+            where verdict is null and {condition}
         )
-        select n, id as event_id, original_timestamp, event as table_name, property, value::varchar as value, reason
-        from found
-        where value::varchar not in ('null', '{{}}')
+        select n, id as event_id, original_timestamp, event as table_name, property, value, reason
+        from found join homeless using (shape, event_text, place)
+        where value not in ('null', '{{}}')
+        order by n, place
         """
     )
     if pc.any(pc.starts_with(found["value"], "{")).as_py():
-        nested = [path for path in picked.reasons if len(path) > 1]
-        find_objects(scratch, picked.condition, nested, known)
+        find_objects(scratch, condition, [path for path in paths if len(path) > 1], known)
     return found.cast(SCHEMA)
 
 

@@ -5,11 +5,12 @@ LoaderError                 1
 ├── SchemaError             2   the database is not prepared, or by another version
 ├── InputError              1   a file cannot be read
 ├── BusyError               4   another load runs
-├── TakenError              1   another load took over what this one had locked
+│   └── TakenError              it reads what this one wants, or took it over
 └── WarehouseError          1   the database is away, or says no
     ├── OutageError             it cannot work now, whatever it is asked
     │   └── DisconnectedError       the connection is lost
     ├── RefusedError            it refuses a value among the rows
+    │   └── OverfullError       for it is one too many
     └── ContentionError         another transaction was first, or holds the lock
 """
 
@@ -42,8 +43,8 @@ class BusyError(LoaderError):
     exit_code = 4
 
 
-class TakenError(LoaderError):
-    """A lock that another load took while the connection was lost."""
+class TakenError(BusyError):
+    """A lock that another load holds, perhaps since the connection was lost."""
 
 
 class WarehouseError(LoaderError):
@@ -60,6 +61,10 @@ class DisconnectedError(OutageError):
 
 class RefusedError(WarehouseError):
     """Rows among which the database refuses at least one value."""
+
+
+class OverfullError(RefusedError):
+    """Rows among which at least one has more values than the database can hold."""
 
 
 class ContentionError(WarehouseError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from loader import shape, values
 from loader.catalog import Catalog, Name
-from loader.discards import Picked
+from loader.discards import Homeless
 from loader.envelope import FIELDS
 from loader.extract import Column
 from loader.scratch import Scratch
@@ -25,7 +25,7 @@ class Layout:
 
     columns: Sequence[Column]
     mixed: Set[Path]
-    discarded: Sequence[Picked]
+    discarded: Sequence[Homeless]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,13 @@ class Planner:
         )
 
     def _placed(self, table: str, columns: Columns) -> list[Column]:
-        """Return the columns that the table has."""
+        """Return the columns that the table has; a context's only if `tracks`, where it belongs too, has it."""
         kinds = self.catalog.columns(table)
-        return [Column(name, kinds[name], tuple(paths)) for name, paths in columns.paths.items() if name in kinds]
+        return [
+            Column(name, kinds[name], tuple(paths))
+            for name, paths in columns.paths.items()
+            if name in kinds and self.catalog.is_ripe(name)
+        ]
 
     def _paths(self, shapes: Iterable[Shape]) -> set[Path]:
         return {path for found in shapes for path in self._leaves(found)}
@@ -78,7 +82,13 @@ class Planner:
     def _add_missing(self, table: str, columns: Mapping[str, Sequence[Path]], condition: str) -> None:
         """Add columns that have a value, each with the type of its first one; a context's has that of `tracks`."""
         kinds = self.catalog.columns(table)
-        missing = [name for name in sorted(columns) if name not in kinds and not self.catalog.is_refused(table, name)]
+        missing = [
+            name
+            for name in sorted(columns)
+            if name not in kinds
+            and not self.catalog.is_refused(table, name)
+            and (table == TRACKS or self.catalog.is_ripe(name))
+        ]
         wanted = self.catalog.affordable(table, missing)
         paths = [path for name in wanted for path in columns[name]]
         find_objects(self.scratch, condition, paths, self.objects)
@@ -91,7 +101,7 @@ class Planner:
         }
         self.catalog.add_columns(table, kinds_wanted)
 
-    def _discarded(self, shapes: Iterable[Shape], reasons: Mapping[Path, str]) -> Iterable[Picked]:
+    def _discarded(self, shapes: Iterable[Shape], reasons: Mapping[Path, str]) -> Iterable[Homeless]:
         """Return what to discard, a shape at a time, so that the work is that of the values there are."""
         for found in shapes:
             unknown: dict[Path, str] = {
@@ -99,4 +109,4 @@ class Planner:
             }
             homeless = {path: reasons[path] for path in sorted(self._leaves(found)) if path in reasons}
             if unknown or homeless:
-                yield Picked(found.condition, {**unknown, **homeless})
+                yield Homeless(found, {**unknown, **homeless})

@@ -42,7 +42,7 @@ RUNNING = """
     select not pg_try_advisory_xact_lock(%s, hashtext(%s || load_id)) as is_alive, running.* from running
 """
 BEGIN = """
-    insert into loads (kind, status, host, pid, version, exclusive) values ('files', 'running', %s, %s, %s, %s)
+    insert into loads (kind, status, host, pid, version, exclusive) values (%s, 'running', %s, %s, %s, %s)
     returning load_id
 """
 FINISH = f"""
@@ -119,7 +119,7 @@ class Ledger:
             todo = "install the newer selligent-loader" if newer else "run `selligent-loader migrate`"
             raise SchemaError(f"schema {self._warehouse.schema!r} has version {versions[0][0]}, not {head()}; {todo}")
 
-    def begin(self, *, exclusive: bool = False) -> int:
+    def begin(self, kind: str = "files", *, exclusive: bool = False) -> int:
         """Return the number of a new load, which counts as dead once all connections that joined it have ended.
 
         Raises BusyError if another load runs and one of the two is exclusive, UsageError behind a pooler that would
@@ -139,7 +139,9 @@ class Ledger:
                         f"load {other} has been running since {since:%Y-%m-%d %H:%M:%S %Z} on {host} as process {pid}"
                         f"{', and wants to be alone' if is_exclusive else ''}; try again when it has ended"
                     )
-            ((load_id,),) = self._warehouse.fetch(BEGIN, socket.gethostname(), os.getpid(), __version__, exclusive)
+            ((load_id,),) = self._warehouse.fetch(
+                BEGIN, kind, socket.gethostname(), os.getpid(), __version__, exclusive
+            )
             self.join(load_id)
         return int(load_id)
 

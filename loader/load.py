@@ -14,6 +14,7 @@ from loader.config import Settings
 from loader.errors import InputError, LoaderError
 from loader.files import File, discover
 from loader.ledger import Ledger, prepared
+from loader.placing import place_waiting
 from loader.result import LoadResult, Options
 from loader.steps import step
 from loader.worker import Progress, Worker
@@ -44,6 +45,9 @@ def load(settings: Settings, paths: Sequence[str], options: Options, reported: R
         step("load.begun")
         result = LoadResult(load_id, errors=[str(problem) for problem in problems])
         try:
+            if result.load_id is not None:
+                placed = warehouse.insist(lambda: place_waiting(warehouse, options.caps))
+                result.values_placed, result.ddl = placed
             to_read = files if options.again else ledger.unread(files)
             with reported(sum(file.size or 0 for file in to_read)) as progress:
                 _read(to_read, settings, options, result, progress)

@@ -83,6 +83,11 @@ def _identifier(slug: str, original: str, *, taken: frozenset[str]) -> str | Non
     return bounded(slug, original)
 
 
+def is_context(column: str) -> bool:
+    """Tell whether a column is the context's: properties called so are discarded as reserved."""
+    return column.startswith("context_")
+
+
 def bounded(identifier: str, original: str | None = None) -> str:
     """Return an identifier of at most 63 bytes; a longer one ends in a hash of its full original name.
 

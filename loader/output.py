@@ -49,6 +49,8 @@ def print_result(result: LoadResult) -> None:
     print_table("", [{"table": name, "new rows": count} for name, count in sorted(result.tables.items())])
     if result.left:
         print(f"{result.left:,} of the files are being read by another load")
+    if result.values_placed:
+        print(f"{result.values_placed:,} values that had waited for their columns stand in them now")
     if not result.files:
         if not result.left:
             print("nothing to do: every file has been loaded before (--again reads them again)")

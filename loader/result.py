@@ -4,7 +4,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from loader.catalog import MAX_COLUMNS, MAX_TABLES, Caps
 from loader.ledger import COUNTS
+
+
+@dataclass(frozen=True, slots=True)
+class Percentage:
+    """A share of the events that are read, in per cent."""
+
+    value: float
+
+    def of(self, events: int) -> float:
+        return events * self.value / 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +24,11 @@ class Options:
 
     #: Processes, each with files of its own.
     jobs: int = 1
-    #: Rejected events above this number make the load partial.
-    max_rejects: int = 0
+    #: Rejected events above this number, or share of those read, make the load partial.
+    max_rejects: int | Percentage = 0
+    #: Columns of a table, and tables of events, above which no more are made.
+    max_columns: int = MAX_COLUMNS
+    max_tables: int = MAX_TABLES
     #: Whether only to find out what would be loaded.
     dry_run: bool = False
     #: Whether to read files that have been read before.
@@ -23,6 +37,15 @@ class Options:
     exclusive: bool = False
     #: Seconds in which a lost connection is tried to be made again.
     retry_for: float = 600
+
+    @property
+    def caps(self) -> Caps:
+        return Caps(self.max_columns, self.max_tables)
+
+    def allows(self, rejected: int, read: int) -> bool:
+        """Tell whether so many rejected events among those read are no failure."""
+        limit = self.max_rejects
+        return rejected <= (limit.of(read) if isinstance(limit, Percentage) else limit)
 
 
 @dataclass(slots=True)
@@ -36,6 +59,8 @@ class LoadResult:
     #: Files that another load was reading.
     left: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    #: Values that had waited for their column, and stand in it now.
+    values_placed: int = 0
     #: New rows by table.
     tables: Counter[str] = field(default_factory=Counter)
     #: Statements that made tables and columns, or would in a dry run.
@@ -57,7 +82,7 @@ class LoadResult:
         """Set the status of a load that has come to its end."""
         if self.errors:
             self.status = "failed"
-        elif self.counts["events_rejected"] > options.max_rejects:
+        elif not options.allows(self.counts["events_rejected"], self.counts["events_read"]):
             self.status = "partial"
         else:
             self.status = "ok" if self.counts["events_read"] else "empty"
@@ -69,6 +94,7 @@ class LoadResult:
             "status": self.status,
             "files": self.files,
             **{name: self.counts[name] for name in COUNTS},
+            "values_placed": self.values_placed,
             "tables": dict(sorted(self.tables.items())),
             "seconds": round(self.seconds, 3),
             "ddl": self.ddl,

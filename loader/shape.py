@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from loader.names import column_identifier, snake
+from loader.names import column_identifier, is_context, snake
 from loader.tables import STANDARD
 from loader.values import quote
 
@@ -87,4 +87,4 @@ def columns(paths: Iterable[Path]) -> Columns:
 
 
 def _reserved(identifier: str, path: Path) -> bool:
-    return path[0] == PROPERTIES and (identifier in STANDARD or identifier.startswith(f"{CONTEXT}_"))
+    return path[0] == PROPERTIES and (identifier in STANDARD or is_context(identifier))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from loader.names import quoted
+from loader.pending import read_pending, read_reasons
 from loader.warehouse import Warehouse
 
 _LOADS = """
@@ -33,6 +34,7 @@ def read_status(warehouse: Warehouse) -> dict[str, list[dict[str, Any]]]:
         loads = warehouse.fetch(_LOADS)
         rejects = warehouse.fetch(_REJECTS)
         discards = warehouse.fetch(_DISCARDS)
+        pending, reasons = read_pending(warehouse), read_reasons(warehouse)
     return {
         "collections": _named(collections, "table", "rows", "newest_event", "newest_load"),
         "loads": _named(
@@ -42,6 +44,8 @@ def read_status(warehouse: Warehouse) -> dict[str, list[dict[str, Any]]]:
         ),
         "rejects": _named(rejects, "reason", "events"),
         "discards": _named(discards, "table", "property", "reason", "values"),
+        "discard_reasons": reasons,
+        "pending": pending,
     }
 
 

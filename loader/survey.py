@@ -147,8 +147,12 @@ def name_tables(scratch: Scratch, tables: Mapping[str, str]) -> None:
     scratch.execute("create or replace temp table events as select * from named")
 
 
-def set_aside(scratch: Scratch, event_text: str, verdict: str) -> None:
-    """Give the events of a name a verdict."""
-    scratch.execute(
-        f"update envelope set verdict = {quote(verdict)} where verdict is null and event_text = {quote(event_text)}"
-    )
+def set_aside(scratch: Scratch, verdicts: Mapping[str, str]) -> None:
+    """Give the events of some names a verdict."""
+    if verdicts:
+        told = pa.array(list(verdicts), pa.string()), pa.array(list(verdicts.values()), pa.string())
+        scratch.register("told", pa.table(told, ["event_text", "verdict"]))
+        scratch.execute(
+            "update envelope set verdict = told.verdict from told "
+            "where envelope.verdict is null and envelope.event_text = told.event_text"
+        )

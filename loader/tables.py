@@ -211,8 +211,22 @@ def discarded_values(metadata: MetaData, ops: str) -> Table:
         Column("reason", Text, nullable=False, comment="Code of the reason"),
         Column("load_id", BigInteger, ForeignKey(f"{ops}.loads.load_id"), nullable=False, comment="The load"),
         Column("discarded_at", timestamptz(), nullable=False, server_default=func.now(), comment="When"),
+        Column(
+            "discard_id",
+            BigInteger,
+            Identity(always=True),
+            nullable=False,
+            comment="Number of the value: those of one event in the order of its properties",
+        ),
         schema=ops,
         comment="One row per value of a loaded event that found no place in its column",
+    )
+    Index(
+        "discarded_values_waiting_idx",
+        table.c.table_name,
+        table.c.original_timestamp,
+        table.c.event_id,
+        postgresql_where=text("reason = 'no_column'"),
     )
     Index("discarded_values_table_name_reason_idx", table.c.table_name, table.c.reason)
     return table

@@ -18,7 +18,7 @@ _GRANTS = """
     select format('grant %s on %I.%I to %s', privilege_type, nspname, relname,
         case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end)
     from pg_class join pg_namespace on pg_namespace.oid = relnamespace cross join aclexplode(relacl)
-    where relkind = 'v' and nspname = any(:schemas) and grantee <> relowner
+    where relkind = 'v' and nspname = any(:schemas) and relname = any(:names) and grantee <> relowner
 """
 
 
@@ -30,6 +30,11 @@ class View:
     schema: str
     other: str
     sql: str
+
+    @property
+    def place(self) -> str:
+        """Its name with that of its schema, as SQL."""
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
 
     @property
     def script(self) -> str:
@@ -70,8 +75,14 @@ def apply_views(connection: Connection, views: Sequence[View]) -> None:
     scripts = [view.script for view in views]
     if try_script(connection, "\n".join(scripts)):
         return
-    grants = list(connection.scalars(text(_GRANTS), {"schemas": sorted({view.schema for view in views})}))
+    grants = read_grants(connection, views)
     for view in reversed(views):
-        run_script(connection, f"drop view if exists {quoted(view.schema)}.{quoted(view.name)}")
+        run_script(connection, f"drop view if exists {view.place}")
     for script in (*scripts, *grants):
         run_script(connection, script)
+
+
+def read_grants(connection: Connection, views: Sequence[View]) -> list[str]:
+    """Return what was granted on views, as statements that grant it anew."""
+    names = {"schemas": sorted({view.schema for view in views}), "names": [view.name for view in views]}
+    return list(connection.scalars(text(_GRANTS), names))

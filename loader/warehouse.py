@@ -16,6 +16,7 @@ from loader.errors import (
     DisconnectedError,
     LoaderError,
     OutageError,
+    OverfullError,
     RefusedError,
     SchemaError,
     TakenError,
@@ -29,6 +30,8 @@ from loader.patience import Result, insist
 MEANINGS: Mapping[type[LoaderError], tuple[str, ...]] = {
     # Unique violation, serialization failure, deadlock, lock timeout.
     ContentionError: ("23505", "40001", "40P01", "55P03"),
+    # The limit on a row's size.
+    OverfullError: ("54000",),
     # Data exception, program limit exceeded.
     RefusedError: ("22", "54"),
     # Something the migrations make is not there, or others depend on it: table, column, schema, dependent objects.

@@ -47,7 +47,7 @@ class Worker:
         if load_id is not None:
             self._ledger.join(load_id)
         self._writer = Writer(warehouse, load_id)
-        self._catalog = Catalog(ddl, dry=options.dry_run)
+        self._catalog = Catalog(ddl, options.caps, dry=options.dry_run)
         self._transform = Transform(self._catalog)
 
     def close(self) -> None:

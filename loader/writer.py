@@ -1,7 +1,7 @@
 """Writer: a batch into the warehouse, rows, rejects, discards and the ledger in one transaction."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 
 from loader.batch import Batch, Part
 from loader.duplicates import Repeated
-from loader.errors import ContentionError, RefusedError
+from loader.errors import ContentionError, OverfullError, RefusedError, WarehouseError
 from loader.ledger import Ledger, Reading
 from loader.names import quoted
-from loader.rejects import reject_rows, stored_as
+from loader.narrowing import narrowed
+from loader.rejects import Reject, reject_rows, stored_as
 from loader.rows import array_literal, encode
 from loader.steps import step
 from loader.tables import TRACKS
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 CONFLICT, REFUSED = "key_conflict", "refused_by_database"
 #: How often a chunk is tried while other loaders get in its way.
 ATTEMPTS = 10
+
+#: Takes the rejects of a batch.
+Keep = Callable[[Sequence[Reject]], None]
 
 #: Which keys of a chunk are stored, by the time-ordered index alone, however many rows the table has.
 _STORED = """
@@ -39,6 +43,12 @@ _STORED = """
     select sought.place - 1, stored.event
     from sought join {tracks} as stored on stored.original_timestamp is null and stored.id = sought.id
     where sought.original_timestamp is null
+"""
+#: Columns that hold any text.
+_TEXTS = """
+    select relname, attname, format_type(atttypid, null) from pg_class join pg_attribute on attrelid = pg_class.oid
+    where relnamespace = to_regnamespace(%s) and relname = any(%s) and not attisdropped
+        and atttypid in ('text'::regtype, 'varchar'::regtype)
 """
 
 
@@ -72,14 +82,16 @@ class Writer:
         self._unsure: Batch | None = None
         self._tracks = f"{quoted(warehouse.schema)}.{quoted(TRACKS)}"
 
-    def write(self, made: Encoded, uri: str, reading: Reading) -> Batch:
+    def write(self, made: Encoded, uri: str, reading: Reading, keep: Keep | None = None) -> Batch:
         """Write a batch and return what of it is new; without a load nothing is written.
+
+        `keep` takes the rejects, in the transaction of the rows; else they are new ones.
 
         Raises WarehouseError, and leaves nothing behind, if the database fails.
         """
         for _ in range(ATTEMPTS):
             try:
-                return self._warehouse.insist(partial(self._write, made, uri, reading))
+                return self._warehouse.insist(partial(self._write, made, uri, reading, keep))
             except ContentionError as exc:
                 log.info("another loader was first, the chunk is tried again: %s", exc)
                 failure = exc
@@ -88,7 +100,7 @@ class Writer:
                 made = encoded(batch, made)
         raise failure
 
-    def _write(self, made: Encoded, uri: str, reading: Reading) -> Batch:
+    def _write(self, made: Encoded, uri: str, reading: Reading, keep: Keep | None) -> Batch:
         with self._warehouse.transaction():
             if self._unsure and self._ledger.position(reading) == made.batch.chunk.end:
                 return self._unsure
@@ -97,7 +109,9 @@ class Writer:
                 self._unsure = batch
                 self._copy_rows(encoded(batch, made))
                 step("chunk.copied")
-                self._copy_rest(batch, uri)
+                keep(batch.rejects) if keep else self._copy_ops("rejected_events", reject_rows(batch.rejects, uri))
+                if batch.discards:
+                    self._copy_ops("discarded_values", batch.discards.rows)
                 self._ledger.advance(reading, batch.chunk.end, batch.chunk.next_line - 1, batch.counts)
                 step("chunk.advanced")
         step("chunk.committed")
@@ -143,15 +157,28 @@ class Writer:
         return pa.array(places, pa.int64()), pa.array([event for _, event in found], pa.string())
 
     def _copy_rows(self, made: Encoded) -> None:
+        self._check_types(made.batch)
         for table, part in made.batch.parts.items():
             if part.rows.num_rows:
                 self._warehouse.copy(self._warehouse.schema, table, part.rows.column_names, made.rows[table])
 
-    def _copy_rest(self, batch: Batch, uri: str) -> None:
-        """Copy rejects and discarded values."""
-        self._copy_ops("rejected_events", reject_rows(batch.rejects, uri))
-        if batch.discards:
-            self._copy_ops("discarded_values", batch.discards.rows)
+    def _check_types(self, batch: Batch) -> None:
+        """Hold the tables, and make sure that their columns are what the rows are made for: binary COPY would not see.
+
+        Raises WarehouseError if somebody has widened one since.
+        """
+        tables = [table for table, part in batch.parts.items() if part.rows.num_rows]
+        if not tables:
+            return
+        names = ", ".join(f"{quoted(self._warehouse.schema)}.{quoted(table)}" for table in tables)
+        self._warehouse.run(f"lock table {names} in row exclusive mode")
+        for table, column, kind in self._warehouse.fetch(_TEXTS, quoted(self._warehouse.schema), tables):
+            rows = batch.parts[table].rows
+            if column in rows.column_names and not pa.types.is_string(rows.schema.field(column).type):
+                raise WarehouseError(
+                    f"column {column!r} of {table!r} has become {kind} meanwhile; run the load again, "
+                    "it goes on where it ended"
+                )
 
     def _copy_ops(self, table: str, rows: pa.Table) -> None:
         if rows.num_rows:
@@ -160,17 +187,23 @@ class Writer:
             self._warehouse.copy(self._warehouse.ops, table, rows.column_names, encode(rows))
 
     def _without_refused(self, batch: Batch) -> Batch:
-        """Return a batch with the rows the database refuses among the rejects, and what repeats them."""
+        """Return a batch with the rows the database refuses among the rejects, and what repeats them.
+
+        Rows that are too large for it stay, with fewer values.
+        """
         tracks = batch.parts[TRACKS]
         events = _keyed(tracks, pa.array(range(tracks.rows.num_rows), pa.int64()))
-        reasons = dict(self._refused(batch, [event.n for event in events]))
+        refusals = dict(self._refused(batch, [event.n for event in events]))
+        overfull = [n for n, refusal in refusals.items() if isinstance(refusal, OverfullError)]
+        batch, narrower = narrowed(batch, overfull)
+        reasons = {n: str(refusal) for n, refusal in refusals.items() if n not in narrower}
         keys = {event.key: reasons[event.n] for event in events if event.n in reasons}
         reasons |= {event.n: keys[event.key] for event in batch.repeated if event.key in keys}
         rejects = [batch.lines.reject(n, REFUSED, why) for n, why in reasons.items() if batch.lines]
         rest = [event for event in batch.repeated if event.n not in reasons]
         return replace(batch.without(list(reasons), rejects), repeated=rest)
 
-    def _refused(self, batch: Batch, numbers: list[int]) -> list[tuple[int, str]]:
+    def _refused(self, batch: Batch, numbers: list[int]) -> list[tuple[int, RefusedError]]:
         """Return the events the database refuses, and why, by trying ever smaller parts."""
         some = pa.array(numbers, pa.int32())
         tried = replace(batch, parts={table: part.only(some) for table, part in batch.parts.items()})
@@ -179,7 +212,7 @@ class Writer:
                 self._copy_rows(encoded(self._without_stored(tried)))
         except RefusedError as exc:
             if len(numbers) == 1:
-                return [(numbers[0], str(exc))]
+                return [(numbers[0], exc)]
             middle = len(numbers) // 2
             return self._refused(batch, numbers[:middle]) + self._refused(batch, numbers[middle:])
         return []

@@ -224,12 +224,9 @@ def test_characters_that_cannot_be_stored_are_replaced_and_counted(settings: Set
     assert result.counts["values_repaired"] == 2
 
 
-def test_beyond_the_cap_on_columns_values_are_kept(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("loader.catalog.MAX_COLUMNS", 20)
+def test_beyond_the_cap_on_columns_values_are_kept(settings: Settings, tmp_path: Path) -> None:
     properties = {f"p{i:02}": i for i in range(10)}
-    result = load_events(settings, [event(properties=properties)], tmp_path)
+    result = load_bytes(settings, ndjson([event(properties=properties)]), tmp_path, max_columns=20)
     row = one(settings, "select * from email_opened")
     kept = select(settings, "select property, value from discarded_values where reason = 'no_column'")
     assert len(row) == 20

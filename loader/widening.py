@@ -1,0 +1,154 @@
+"""Widening: a column that was guessed too narrow → text, with the values that had not fitted."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from loader.config import Settings
+from loader.errors import SchemaError, UsageError
+from loader.filling import BATCH, LOCK_TIMEOUT, Home, settle, take
+from loader.ledger import prepared
+from loader.names import column_identifier, is_context, quoted
+from loader.tables import STANDARD, TRACKS
+from loader.values import TEXT, TIMESTAMPTZ
+from loader.views import read_grants, read_views
+from loader.warehouse import Warehouse, engine, translated
+
+#: The tables of events that have a column of this name, with its type, their size in bytes and number of rows.
+_COLUMNS = """
+    select relname, format_type(atttypid, null), pg_total_relation_size(pg_class.oid), greatest(reltuples, 0)::bigint
+    from pg_class join pg_attribute on attrelid = pg_class.oid
+    where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p') and attname = %s and not attisdropped
+        and exists (select from pg_attribute as other where attrelid = pg_class.oid and other.attname = 'uuid_ts')
+    order by relname
+"""
+#: The views that stand on a column of some tables, and those that stand on these.
+_DEPENDENT = """
+    with recursive dependent as (
+        select ev_class as oid
+        from pg_attribute
+        join pg_depend on refobjid = attrelid and refobjsubid = attnum and refclassid = 'pg_class'::regclass
+        join pg_rewrite on pg_rewrite.oid = objid and classid = 'pg_rewrite'::regclass
+        join pg_class on pg_class.oid = attrelid
+        where attname = %s and relname = any(%s) and relnamespace = to_regnamespace(%s) and ev_class <> attrelid
+        union
+        select ev_class
+        from dependent
+        join pg_depend on refobjid = dependent.oid and refclassid = 'pg_class'::regclass
+        join pg_rewrite on pg_rewrite.oid = objid and classid = 'pg_rewrite'::regclass
+        where ev_class <> dependent.oid
+    )
+    select nspname, relname
+    from dependent join pg_class using (oid) join pg_namespace on pg_namespace.oid = relnamespace
+    order by 1, 2
+"""
+_WAITING = """
+    select property, count(*) from discarded_values
+    where table_name = any(%s) and reason = 'misfit' group by property order by property
+"""
+#: A time as the senders' libraries spell it: JavaScript's `toISOString`, more digits only where there are some.
+_TIME = """
+    to_char(
+        {column} at time zone 'UTC',
+        case when date_trunc('milliseconds', {column}) = {column} then 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
+            else 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"' end
+    )
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What widening a column means."""
+
+    column: str
+    #: Its type now.
+    kind: str
+    #: The tables in which it is widened; a column of the context has one type in all tables.
+    tables: Sequence[str]
+    #: Their size in bytes, indexes included, and an estimate of their rows.
+    size: int
+    rows: int
+    #: Properties that go to it, and how many of their values did not fit.
+    properties: Sequence[str]
+    values: int
+    #: Our views on it, to be made anew, and other people's, which forbid it.
+    views: Sequence[str]
+    foreign: Sequence[str]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def plan_widening(settings: Settings, warehouse: Warehouse, table: str, column: str) -> Plan:
+    """Return what it means to make a column text.
+
+    Raises UsageError for a column that is none, or text already, or one that Segment's rules give its type.
+    """
+    with warehouse.transaction():
+        found = warehouse.fetch(_COLUMNS, quoted(warehouse.schema), column)
+        if not is_context(column):
+            found = [row for row in found if row[0] == table]
+        kind = next((kind for name, kind, *_ in found if name == table), None)
+        _check(warehouse.schema, table, column, kind)
+        tables = [name for name, other, *_ in found if other != TEXT]
+        dependent = warehouse.fetch(_DEPENDENT, column, tables, quoted(warehouse.schema))
+        waiting = {p: count for p, count in warehouse.fetch(_WAITING, tables) if column_identifier(p) == column}
+    ours = {(view.schema, view.name) for view in read_views(settings)}
+    return Plan(
+        column,
+        str(kind),
+        tables,
+        sum(size for name, _, size, _ in found if name in tables),
+        sum(rows for name, _, _, rows in found if name in tables),
+        list(waiting),
+        sum(waiting.values()),
+        [".".join(view) for view in dependent if view in ours],
+        [".".join(view) for view in dependent if view not in ours],
+    )
+
+
+def _check(schema: str, table: str, column: str, kind: str | None) -> None:
+    if kind is None:
+        raise UsageError(f"no table of events {table!r} in schema {schema!r} has a column {column!r}; check the names")
+    if column in STANDARD:
+        raise UsageError(f"column {column!r} has its type by Segment's rules, which cannot be changed")
+    if kind == TEXT:
+        raise UsageError(f"column {column!r} of {table!r} is text already; there is nothing to widen")
+
+
+def widen(settings: Settings, plan: Plan) -> int:
+    """Make a column text and fill in what had not fitted, in one transaction; return the number of these values.
+
+    Raises SchemaError if others' views depend on it, ContentionError if a reader holds the table.
+    """
+    if plan.foreign:
+        raise SchemaError(
+            f"others' views depend on column {plan.column!r}: {', '.join(plan.foreign)}; "
+            "drop them, widen the column, and make them anew"
+        )
+    with translated(), engine(settings.database_url).connect() as connection:
+        views = [view for view in read_views(settings, connection) if f"{view.schema}.{view.name}" in plan.views]
+        grants = read_grants(connection, views)
+    with prepared(settings) as warehouse, warehouse.transaction(lock_timeout=LOCK_TIMEOUT):
+        for view in reversed(views):
+            warehouse.run(f"drop view {view.place}")
+        for table in plan.tables:
+            warehouse.run(_retyping(settings.schema, table, plan))
+        filled = sum(_fill(warehouse, table, plan) for table in plan.tables if table != TRACKS)
+        for script in (*(view.script for view in views), *grants):
+            warehouse.run(script)
+    return filled
+
+
+def _retyping(schema: str, table: str, plan: Plan) -> str:
+    """Return DDL that makes a column text; numbers and words stay as PostgreSQL prints them, times are ISO 8601."""
+    column = quoted(plan.column)
+    text = _TIME.format(column=column) if plan.kind == TIMESTAMPTZ else f"{column}::text"
+    return f"alter table {quoted(schema)}.{quoted(table)} alter column {column} type text using {text}"
+
+
+def _fill(warehouse: Warehouse, table: str, plan: Plan) -> int:
+    homes, filled = [Home(plan.column, TEXT, plan.properties)], 0
+    while plan.properties and (taken := take(warehouse, table, "misfit", homes, BATCH)).rows:
+        filled += settle(warehouse, table, homes, taken)
+    return filled
