@@ -139,7 +139,7 @@ def loads(metadata: MetaData, ops: str) -> Table:
         "loads",
         metadata,
         Column("load_id", BigInteger, Identity(always=True), primary_key=True, comment="Number of the load"),
-        Column("kind", Text, nullable=False, comment="What was loaded: files"),
+        Column("kind", Text, nullable=False, comment="What was loaded: files, or rejects once more (replay)"),
         Column("status", Text, nullable=False, comment="running, ok, empty, partial or failed"),
         Column("started_at", timestamptz(), nullable=False, server_default=func.now(), comment="When it began"),
         Column("finished_at", timestamptz(), comment="When it ended; null while it runs"),

@@ -45,7 +45,18 @@ VALUES: list[Any] = [
         [],
         [1, "a"],
     ),
-    *("2025-01-01", "2025-01-01 10:00:00+02:00", {"deep": {"er": 1}}, None, {}, 9007199254740993, "NaN", "{}", "null"),
+    *(
+        "2025-01-01",
+        "2025-01-01 10:00:00+02:00",
+        {"deep": {"er": 1}},
+        None,
+        {},
+        9007199254740993,
+        "NaN",
+        "{}",
+        "null",
+        float("nan"),
+    ),
 ]
 
 
@@ -145,10 +156,14 @@ def test_a_reader_with_a_lock_makes_values_wait_and_nobody_else(settings: Settin
     assert one(settings, f"{row} where id = 'm2'") == {"score": 1, "context_screen_width": 5, "t": 5}
 
 
-def test_more_names_than_the_caps_allow_wait_until_these_are_raised(settings: Settings, tmp_path: Path) -> None:
+def test_more_names_than_the_caps_allow_wait_until_these_are_raised(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     properties = [event(messageId=f"p{i}", properties={f"p{i:04}": i}) for i in range(10_000)]
     names = [event(messageId=f"e{i}", event=f"Event {i:04}") for i in range(5_000)]
     result = load_events(settings, [*properties, *names], tmp_path)
+    assert "tables of events: nearly as many as the 200 that --max-tables allows" in caplog.text
+    assert "columns of 'email_opened': more wanted than the 500 that --max-columns allows" in caplog.text
     collections = [name for name in tables(settings) if name != "tracks"]
     columns = one(settings, "select * from email_opened where id = 'p0'")
     assert (len(collections), len(columns)) == (200, 500)
@@ -203,6 +218,17 @@ def test_values_that_have_no_room_wait_no_longer(settings: Settings, tmp_path: P
     reasons = select(settings, "select distinct event_id, reason from discarded_values")
     assert reasons == [{"event_id": "m1", "reason": "no_room"}]
     assert load_file(settings, tmp_path / "events").values_placed == 0
+
+
+def test_figures_show_what_has_been_placed(settings: Settings, tmp_path: Path) -> None:
+    opened = event(event="Email Machine Opened", properties={"email_id": "e1", "campaign_id": "c1"})
+    (tmp_path / "events").write_bytes(ndjson([opened]))
+    load = ["load", str(tmp_path / "events"), "--database-url", str(settings.database_url)]
+    seen = "select email_id, campaign_id from email_events"
+    assert run([*load, "--max-columns", "14"]) == 0
+    assert one(settings, seen) == {"email_id": "", "campaign_id": "c1"}
+    assert run([*load, "--max-columns", "15"]) == 0
+    assert one(settings, seen) == {"email_id": "e1", "campaign_id": "c1"}
 
 
 def views(settings: Settings) -> dict[str, Any]:

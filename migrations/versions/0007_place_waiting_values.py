@@ -8,6 +8,8 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
+KINDS = "What was loaded: files, or rejects once more (replay)"
+FILES = "What was loaded: files"
 NUMBER = "Number of the value: those of one event in the order of its properties"
 
 
@@ -15,6 +17,7 @@ def upgrade() -> None:
     ops = op.get_context().version_table_schema
     number = sa.Column("discard_id", sa.BigInteger, sa.Identity(always=True), nullable=False, comment=NUMBER)
     op.add_column("discarded_values", number, schema=ops)
+    op.alter_column("loads", "kind", comment=KINDS, existing_comment=FILES, schema=ops)
     op.create_index(
         "discarded_values_waiting_idx",
         "discarded_values",
@@ -26,5 +29,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     ops = op.get_context().version_table_schema
+    op.alter_column("loads", "kind", comment=FILES, existing_comment=KINDS, schema=ops)
     op.drop_index("discarded_values_waiting_idx", "discarded_values", schema=ops)
     op.drop_column("discarded_values", "discard_id", schema=ops)
