@@ -58,6 +58,14 @@ TABLE_COMMENTS = {
     "email_marked_as_spam": "One row per Email Marked as Spam: the recipient marked the message as spam",
 }
 
+#: How tables of events, which only grow, are kept: the visibility map and the statistics follow a night's load, where
+#: PostgreSQL would wait for a fifth of the table; what is frozen at once is never written again.
+AUTOVACUUM = {
+    "autovacuum_vacuum_insert_scale_factor": 0.01,
+    "autovacuum_analyze_scale_factor": 0.02,
+    "autovacuum_freeze_min_age": 0,
+}
+
 
 def timestamptz() -> DateTime:
     return DateTime(timezone=True)
@@ -104,6 +112,7 @@ def event_table(metadata: MetaData, schema: str, name: str, properties: Iterable
         *(Column(p, Text, comment=PROPERTY_COMMENTS[p]) for p in properties),
         schema=schema,
         comment=TABLE_COMMENTS.get(name, "One row per event of this collection; made when the first one arrived"),
+        postgresql_with=AUTOVACUUM,
     )
     key = (table.c.original_timestamp, table.c.id)
     # Two underscores, which no name of an event becomes: an index is a relation too, and must not take a table's name.
@@ -227,6 +236,30 @@ def identifiers(metadata: MetaData, ops: str) -> Table:
     )
 
 
+def incidents(metadata: MetaData, ops: str) -> Table:
+    return Table(
+        "incidents",
+        metadata,
+        Column("incident_id", BigInteger, Identity(always=True), primary_key=True, comment="Its number"),
+        Column("began_at", timestamptz(), nullable=False, comment="When the first failure was told"),
+        Column("ended_at", timestamptz(), comment="When the recovery was told; null until then"),
+        Column("error", Text, nullable=False, comment="The first failure"),
+        schema=ops,
+        comment="One row per incident: loads failing one after another, told to the webhook once",
+    )
+
+
+def announced_columns(metadata: MetaData, ops: str) -> Table:
+    return Table(
+        "announced_columns",
+        metadata,
+        Column("table_name", Text, primary_key=True, comment="Table of events"),
+        Column("column_name", Text, primary_key=True, comment="Its column"),
+        schema=ops,
+        comment="One row per column that was there when the webhook was last told of new ones",
+    )
+
+
 def settings(metadata: MetaData, schema: str) -> Table:
     return Table(
         "settings",
@@ -246,6 +279,6 @@ def warehouse(schema: str) -> MetaData:
     for name, properties in COLLECTIONS.items():
         event_table(metadata, schema, name, (*MAILING, *properties))
     settings(metadata, schema)
-    for make in (loads, files, rejected_events, discarded_values, identifiers):
+    for make in (loads, files, rejected_events, discarded_values, identifiers, incidents, announced_columns):
         make(metadata, ops_schema(schema))
     return metadata
