@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from loader import __version__, sample, sample_site
+from loader.cli_check import check_command
 from loader.cli_db import db
 from loader.cli_options import connected, json_option
 from loader.cli_rejects import rejects
@@ -45,7 +46,7 @@ def commands() -> None:
 commands.add_command(db)
 commands.add_command(rejects)
 commands.add_command(settings_group)
-for command in (refresh_command, grant_command, dictionary_command):
+for command in (check_command, refresh_command, grant_command, dictionary_command):
     commands.add_command(command)
 
 
