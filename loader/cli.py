@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from loader import __version__, sample, sample_site
+from loader import __version__, logs, sample, sample_site
 from loader.cli_check import check_command
 from loader.cli_db import db
 from loader.cli_options import connected, json_option
@@ -118,7 +118,7 @@ def load_command(
         _refresh(settings, result)
     print_json(result.as_json()) if as_json else print_result(result)
     for error in result.errors:
-        print(f"error: {error}", file=sys.stderr)
+        logs.tell_error(error)
     context.exit({"failed": LoaderError.exit_code, "partial": PARTIAL}.get(result.status, 0))
 
 
@@ -176,6 +176,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit code; errors are told on standard error."""
+    logs.configure(logs.Style())
     try:
         return commands.main(arguments, prog_name="selligent-loader", standalone_mode=False) or 0
     except click.ClickException as exc:
@@ -198,4 +199,4 @@ def run(arguments: list[str]) -> int:
 def _tell(error: str, arguments: list[str]) -> None:
     if "--json" in arguments:
         print_json({"status": "failed", "error": error})
-    print(f"error: {error}", file=sys.stderr)
+    logs.tell_error(error)

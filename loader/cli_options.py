@@ -1,12 +1,12 @@
 """Options that many commands have."""
 
-import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import click
 
+from loader import logs
 from loader.config import settings
 
 Command = Callable[..., Any]
@@ -18,9 +18,12 @@ def connected(command: Command) -> Command:
     @click.option("--database-url", metavar="URL", help="Database; else SELLIGENT_DATABASE_URL, DATABASE_URL.")
     @click.option("--schema", metavar="NAME", help="Schema of the source; else SELLIGENT_SCHEMA, selligent.")
     @click.option("--verbose", is_flag=True, help="Say more on standard error.")
+    @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", help="What standard error is for.")
     @wraps(command)
-    def run(*arguments: Any, database_url: str | None, schema: str | None, verbose: bool, **others: Any) -> Any:
-        logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(message)s")
+    def run(
+        *arguments: Any, database_url: str | None, schema: str | None, verbose: bool, log_format: str, **others: Any
+    ) -> Any:
+        logs.configure(logs.Style(log_format, verbose))
         return command(*arguments, settings=settings(database_url, schema), **others)
 
     return run

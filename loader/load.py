@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 
+from loader import logs
 from loader.config import Settings
 from loader.errors import InputError, LoaderError, WarehouseError
 from loader.files import File, discover
@@ -40,6 +41,7 @@ def load(settings: Settings, paths: Sequence[str], options: Options, reported: R
     with prepared(settings) as warehouse:
         ledger = Ledger(warehouse)
         result = LoadResult(None if options.dry_run else ledger.begin(), errors=[str(problem) for problem in problems])
+        logs.bind(result.load_id)
         try:
             to_read = files if options.again else ledger.unread(files)
             with reported(sum(file.size or 0 for file in to_read)) as progress:
@@ -75,7 +77,7 @@ def _read_in_processes(
         min(options.jobs, len(files)),
         multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(settings, options, result.load_id),
+        initargs=(settings, options, result.load_id, logs.style()),
     ) as pool:
         tasks = {pool.submit(_read_one, file): file for file in files}
         try:
@@ -94,8 +96,10 @@ def _read_in_processes(
 _worker: Worker
 
 
-def _start_worker(settings: Settings, options: Options, load_id: int | None) -> None:
+def _start_worker(settings: Settings, options: Options, load_id: int | None, style: logs.Style) -> None:
     global _worker  # noqa: PLW0603
+    logs.configure(style)
+    logs.bind(load_id)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = Worker(settings, options, load_id)

@@ -1,8 +1,9 @@
 """The check: what is wrong is told, with the right exit code, and what is only quiet is not."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -13,16 +14,17 @@ from loader.check import ERROR, OK, WARN, Check, Limits, check, exit_code, judge
 from loader.config import Settings
 from loader.ledger import prepared
 from tests.loading import Event, event, load_events
-from tests.test_cli import Run, run  # noqa: F401
+from tests.test_cli import Run, run_command
 
 PER_DAY = 56
 NOW = datetime.now(UTC)
 TODAY = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
-Keep = Callable[[str, datetime], bool]
 
 
-def everything(_: str, __: datetime) -> bool:
-    return True
+@pytest.fixture
+def run(settings: Settings, tmp_path: Path) -> Run:
+    """Runs a command with the URL of the test's database in the environment."""
+    return partial(run_command, settings, tmp_path)
 
 
 def days(name: str, ago: Iterable[int], per_day: int = PER_DAY) -> list[Event]:
@@ -184,7 +186,7 @@ def test_staleness_comes_before_other_faults() -> None:
     assert [exit_code(some) for some in ([], [warned], [warned, wrong], [wrong, stale])] == [0, 0, 3, 5]
 
 
-def test_the_command_prints_a_line_for_each_check(run: Run, settings: Settings, tmp_path: Path) -> None:  # noqa: F811
+def test_the_command_prints_a_line_for_each_check(run: Run, settings: Settings, tmp_path: Path) -> None:
     night(settings, tmp_path)
     well = run("check")
     assert (well.code, well.err) == (0, "")

@@ -234,7 +234,7 @@ def test_a_dry_run_says_what_would_be(run: Run, settings: Settings, events: Path
 
 def test_files_beside_a_missing_one_are_loaded(run: Run, settings: Settings, events: Path) -> None:
     ended = run("load", "missing.jsonl", "events.jsonl")
-    assert (ended.code, ended.err) == (1, "error: 'missing.jsonl' does not exist; check the path\n")
+    assert (ended.code, ended.err) == (1, "error: 'missing.jsonl' does not exist; check the path [load 1]\n")
     assert one(settings, "select count(*) from tracks") == {"count": keys(events.read_bytes())}
 
 

@@ -108,6 +108,7 @@ def test_rows_of_large_tables_are_estimated_and_named_so(
     with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
         for limit, estimate, rows in [(64 << 20, False, 50), (0, True, 700)]:
             with psycopg.connect(settings.database_url) as connection:
+                connection.execute("analyze selligent.tracks")
                 connection.execute("update pg_class set reltuples = 700 where relname = 'tracks'")
             monkeypatch.setattr("loader.pulse.COUNTED", limit)
             with snapshot(warehouse):
