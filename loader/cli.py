@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 import threading
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,11 +24,11 @@ from loader.migrate import migrate
 from loader.output import print_json, print_result, print_table
 from loader.progress import reported
 from loader.refresh import is_stale, refresh
+from loader.report import Report, watched
 from loader.result import LoadResult, Options
 from loader.status import read_status
 from loader.tuning import change_setting
 
-PARTIAL = 3
 EPILOG = """\b
 Examples:
   selligent-loader init
@@ -106,20 +108,42 @@ def _migrate(settings: Settings, as_json: bool, sites: tuple[str, ...], hint: st
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be loaded, with new tables and columns; write nothing.")
 @click.option("--again", is_flag=True, help="Read files that have been read before; what is stored stays once.")
+@click.option(
+    "--metrics",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File for Prometheus: how the load ended, and what the last good one did.",
+)
+@click.option(
+    "--notify",
+    metavar="URL",
+    envvar="SELLIGENT_NOTIFY_URL",
+    help="Webhook that is told of a first failure, the recovery, and new columns; better in SELLIGENT_NOTIFY_URL.",
+)
 @connected
 @json_option
 @click.pass_context
-def load_command(
-    context: click.Context, /, settings: Settings, as_json: bool, paths: tuple[str, ...], **how: Any
+def load_command(  # noqa: PLR0913
+    context: click.Context,
+    /,
+    *,
+    settings: Settings,
+    as_json: bool,
+    paths: tuple[str, ...],
+    metrics: Path | None,
+    notify: str | None,
+    **how: Any,
 ) -> None:
     """Load files, folders, globs or - for standard input: JSON lines or arrays, plain, gzip or zstd."""
-    result = load(settings, paths, Options(**how), reported)
-    if result.load_id is not None:
-        _refresh(settings, result)
+    options = Options(**how)
+    with nullcontext(Report()) if options.dry_run else watched(settings, metrics, notify) as report:
+        report.result = result = load(settings, paths, options, reported)
+        if result.load_id is not None:
+            _refresh(settings, result)
     print_json(result.as_json()) if as_json else print_result(result)
     for error in result.errors:
         logs.tell_error(error)
-    context.exit({"failed": LoaderError.exit_code, "partial": PARTIAL}.get(result.status, 0))
+    context.exit(result.exit_code)
 
 
 def _refresh(settings: Settings, result: LoadResult) -> None:

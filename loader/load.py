@@ -16,6 +16,7 @@ from loader.errors import InputError, LoaderError, WarehouseError
 from loader.files import File, discover
 from loader.ledger import Ledger, prepared
 from loader.result import LoadResult, Options
+from loader.upkeep import analyze
 from loader.worker import Progress, Worker
 
 #: Gives the progress to report to, for a number of bytes to read, as the files have them.
@@ -46,6 +47,8 @@ def load(settings: Settings, paths: Sequence[str], options: Options, reported: R
             to_read = files if options.again else ledger.unread(files)
             with reported(sum(file.size or 0 for file in to_read)) as progress:
                 _read(to_read, settings, options, result, progress)
+            if not options.dry_run:
+                analyze(warehouse, result.tables)
             result.judge(options)
         except BaseException as exc:
             result.status = "failed"

@@ -4,7 +4,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from loader.errors import LoaderError
 from loader.ledger import COUNTS
+
+#: Exit code of a load with more rejects than allowed.
+PARTIAL = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,11 @@ class LoadResult:
             self.status = "partial"
         else:
             self.status = "ok" if self.counts["events_read"] else "empty"
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with."""
+        return {"failed": LoaderError.exit_code, "partial": PARTIAL}.get(self.status, 0)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as `load --json` prints it."""
