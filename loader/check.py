@@ -183,7 +183,10 @@ def judge_sums(pulses: Sequence[Pulse], counts: Mapping[str, Sequence[tuple[date
     wrong = [f"{tracks[when]:,} and {sums[when]:,} {when}" for when in tracks if tracks[when] != sums[when]]
     if wrong:
         return Check(
-            name, ERROR, "; ".join(wrong), "find out who changes rows; `load --again` brings back what is gone"
+            name,
+            ERROR,
+            "; ".join(wrong),
+            "find out who changes rows; delete what is left of these events and `load --again` their files",
         )
     span = f" on {len(tracks)} days" if len(tracks) > 1 else ""
     return Check(name, OK, f"equal, {sum(tracks.values()):,} events{span}")

@@ -43,11 +43,16 @@ class Webhook(ThreadingHTTPServer):
 
 class Answer(BaseHTTPRequestHandler):
     server: Webhook
+    has_begun = False
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert (self.headers["Content-Type"], list(body)) == ("application/json", ["text"])
-        time.sleep(self.server.delay)
+        deadline = time.monotonic() + self.server.delay
+        while time.monotonic() < deadline:  # a little now and then, so that no read of a socket takes too long
+            self.wfile.write(b"HTTP/1.0 200 OK\r\nX-Wait: 1\r\n" if not self.has_begun else b"X-Wait: 1\r\n")
+            self.has_begun = True
+            time.sleep(0.05)
         if self.server.status == 200:
             self.server.texts.append(body["text"])
         self.send_response(self.server.status)

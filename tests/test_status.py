@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from loader import sample
 from loader.config import Settings
+from loader.ledger import LOAD_LOCK
 from loader.migrate import head
 from loader.pulse import read_pulses, snapshot
 from loader.status import read_status
@@ -81,6 +82,10 @@ def test_a_killed_load_is_told_from_one_that_runs(settings: Settings, tmp_path: 
         until(lambda: not select(settings, database))
     with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
         told = read_status(warehouse)
+        with warehouse.transaction():  # the lock of a load of another source
+            warehouse.fetch("select pg_advisory_xact_lock(%s, 77)", LOAD_LOCK)
+            with closing(Warehouse(settings.database_url, settings.schema)) as other:
+                assert [load["is_alive"] for load in read_status(other)["running"]] == [False]
     assert [(load["load_id"], load["is_alive"]) for load in told["running"]] == [(1, False)]
     assert told["locks"] == []
 
