@@ -10,6 +10,8 @@ from loader.warehouse import Warehouse
 
 #: Tables larger than this, in bytes, are not counted row by row.
 COUNTED = 64 << 20
+#: Pages at a table's end that are looked at: PostgreSQL adds up to 64 at a time, empty at first.
+LAST_PAGES = 256
 #: How long the rhythm of a table is looked at, in days.
 PERIOD = 56
 #: How long a reader waits for a table that is being changed.
@@ -106,7 +108,7 @@ def _read(warehouse: Warehouse, table: str, size: int, block: int) -> Pulse:
     else:
         ((rows,),) = warehouse.fetch(f"select count(*) from {place}")
     # A partitioned table has no pages of its own.
-    last_pages = f"({max(size // block - 8, 0)},0)" if size else "(4294967295,0)"
+    last_pages = f"({max(size // block - LAST_PAGES, 0)},0)" if size else "(4294967295,0)"
     ((newest_event, newest_load),) = warehouse.fetch(_NEWEST.format(table=place), last_pages)
     return Pulse(table, rows, is_estimate, newest_event, newest_load)
 
