@@ -4,11 +4,14 @@ import os
 import signal
 import sys
 import threading
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import click
 
-from loader import __version__, sample, sample_site
+from loader import __version__, logs, sample, sample_site
+from loader.cli_check import check_command
 from loader.cli_db import db
 from loader.cli_options import Allowance, Duration, caps_options, connected, json_option
 from loader.cli_rejects import rejects
@@ -23,11 +26,11 @@ from loader.output import print_json, print_result, print_table
 from loader.patience import insist
 from loader.progress import reported
 from loader.refresh import is_stale, refresh
+from loader.report import Report, watched
 from loader.result import LoadResult, Options
 from loader.status import read_status
 from loader.tuning import change_setting
 
-PARTIAL = 3
 EPILOG = """\b
 Examples:
   selligent-loader init
@@ -47,7 +50,7 @@ def commands() -> None:
 commands.add_command(db)
 commands.add_command(rejects)
 commands.add_command(settings_group)
-for command in (refresh_command, grant_command, dictionary_command, widen_command):
+for command in (check_command, refresh_command, grant_command, dictionary_command, widen_command):
     commands.add_command(command)
 
 
@@ -115,21 +118,42 @@ def _migrate(settings: Settings, as_json: bool, sites: tuple[str, ...], hint: st
 @click.option(
     "--retry-for", default="10min", type=Duration(), show_default=True, help="How long to try a lost connection again."
 )
+@click.option(
+    "--metrics",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File for Prometheus: how the load ended, and what the last good one did.",
+)
+@click.option(
+    "--notify",
+    metavar="URL",
+    envvar="SELLIGENT_NOTIFY_URL",
+    help="Webhook that is told of a first failure, the recovery, and new columns; better in SELLIGENT_NOTIFY_URL.",
+)
 @connected
 @json_option
 @click.pass_context
-def load_command(
-    context: click.Context, /, settings: Settings, as_json: bool, paths: tuple[str, ...], **how: Any
+def load_command(  # noqa: PLR0913
+    context: click.Context,
+    /,
+    *,
+    settings: Settings,
+    as_json: bool,
+    paths: tuple[str, ...],
+    metrics: Path | None,
+    notify: str | None,
+    **how: Any,
 ) -> None:
     """Load files, folders, globs or - for standard input: JSON lines or arrays, plain, gzip or zstd."""
     options = Options(**how)
-    result = load(settings, paths, options, reported)
-    if result.load_id is not None:
-        _refresh(settings, options, result)
+    with nullcontext(Report()) if options.dry_run else watched(settings, metrics, notify) as report:
+        report.result = result = load(settings, paths, options, reported)
+        if result.load_id is not None:
+            _refresh(settings, options, result)
     print_json(result.as_json()) if as_json else print_result(result)
     for error in result.errors:
-        print(f"error: {error}", file=sys.stderr)
-    context.exit({"failed": LoaderError.exit_code, "partial": PARTIAL}.get(result.status, 0))
+        logs.tell_error(error)
+    context.exit(result.exit_code)
 
 
 def _refresh(settings: Settings, options: Options, result: LoadResult) -> None:
@@ -185,6 +209,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit code; errors are told on standard error."""
+    logs.configure(logs.Style())
     try:
         return commands.main(arguments, prog_name="selligent-loader", standalone_mode=False) or 0
     except click.ClickException as exc:
@@ -207,4 +232,4 @@ def run(arguments: list[str]) -> int:
 def _tell(error: str, arguments: list[str]) -> None:
     if "--json" in arguments:
         print_json({"status": "failed", "error": error})
-    print(f"error: {error}", file=sys.stderr)
+    logs.tell_error(error)

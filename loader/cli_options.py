@@ -1,14 +1,15 @@
 """Options that many commands have."""
 
-import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, ClassVar
 
 import click
 
+from loader import logs
 from loader.catalog import MAX_COLUMNS, MAX_TABLES
 from loader.config import settings
 from loader.result import Percentage
@@ -22,28 +23,29 @@ def connected(command: Command) -> Command:
     @click.option("--database-url", metavar="URL", help="Database; else SELLIGENT_DATABASE_URL, DATABASE_URL.")
     @click.option("--schema", metavar="NAME", help="Schema of the source; else SELLIGENT_SCHEMA, selligent.")
     @click.option("--verbose", is_flag=True, help="Say more on standard error.")
+    @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", help="What standard error is for.")
     @wraps(command)
-    def run(*arguments: Any, database_url: str | None, schema: str | None, verbose: bool, **others: Any) -> Any:
-        logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(message)s")
+    def run(
+        *arguments: Any, database_url: str | None, schema: str | None, verbose: bool, log_format: str, **others: Any
+    ) -> Any:
+        logs.configure(logs.Style(log_format, verbose))
         return command(*arguments, settings=settings(database_url, schema), **others)
 
     return run
 
 
-class Duration(click.ParamType[float]):
-    """Seconds, written as a number and a unit."""
+class Duration(click.ParamType[timedelta]):
+    """A length of time, as `26h`."""
 
     name = "duration"
-    units: ClassVar = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+    units: ClassVar = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return seconds."""
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"(\d+(?:[.]\d+)?) ?([a-z]+)", str(value))
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Return what a text says."""
+        found = re.fullmatch("([0-9]{1,6})([a-z]+)", str(value))
         if not found or found[2] not in self.units:
-            self.fail(f"{value!r} is no duration; write 90s, 10min, 26h or 30d", param, ctx)
-        return float(found[1]) * self.units[found[2]]
+            raise click.BadParameter(f"{value!r} is no duration; write 90s, 10min, 26h, 30d or 2w", ctx, param)
+        return timedelta(**{self.units[found[2]]: int(found[1])})
 
 
 class Allowance(click.ParamType[int | Percentage]):
@@ -65,15 +67,14 @@ class Moment(click.ParamType[datetime]):
     """A time, as an age or as ISO 8601 has it."""
 
     name = "time"
-    units: ClassVar = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Return what a text says: `90d` ago, or `2025-03-01`; without an offset it is UTC."""
+        with suppress(click.BadParameter, OverflowError):
+            return datetime.now(UTC) - Duration().convert(value, param, ctx)
         try:
-            if age := re.fullmatch("([0-9]{1,6})([mhdw])", str(value)):
-                return datetime.now(UTC) - timedelta(**{self.units[age[2]]: int(age[1])})
             moment = datetime.fromisoformat(str(value))
-        except (ValueError, OverflowError):
+        except ValueError:
             raise click.BadParameter(f"{value!r} is no time; write 90d, 12h or 2025-03-01", ctx, param) from None
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

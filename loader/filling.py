@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from loader import locks
 from loader.errors import ContentionError, RefusedError
 from loader.names import is_context, quoted
 from loader.rows import array_literal
@@ -23,8 +24,6 @@ log = logging.getLogger(__name__)
 BATCH = 20_000
 #: How long whoever holds a table is waited for.
 LOCK_TIMEOUT = "2s"
-#: First key of the advisory lock of whoever fills a source's columns; the number is arbitrary.
-FILL_LOCK = 7355612
 
 #: Tables whose columns, beside the fixed ones, are in the views' figures, which have to be made anew then.
 FIGURED = {"email_machine_opened"}
@@ -116,7 +115,7 @@ def fill(warehouse: Warehouse, table: str, homes: Sequence[Home]) -> int:
 
 def _is_ours(warehouse: Warehouse) -> bool:
     """Tell whether nobody else fills columns of this source now; nobody will until the transaction ends."""
-    ((ours,),) = warehouse.fetch("select pg_try_advisory_xact_lock(%s, hashtext(%s))", FILL_LOCK, warehouse.ops)
+    ((ours,),) = warehouse.fetch("select pg_try_advisory_xact_lock(%s, hashtext(%s))", locks.FILL, warehouse.ops)
     return bool(ours)
 
 

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 from loader import __version__, locks
 from loader.config import Settings
@@ -88,8 +89,8 @@ class Reading:
     line: int
 
 
-#: Seconds in which a load that failed can still say so.
-FAREWELL = 5.0
+#: How long a load that failed tries to say so.
+FAREWELL = timedelta(seconds=5)
 #: What to do behind a pooler.
 POOLED = (
     "the database url leads to a pooler that gives a session to others between transactions (PgBouncer's pool_mode "
@@ -222,7 +223,7 @@ def _values(counts: Mapping[str, int]) -> list[int]:
 
 
 @contextmanager
-def prepared(settings: Settings, purpose: str = "", retry_for: float = 0) -> Iterator[Warehouse]:
+def prepared(settings: Settings, purpose: str = "", retry_for: timedelta = timedelta()) -> Iterator[Warehouse]:
     """Connect to a database that is prepared for this version.
 
     Raises SchemaError for one that is not.

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 
+from loader import logs
 from loader.config import Settings
 from loader.errors import InputError, LoaderError
 from loader.files import File, discover
@@ -17,6 +18,7 @@ from loader.ledger import Ledger, prepared
 from loader.placing import place_waiting
 from loader.result import LoadResult, Options
 from loader.steps import step
+from loader.upkeep import analyze
 from loader.worker import Progress, Worker
 
 #: Gives the progress to report to, for a number of bytes to read, as the files have them.
@@ -42,6 +44,7 @@ def load(settings: Settings, paths: Sequence[str], options: Options, reported: R
     with prepared(settings, "load", options.retry_for) as warehouse:
         ledger = Ledger(warehouse)
         load_id = None if options.dry_run else ledger.begin(exclusive=options.exclusive)
+        logs.bind(load_id)
         step("load.begun")
         result = LoadResult(load_id, errors=[str(problem) for problem in problems])
         try:
@@ -51,6 +54,8 @@ def load(settings: Settings, paths: Sequence[str], options: Options, reported: R
             to_read = files if options.again else ledger.unread(files)
             with reported(sum(file.size or 0 for file in to_read)) as progress:
                 _read(to_read, settings, options, result, progress)
+            if not options.dry_run:
+                analyze(warehouse, result.tables)
             result.judge(options)
         except BaseException as exc:
             result.status = "failed"
@@ -83,7 +88,7 @@ def _read_in_processes(
         min(options.jobs, len(files)),
         multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(settings, options, result.load_id),
+        initargs=(settings, options, result.load_id, logs.style()),
     ) as pool:
         tasks = {pool.submit(_read_one, file): file for file in files}
         try:
@@ -102,8 +107,10 @@ def _read_in_processes(
 _worker: Worker
 
 
-def _start_worker(settings: Settings, options: Options, load_id: int | None) -> None:
+def _start_worker(settings: Settings, options: Options, load_id: int | None, style: logs.Style) -> None:
     global _worker  # noqa: PLW0603
+    logs.configure(style)
+    logs.bind(load_id)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = Worker(settings, options, load_id)

@@ -10,3 +10,7 @@ FILE = 7355610
 REFRESH = 7355611
 #: The begin of a load.
 BEGIN = 7355612
+#: What people are told of loads.
+INCIDENT = 7355613
+#: Values put into the columns they waited for.
+FILL = 7355614

@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeVar
 
 from loader.errors import DisconnectedError
@@ -16,8 +17,8 @@ FIRST, LONGEST = 0.5, 30.0
 log = logging.getLogger(__name__)
 
 
-def insist(work: Callable[[], Result], seconds: float) -> Result:
-    """Do work, again and again while its connection is lost, for this many seconds.
+def insist(work: Callable[[], Result], span: timedelta) -> Result:
+    """Do work, again and again while its connection is lost, for so long.
 
     Raises DisconnectedError if the database is still away then.
     """
@@ -27,7 +28,7 @@ def insist(work: Callable[[], Result], seconds: float) -> Result:
             return work()
         except DisconnectedError as exc:
             now = time.monotonic()
-            deadline = deadline or now + seconds
+            deadline = deadline or now + span.total_seconds()
             if now >= deadline:
                 raise
             # Loaders that lost the same server must not all come back at once.

@@ -1,5 +1,6 @@
 """Progress: a bar on a terminal, now and then a plain line elsewhere; always on standard error."""
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -8,7 +9,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from loader import logs
 from loader.worker import Progress as Report
+
+#: Whoever does not ask for more sees these lines too.
+log = logging.getLogger(__name__)
+log.setLevel(logging.INFO)
 
 #: Seconds between lines.
 INTERVAL = 10.0
@@ -17,7 +23,7 @@ INTERVAL = 10.0
 @contextmanager
 def reported(total: int) -> Iterator[Report]:
     """Give the body a function that reports bytes and events; `total` is the number of bytes, 0 if it is unknown."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and logs.style().format == "text":
         with _bar(total) as report:
             yield report
     else:
@@ -50,6 +56,6 @@ def _lines(total: int) -> Report:
         if now - last >= INTERVAL:
             last = now
             share = f"{read / total:.0%}, " if total else ""
-            print(f"{share}{events:,} events, {events / (now - started):,.0f}/s", file=sys.stderr, flush=True)
+            log.info("%s%s events, %s/s", share, f"{events:,}", f"{events / (now - started):,.0f}")
 
     return report

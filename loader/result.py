@@ -2,10 +2,15 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from loader.catalog import MAX_COLUMNS, MAX_TABLES, Caps
+from loader.errors import LoaderError
 from loader.ledger import COUNTS
+
+#: Exit code of a load with more rejects than allowed.
+PARTIAL = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +40,8 @@ class Options:
     again: bool = False
     #: Whether no other load may run beside it.
     exclusive: bool = False
-    #: Seconds in which a lost connection is tried to be made again.
-    retry_for: float = 600
+    #: How long a lost connection is tried to be made again.
+    retry_for: timedelta = timedelta(minutes=10)
 
     @property
     def caps(self) -> Caps:
@@ -86,6 +91,11 @@ class LoadResult:
             self.status = "partial"
         else:
             self.status = "ok" if self.counts["events_read"] else "empty"
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with."""
+        return {"failed": LoaderError.exit_code, "partial": PARTIAL}.get(self.status, 0)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as `load --json` prints it."""

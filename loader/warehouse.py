@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -162,7 +163,9 @@ class Warehouse:
     Where it insists on something, a connection that was lost is made anew, with the locks that it held.
     """
 
-    def __init__(self, database_url: str | None, schema: str, purpose: str = "", retry_for: float = 0) -> None:
+    def __init__(
+        self, database_url: str | None, schema: str, purpose: str = "", retry_for: timedelta = timedelta()
+    ) -> None:
         self.schema = schema
         self.ops = ops_schema(schema)
         self._place = database_url, purpose
@@ -192,7 +195,7 @@ class Warehouse:
             )
             yield
 
-    def insist(self, work: Callable[[], Result], seconds: float | None = None) -> Result:
+    def insist(self, work: Callable[[], Result], span: timedelta | None = None) -> Result:
         """Do work in transactions of its own, again while the connection is lost, for as long as we retry."""
 
         def attempt() -> Result:
@@ -200,7 +203,7 @@ class Warehouse:
                 self._reconnect()
             return work()
 
-        return insist(attempt, self._retry_for if seconds is None else seconds)
+        return insist(attempt, self._retry_for if span is None else span)
 
     def try_hold(self, lock: int, name: str) -> bool:
         """Take a lock until `release`, unless somebody else has it.

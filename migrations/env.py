@@ -8,9 +8,9 @@ from sqlalchemy import Connection, text
 
 from loader import locks, views
 from loader.config import Settings, settings
+from loader.metadata import warehouse
 from loader.migrate import head
 from loader.names import quoted
-from loader.tables import warehouse
 from loader.warehouse import engine
 
 #: One migration of a source at a time, none while a load adds columns or the views are refreshed.

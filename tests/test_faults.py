@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import closing, suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +20,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from loader import sample, worker
+from loader import locks, sample, worker
 from loader.cli import run
 from loader.config import Settings
 from loader.errors import DisconnectedError, OutageError, WarehouseError
@@ -63,7 +64,7 @@ def expected(settings: Settings, folder: Path) -> dict[str, list[str]]:
 
 
 def read(settings: Settings, folder: Path, **options: Any) -> LoadResult:
-    return load(settings, [str(folder)], Options(**{"max_rejects": 100, "retry_for": 30.0, **options}))
+    return load(settings, [str(folder)], Options(**{"max_rejects": 100, "retry_for": timedelta(seconds=30), **options}))
 
 
 def admin(settings: Settings, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -123,7 +124,7 @@ def test_what_a_pipe_gave_is_not_lost_with_the_connection(
     data = b"".join(sample.lines(EVENTS, seed=3))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(data))))  # type: ignore[type-var]
     with at("chunk.copied", lambda: terminate(settings), times=3):
-        result = load(settings, ["-"], Options(retry_for=30))
+        result = load(settings, ["-"], Options(retry_for=timedelta(seconds=30)))
     assert result.counts["events_read"] == EVENTS
     assert one(settings, "select count(*) from tracks") == {"count": result.counts["events_loaded"]}
 
@@ -185,7 +186,7 @@ def test_a_file_that_another_load_took_over_is_left_to_it(settings: Settings, tm
 
     def take_over() -> None:
         terminate(settings)
-        assert other.try_hold(7355610, f"{settings.ops}/{path}")
+        assert other.try_hold(locks.FILE, f"{settings.ops}/{path}")
 
     with closing(other), at("chunk.copied", take_over):
         result = read(settings, path)
@@ -208,7 +209,7 @@ def test_retries_end_and_the_next_load_goes_on(
             )
 
     with at("chunk.advanced", shut), pytest.raises(DisconnectedError, match="not currently accepting"):
-        read(settings, folder, retry_for=1.0)
+        read(settings, folder, retry_for=timedelta(seconds=1))
     assert "tried again" in caplog.text
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f'alter database "{name}" allow_connections true'.encode())
@@ -230,7 +231,7 @@ def test_an_outage_while_tables_change_is_no_fault_of_the_data(
         until(lambda: admin(settings, query + " and wait_event_type = 'Lock'"), 20)
 
     with blocker:
-        blocker.execute("select pg_advisory_xact_lock(7355608, hashtext('selligent_ops'))")
+        blocker.execute("select pg_advisory_xact_lock(%s, hashtext('selligent_ops'))", [locks.SCHEMA])
         thread = threading.Thread(target=cancel)
         thread.start()
         with pytest.raises(OutageError, match="cancelled it; the next load goes on"):
@@ -260,7 +261,7 @@ def test_a_password_that_changed_is_told_at_once(settings: Settings, folder: Pat
         terminate(settings)
 
     with at("chunk.copied", change), pytest.raises(WarehouseError, match="password authentication failed") as told:
-        read(nightly, folder, retry_for=600.0)
+        read(nightly, folder, retry_for=timedelta(minutes=10))
     assert "first" not in str(told.value)
     admin(settings, f"alter role {name} password 'first'")
     assert read(nightly, folder).status == "ok"

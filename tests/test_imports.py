@@ -56,6 +56,8 @@ def test_imports_go_one_way() -> None:
         ("pgpq", {"loader.rows"}),
         ("click", COMMAND_LINE),
         ("rich", {"loader.output", "loader.progress"}),
+        ("prometheus_client", {"loader.metrics"}),
+        ("urllib", {"loader.webhook"}),
     ],
 )
 def test_a_library_is_known_to_few_modules(library: str, places: set[str]) -> None:

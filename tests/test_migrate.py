@@ -15,6 +15,7 @@ from loader.migrate import config, head, migrate
 from loader.names import RESERVED_WORDS, SHIPPED_RELATIONS
 from loader.tables import COLLECTIONS
 from loader.views import View
+from tests.loading import event, load_events
 
 RELATIONS = "select count(*) from pg_class where relnamespace = any(%s::regnamespace[]) and relkind = 'r'"
 
@@ -152,3 +153,19 @@ def test_a_view_has_its_files_name_and_every_column_a_comment(settings: Settings
     found = rows(settings, comments, path.stem, path.stem)
     assert len(found) > 1
     assert all(commented for _, commented in found)
+
+
+def test_all_tables_of_events_are_kept_alike(settings: Settings, tmp_path: Path) -> None:
+    """Those that were made when their first event arrived too, before the revision that says how or after it."""
+    query = """
+        select distinct reloptions from pg_class
+        where relnamespace = 'selligent'::regnamespace and relkind = 'r' and relname <> 'settings'
+    """
+    (kept,) = rows(settings, query)
+    assert "autovacuum_vacuum_insert_scale_factor=0.01" in str(kept)
+    load_events(settings, [event(event="Order Completed")], tmp_path)
+    assert rows(settings, query) == [kept]
+    command.downgrade(config(settings), "0005")
+    assert rows(settings, query) == [(None,)]
+    command.upgrade(config(settings), "head")
+    assert rows(settings, query) == [kept]

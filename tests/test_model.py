@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
 from loader.config import Settings
-from loader.tables import COLLECTIONS, MAILING, STANDARD, warehouse
+from loader.metadata import warehouse
+from loader.tables import COLLECTIONS, MAILING, STANDARD
 from loader.warehouse import engine
 from tests.loading import content, event, load_bytes, load_events, select
 from tests.model import Model

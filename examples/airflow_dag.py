@@ -1,0 +1,52 @@
+"""Every night at 3 in Airflow 2.9 or newer: load, then check; the exit codes decide what Airflow does next.
+
+SELLIGENT_DATABASE_URL and SELLIGENT_NOTIFY_URL are in the environment of the workers.
+"""
+
+import subprocess
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from airflow.decorators import dag, task
+from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+#: What becomes of a task that ends with an exit code: a plain failure is tried again, the others are not.
+OUTCOMES = {
+    1: (AirflowException, "failed; the next try goes on where this one ended"),
+    2: (AirflowFailException, "arguments or settings are wrong"),
+    3: (AirflowFailException, "events are rejected, or something is not whole"),
+    4: (AirflowSkipException, "another load runs"),
+    5: (AirflowFailException, "data is stale"),
+}
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run the command, whose lines go to the task's log, and raise what its exit code means."""
+    code = subprocess.run(["selligent-loader", *arguments], check=False).returncode
+    if code:
+        error, meaning = OUTCOMES.get(code, (AirflowException, "was killed"))
+        raise error(f"selligent-loader {arguments[0]}: {meaning} (exit code {code})")
+
+
+@dag(
+    schedule="0 3 * * *",
+    start_date=datetime(2025, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=15)},
+)
+def selligent_loader() -> None:
+    """Load what is new, then check all that is there, also after a load that another one has made needless."""
+
+    @task
+    def load() -> None:
+        run(["load", "/data/selligent"])
+
+    @task(trigger_rule="none_failed")
+    def check() -> None:
+        run(["check"])
+
+    load() >> check()
+
+
+selligent_loader()

@@ -1,0 +1,75 @@
+"""Logs: one line an event on standard error, for people or for programs, each with the load it belongs to."""
+
+import json
+import logging
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+FORMATS = ("text", "json")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How lines look, and whether more than warnings is told."""
+
+    format: str = "text"
+    verbose: bool = False
+
+
+class _Lines(logging.Formatter):
+    """Formats a record as one line; an error of the command is what it says and no more."""
+
+    def __init__(self, style: Style) -> None:
+        super().__init__()
+        self.style = style
+        self.load_id: int | None = None
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = " ".join(record.getMessage().split())
+        time = datetime.fromtimestamp(record.created, UTC)
+        if self.style.format == "json":
+            return json.dumps(
+                {
+                    "time": time.isoformat(timespec="milliseconds"),
+                    "level": record.levelname.lower(),
+                    "load_id": self.load_id,
+                    "process": record.process,
+                    "logger": record.name,
+                    "message": message,
+                }
+            )
+        start = "error:" if record.name == __name__ else f"{time:%Y-%m-%d %H:%M:%S}Z"
+        return f"{start} {message}" + (f" [load {self.load_id}]" if self.load_id is not None else "")
+
+
+_handler = logging.StreamHandler()
+_lines = _Lines(Style())
+
+
+def configure(style: Style) -> None:
+    """Write the lines of this process in a style."""
+    global _lines  # noqa: PLW0603
+    _lines = _Lines(style)
+    _handler.setFormatter(_lines)
+    _handler.setStream(sys.stderr)
+    root = logging.getLogger()
+    root.addHandler(_handler)
+    root.setLevel(logging.INFO if style.verbose else logging.WARNING)
+
+
+def style() -> Style:
+    """Return the style, for a process of the same load."""
+    return _lines.style
+
+
+def bind(load_id: int | None) -> None:
+    """Put a load's number on all lines from now on."""
+    _lines.load_id = load_id
+
+
+def tell_error(message: str) -> None:
+    """Say why the command fails."""
+    _log.error("%s", message)
