@@ -20,7 +20,8 @@ BOM = b"\xef\xbb\xbf"
 class Chunk:
     """Events of a file: their `texts` (Arrow binary), the numbers of the first and the next line, where they end.
 
-    The elements of a JSON array are its lines. An `overlong` chunk is a piece of a line that is too long.
+    The elements of a JSON array are its lines. An `overlong` chunk is a piece of a line that is too long. The last
+    text of a chunk that is not `ended` lacks its line end: the file ends there, or was cut off.
     """
 
     texts: pa.Array
@@ -28,11 +29,17 @@ class Chunk:
     next_line: int
     end: int
     overlong: bool = False
+    ended: bool = True
 
     def raw(self, n: int) -> bytes:
         """Return line `n` of the chunk as it came, without its line end."""
         text: bytes = self.texts[n].as_py()
         return text.removesuffix(b"\n").removesuffix(b"\r")
+
+    def without_last(self) -> "Chunk":
+        """Return the chunk without its last text."""
+        last = self.texts[-1].as_py()
+        return Chunk(self.texts[:-1], self.first_line, self.next_line - 1, self.end - len(last))
 
 
 def read_chunks(stream: IO[bytes], *, position: int = 0, line: int = 1, size: int = CHUNK_SIZE) -> Iterator[Chunk]:
@@ -48,8 +55,8 @@ def read_chunks(stream: IO[bytes], *, position: int = 0, line: int = 1, size: in
     if not start.removeprefix(BOM).lstrip().startswith(b"["):
         yield from _read_lines(stream, position, line, size, inside=begun and last != b"\n")
         return
-    for texts, count in read_elements(stream, size, MAX_LINE, begun=begun):
-        yield Chunk(texts, line, line := line + len(texts), position := position + count)
+    for texts, count, ended in read_elements(stream, size, MAX_LINE, begun=begun):
+        yield Chunk(texts, line, line := line + len(texts), position := position + count, ended=ended)
 
 
 def _peek(stream: IO[bytes]) -> bytes:
@@ -75,7 +82,7 @@ def _read_lines(stream: IO[bytes], position: int, line: int, size: int, inside: 
         if whole:
             texts = _lines(buffer[:whole])
             position += whole
-            yield Chunk(texts, line, line := line + len(texts), position)
+            yield Chunk(texts, line, line := line + len(texts), position, ended=buffer.endswith(b"\n", 0, whole))
         if inside:
             piece = buffer[whole:]
             inside = not piece.endswith(b"\n")

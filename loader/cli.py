@@ -10,7 +10,7 @@ import click
 
 from loader import __version__, sample, sample_site
 from loader.cli_db import db
-from loader.cli_options import connected, json_option
+from loader.cli_options import connected, input_options, json_option
 from loader.cli_rejects import rejects
 from loader.cli_views import dictionary_command, grant_command, refresh_command, settings_group
 from loader.config import Settings
@@ -96,7 +96,9 @@ def _migrate(settings: Settings, as_json: bool, sites: tuple[str, ...], hint: st
 @commands.command(
     "load",
     epilog="\b\nExamples:\n  selligent-loader load events.jsonl archive/ 'logs/*.gz'\n"
-    "  zcat events.gz | selligent-loader load -\n  selligent-loader load --dry-run events.jsonl",
+    "  zcat events.gz | selligent-loader load -\n  selligent-loader load --dry-run events.jsonl\n"
+    "  selligent-loader load --from 2025-03-01 --to 2025-03-07 s3://bucket/segment-logs/\n"
+    "  selligent-loader load --delimiter ';' --encoding latin-1 export.csv history.parquet",
 )
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--jobs", default=1, type=click.IntRange(1), help="Processes, each with files of its own.")
@@ -105,17 +107,23 @@ def _migrate(settings: Settings, as_json: bool, sites: tuple[str, ...], hint: st
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be loaded, with new tables and columns; write nothing.")
 @click.option("--again", is_flag=True, help="Read files that have been read before; what is stored stays once.")
+@input_options
 @connected
 @json_option
 @click.pass_context
 def load_command(
     context: click.Context, /, settings: Settings, as_json: bool, paths: tuple[str, ...], **how: Any
 ) -> None:
-    """Load files, folders, globs or - for standard input: JSON lines or arrays, plain, gzip or zstd."""
+    """Load files, folders, globs, URLs or - for standard input.
+
+    They hold JSON lines or arrays, CSV or Parquet, plain or compressed with gzip or zstd.
+    """
     result = load(settings, paths, Options(**how), reported)
     if result.load_id is not None:
         _refresh(settings, result)
     print_json(result.as_json()) if as_json else print_result(result)
+    for warning in result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     for error in result.errors:
         print(f"error: {error}", file=sys.stderr)
     context.exit({"failed": LoaderError.exit_code, "partial": PARTIAL}.get(result.status, 0))

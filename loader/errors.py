@@ -4,6 +4,7 @@ LoaderError                 1
 ├── UsageError              2   what was asked for makes no sense
 ├── SchemaError             2   the database is not prepared, or by another version
 ├── InputError              1   a file cannot be read
+│   └── UnfinishedError         it is still being written
 └── WarehouseError          1   the database is away, or says no
     ├── RefusedError            it refuses a value among the rows
     └── ContentionError         another transaction was first, or holds the lock
@@ -30,6 +31,10 @@ class SchemaError(LoaderError):
 
 class InputError(LoaderError):
     """A file that is missing, unreadable or broken."""
+
+
+class UnfinishedError(InputError):
+    """A file that is still being written, and is left for the next load."""
 
 
 class WarehouseError(LoaderError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from loader import __version__
 from loader.config import Settings
-from loader.errors import SchemaError, WarehouseError
+from loader.errors import SchemaError, UnfinishedError, WarehouseError
 from loader.files import File
 from loader.migrate import head
 from loader.names import quoted
@@ -151,7 +151,8 @@ class Ledger:
             yield reading
         except BaseException as exc:
             with suppress(WarehouseError):
-                self._close(reading, "failed", str(exc) or "interrupted")
+                status = "left" if isinstance(exc, UnfinishedError) else "failed"
+                self._close(reading, status, str(exc) or "interrupted")
             raise
         else:
             self._close(reading, "done", None)

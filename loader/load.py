@@ -12,8 +12,9 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 
 from loader.config import Settings
 from loader.errors import InputError, LoaderError, WarehouseError
-from loader.files import File, discover
+from loader.files import File
 from loader.ledger import Ledger, prepared
+from loader.listing import discover
 from loader.result import LoadResult, Options
 from loader.worker import Progress, Worker
 
@@ -34,8 +35,8 @@ def load(settings: Settings, paths: Sequence[str], options: Options, reported: R
     fails. A load that fails is so marked in the ledger, and the next one goes on where it ended.
     """
     started = time.monotonic()
-    files, problems = discover(paths)
-    if not files:
+    files, problems = discover(paths, options.days)
+    if not files and problems:
         raise InputError("; ".join(str(problem) for problem in problems))
     with prepared(settings) as warehouse:
         ledger = Ledger(warehouse)

@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from loader.archive import Days
+from loader.dialect import Dialect
 from loader.ledger import COUNTS
 
 
@@ -19,6 +21,10 @@ class Options:
     dry_run: bool = False
     #: Whether to read files that have been read before.
     again: bool = False
+    #: How the cells of CSV files are told apart, and what their bytes mean.
+    table: Dialect = Dialect()
+    #: Received days of the files to load.
+    days: Days = Days()
 
 
 @dataclass(slots=True)
@@ -36,6 +42,8 @@ class LoadResult:
     ddl: list[str] = field(default_factory=list)
     #: What could not be read, and why.
     errors: list[str] = field(default_factory=list)
+    #: What was left for the next load, and why.
+    warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def add(self, other: "LoadResult") -> None:
@@ -45,6 +53,7 @@ class LoadResult:
         self.tables += other.tables
         self.ddl += other.ddl
         self.errors += other.errors
+        self.warnings += other.warnings
 
     def judge(self, options: Options) -> None:
         """Set the status of a load that has come to its end."""
@@ -66,4 +75,5 @@ class LoadResult:
             "seconds": round(self.seconds, 3),
             "ddl": self.ddl,
             "errors": self.errors,
+            "warnings": self.warnings,
         }
