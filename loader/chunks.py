@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from loader.elements import read_elements
+from loader.rejects import Reject
 
 #: Bytes read at a time: large enough that fixed costs vanish, small enough that several fit in memory.
 CHUNK_SIZE = 8 << 20
@@ -21,7 +23,8 @@ class Chunk:
     """Events of a file: their `texts` (Arrow binary), the numbers of the first and the next line, where they end.
 
     The elements of a JSON array are its lines. An `overlong` chunk is a piece of a line that is too long. The last
-    text of a chunk that is not `ended` lacks its line end: the file ends there, or was cut off.
+    text of a chunk that is not `ended` lacks its line end: the file ends there, or was cut off. Rows of a table are
+    texts too; they may be on any `lines`, beside `rejects` that are no rows.
     """
 
     texts: pa.Array
@@ -30,6 +33,12 @@ class Chunk:
     end: int
     overlong: bool = False
     ended: bool = True
+    lines: npt.NDArray[np.int64] | None = None
+    rejects: tuple[Reject, ...] = ()
+
+    def line(self, n: int) -> int:
+        """Return the number of the line where text `n` begins."""
+        return self.first_line + n if self.lines is None else int(self.lines[n])
 
     def raw(self, n: int) -> bytes:
         """Return line `n` of the chunk as it came, without its line end."""
