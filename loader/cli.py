@@ -16,12 +16,12 @@ from loader.cli_views import dictionary_command, grant_command, refresh_command,
 from loader.config import Settings
 from loader.errors import LoaderError
 from loader.ledger import prepared
-from loader.load import load
 from loader.migrate import migrate
 from loader.output import print_json, print_result, print_table
+from loader.pipeline import load
 from loader.progress import reported
-from loader.refresh import is_stale, refresh
-from loader.result import LoadResult, Options
+from loader.refresh import refresh, refresh_after
+from loader.result import Options
 from loader.status import read_status
 from loader.tuning import change_setting
 
@@ -119,24 +119,13 @@ def load_command(
     They hold JSON lines or arrays, CSV or Parquet, plain or compressed with gzip or zstd.
     """
     result = load(settings, paths, Options(**how), reported)
-    if result.load_id is not None:
-        _refresh(settings, result)
+    refresh_after(settings, result)
     print_json(result.as_json()) if as_json else print_result(result)
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     for error in result.errors:
         print(f"error: {error}", file=sys.stderr)
     context.exit({"failed": LoaderError.exit_code, "partial": PARTIAL}.get(result.status, 0))
-
-
-def _refresh(settings: Settings, result: LoadResult) -> None:
-    """Bring the views up to date, also with what an earlier load left; a failure is told in the result."""
-    try:
-        if is_stale(settings):
-            refresh(settings)
-    except LoaderError as exc:
-        result.status = "failed"
-        result.errors.append(f"events are loaded, but the views are not up to date: {exc}; `selligent-loader refresh`")
 
 
 @commands.command("status", epilog="\b\nExample:\n  selligent-loader status --json")

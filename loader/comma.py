@@ -77,20 +77,20 @@ def is_heading(line: bytes) -> bool:
     return len(names & {*FIELDS, *FIELDS.values()}) >= 2 and text.lstrip()[:1] not in {"{", "["}
 
 
-def read_comma(stream: IO[bytes], uri: str, position: int, line: int, size: int, dialect: Dialect) -> Iterator[Chunk]:
-    """Yield the rows of a CSV stream from a position on, in bytes of UTF-8 text, the first of which is on a line.
+def read_comma(stream: IO[bytes], uri: str, at: tuple[int, int], size: int, dialect: Dialect) -> Iterator[Chunk]:
+    """Yield the rows of a CSV stream from a position on, in bytes of UTF-8 text, which is on a line: `at` has both.
 
     A row without a line end comes last, as a chunk that is not `ended`. Raises InputError for bytes that the encoding
     does not have, and for columns that are not those of events.
     """
     text = Recoded(stream, dialect.encoding, size)
     try:
-        yield from _read(text, uri, position, line, size, dialect)
+        yield from _read(text, uri, at, size, dialect)
     except UnicodeDecodeError as exc:
         raise InputError(f"{uri!r} is not {text.encoding}: {exc.reason}; name its encoding by --encoding") from exc
 
 
-def _read(text: Recoded, uri: str, position: int, line: int, size: int, dialect: Dialect) -> Iterator[Chunk]:
+def _read(text: Recoded, uri: str, at: tuple[int, int], size: int, dialect: Dialect) -> Iterator[Chunk]:
     rest = text.read(size)
     if not rest.strip():
         return
@@ -99,8 +99,8 @@ def _read(text: Recoded, uri: str, position: int, line: int, size: int, dialect:
     end = int(heading.ends[0])
     names = next(csv.reader([rest[:end].decode("utf-8", "replace")], delimiter=delimiter.decode()), [])
     table = Rows(text, names, delimiter, uri)
-    skip = position or end
-    place, line = (position, line) if position else (end, 1 + rest.count(b"\n", 0, end))
+    place, line = at if at[0] else (end, 1 + rest.count(b"\n", 0, end))
+    skip = place
     while len(rest) < skip and (more := text.read(size)):
         skip, rest = skip - len(rest), more
     rest, final = rest[skip:], False

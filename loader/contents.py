@@ -28,7 +28,7 @@ def read_contents(file: File, position: int, line: int, size: int, dialect: Dial
         yield from ((chunk, chunk.end) for chunk in read_table(file.table, file.uri, position))
         return
     with opened(file) as (stream, raw):
-        for chunk in _chunks(stream, file, position, line, size, dialect):
+        for chunk in _chunks(stream, file, (position, line), size, dialect):
             consumed = raw.tell() if raw.seekable() else chunk.end
             if _is_cut(chunk) and as_it_is(file).is_settling:
                 if chunk.lines is None:
@@ -39,21 +39,21 @@ def read_contents(file: File, position: int, line: int, size: int, dialect: Dial
             raise unfinished(file)
 
 
-def _chunks(stream: IO[bytes], file: File, position: int, line: int, size: int, dialect: Dialect) -> Iterator[Chunk]:
+def _chunks(stream: IO[bytes], file: File, at: tuple[int, int], size: int, dialect: Dialect) -> Iterator[Chunk]:
     """Yield the chunks of a stream in the format it begins like, or its name ends like."""
     start: bytes = stream.peek(1 << 16)  # type: ignore[attr-defined]
     if start.startswith(b"PAR1"):
-        return read_parquet(stream, file.uri, position, size)
+        return read_parquet(stream, file.uri, at[0], size)
     name = file.uri.lower()
     for ending in _COMPRESSED:
         name = name.removesuffix(ending)
     is_wide = start.startswith((b"\xff\xfe", b"\xfe\xff"))
     is_json = start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in {b"{", b"["}
     if not is_json and (name.endswith(_TABLES) or is_heading(start.partition(b"\n")[0])):
-        return read_comma(stream, file.uri, position, line, size // 2, dialect)
+        return read_comma(stream, file.uri, at, size // 2, dialect)
     if is_wide:
         raise InputError(f"{file.uri!r} is encoded in UTF-16; convert it to UTF-8 JSON lines")
-    return read_chunks(stream, position=position, line=line, size=size)
+    return read_chunks(stream, position=at[0], line=at[1], size=size)
 
 
 def _is_cut(chunk: Chunk) -> bool:

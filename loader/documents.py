@@ -1,12 +1,12 @@
 """Documents: rows of a table → the events that Segment's JSON would have, as texts."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.headings import FIELDS, TIMES, read_headings
+from loader.headings import TIMES, read_headings
 from loader.scratch import Scratch
 from loader.shape import CONTEXT, PROPERTIES, Path
 from loader.values import quote

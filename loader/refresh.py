@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from loader.config import Settings
+from loader.errors import LoaderError
 from loader.ledger import prepared
 from loader.names import quoted
 from loader.paths import root
+from loader.result import LoadResult
 from loader.tuning import read_settings
 from loader.views import apply_views, read_views
 from loader.warehouse import Warehouse, engine, run_script, translated
@@ -41,6 +43,16 @@ def is_stale(settings: Settings) -> bool:
     with closing(Warehouse(settings.database_url, settings.schema)) as warehouse, warehouse.transaction():
         ((stale,),) = warehouse.fetch(_STALE)
     return bool(stale)
+
+
+def refresh_after(settings: Settings, result: LoadResult) -> None:
+    """Bring the views up to date after a load, also with what an earlier one left; a failure is told in its result."""
+    try:
+        if result.load_id is not None and is_stale(settings):
+            refresh(settings)
+    except LoaderError as exc:
+        result.status = "failed"
+        result.errors.append(f"events are loaded, but the views are not up to date: {exc}; `selligent-loader refresh`")
 
 
 def refresh(settings: Settings, *, rebuild: bool = False) -> int:

@@ -76,12 +76,10 @@ def _system(url: str) -> tuple[Any, str]:
 
 
 def _file(system: Any, path: str, about: dict[str, Any]) -> File:
-    mark = next((about[name] for name in _MARKS if about.get(name)), None)
-    modified = next((about[name] for name in _TIMES if about.get(name)), None)
-    if isinstance(modified, datetime):
-        modified = modified.timestamp()
-    is_time = isinstance(modified, int | float)
-    return File(system.unstrip_protocol(path), about.get("size"), str(mark).strip('"'), modified if is_time else None)
+    known = {name: value.timestamp() if isinstance(value, datetime) else value for name, value in about.items()}
+    mark = next((known[name] for name in _MARKS if known.get(name)), None)
+    modified = next((known[name] for name in _TIMES if isinstance(known.get(name), int | float)), None)
+    return File(system.unstrip_protocol(path), known.get("size"), str(mark).strip('"'), modified)
 
 
 @contextmanager

@@ -22,9 +22,9 @@ class Options:
     #: Whether to read files that have been read before.
     again: bool = False
     #: How the cells of CSV files are told apart, and what their bytes mean.
-    table: Dialect = Dialect()
+    table: Dialect = field(default_factory=Dialect)
     #: Received days of the files to load.
-    days: Days = Days()
+    days: Days = field(default_factory=Days)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import pytest
 
 from loader.config import Settings
 from loader.errors import LoaderError, WarehouseError
-from loader.load import load
+from loader.pipeline import load
 from loader.result import Options
 from tests.loading import event, load_bytes, load_events, ndjson, one, select
 

@@ -13,7 +13,7 @@ from loader.archive import Days
 from loader.config import Settings
 from loader.contents import read_contents
 from loader.files import local_file
-from loader.load import load
+from loader.pipeline import load
 from loader.result import LoadResult, Options
 from tests.loading import event, load_bytes, load_file, ndjson, one, select
 
