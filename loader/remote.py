@@ -79,7 +79,7 @@ def _file(system: Any, path: str, about: dict[str, Any]) -> File:
     known = {name: value.timestamp() if isinstance(value, datetime) else value for name, value in about.items()}
     mark = next((known[name] for name in _MARKS if known.get(name)), None)
     modified = next((known[name] for name in _TIMES if isinstance(known.get(name), int | float)), None)
-    return File(system.unstrip_protocol(path), known.get("size"), str(mark).strip('"'), modified)
+    return File(system.unstrip_protocol(path), about.get("size"), str(mark).strip('"'), modified)
 
 
 @contextmanager
