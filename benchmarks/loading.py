@@ -13,8 +13,8 @@ from loader.catalog import Catalog
 from loader.chunks import read_chunks
 from loader.config import Settings
 from loader.files import File, opened
-from loader.load import load
 from loader.migrate import migrate
+from loader.pipeline import load
 from loader.result import Options
 from loader.tables import TRACKS
 from loader.transform import Transform

@@ -20,7 +20,7 @@ EVENTS = 200_000
 SCRIPT = """
 import sys
 from loader.config import settings
-from loader.load import load
+from loader.pipeline import load
 from loader.result import Options
 result = load(settings(), sys.argv[1:], Options())
 assert result.status == "ok", result.errors

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from loader.elements import read_elements
+from loader.rejects import Reject
 
 #: Bytes read at a time: large enough that fixed costs vanish, small enough that several fit in memory.
 CHUNK_SIZE = 8 << 20
@@ -20,7 +22,9 @@ BOM = b"\xef\xbb\xbf"
 class Chunk:
     """Events of a file: their `texts` (Arrow binary), the numbers of the first and the next line, where they end.
 
-    The elements of a JSON array are its lines. An `overlong` chunk is a piece of a line that is too long.
+    The elements of a JSON array are its lines. An `overlong` chunk is a piece of a line that is too long. The last
+    text of a chunk that is not `ended` lacks its line end: the file ends there, or was cut off. Rows of a table are
+    texts too; they may be on any `lines`, beside `rejects` that are no rows.
     """
 
     texts: pa.Array
@@ -28,11 +32,23 @@ class Chunk:
     next_line: int
     end: int
     overlong: bool = False
+    ended: bool = True
+    lines: npt.NDArray[np.int64] | None = None
+    rejects: tuple[Reject, ...] = ()
+
+    def line(self, n: int) -> int:
+        """Return the number of the line where text `n` begins."""
+        return self.first_line + n if self.lines is None else int(self.lines[n])
 
     def raw(self, n: int) -> bytes:
         """Return line `n` of the chunk as it came, without its line end."""
         text: bytes = self.texts[n].as_py()
         return text.removesuffix(b"\n").removesuffix(b"\r")
+
+    def without_last(self) -> "Chunk":
+        """Return the chunk without its last text."""
+        last = self.texts[-1].as_py()
+        return Chunk(self.texts[:-1], self.first_line, self.next_line - 1, self.end - len(last))
 
 
 def read_chunks(stream: IO[bytes], *, position: int = 0, line: int = 1, size: int = CHUNK_SIZE) -> Iterator[Chunk]:
@@ -48,8 +64,8 @@ def read_chunks(stream: IO[bytes], *, position: int = 0, line: int = 1, size: in
     if not start.removeprefix(BOM).lstrip().startswith(b"["):
         yield from _read_lines(stream, position, line, size, inside=begun and last != b"\n")
         return
-    for texts, count in read_elements(stream, size, MAX_LINE, begun=begun):
-        yield Chunk(texts, line, line := line + len(texts), position := position + count)
+    for texts, count, ended in read_elements(stream, size, MAX_LINE, begun=begun):
+        yield Chunk(texts, line, line := line + len(texts), position := position + count, ended=ended)
 
 
 def _peek(stream: IO[bytes]) -> bytes:
@@ -75,7 +91,7 @@ def _read_lines(stream: IO[bytes], position: int, line: int, size: int, inside: 
         if whole:
             texts = _lines(buffer[:whole])
             position += whole
-            yield Chunk(texts, line, line := line + len(texts), position)
+            yield Chunk(texts, line, line := line + len(texts), position, ended=buffer.endswith(b"\n", 0, whole))
         if inside:
             piece = buffer[whole:]
             inside = not piece.endswith(b"\n")

@@ -13,21 +13,20 @@ import click
 from loader import __version__, logs, sample, sample_site
 from loader.cli_check import check_command
 from loader.cli_db import db
-from loader.cli_options import Allowance, Duration, caps_options, connected, json_option
+from loader.cli_options import Allowance, Duration, caps_options, connected, input_options, json_option
 from loader.cli_rejects import rejects
 from loader.cli_views import dictionary_command, grant_command, refresh_command, settings_group
 from loader.cli_widen import widen_command
 from loader.config import Settings
 from loader.errors import LoaderError
 from loader.ledger import prepared
-from loader.load import load
 from loader.migrate import migrate
 from loader.output import print_json, print_result, print_table
-from loader.patience import insist
+from loader.pipeline import load
 from loader.progress import reported
-from loader.refresh import is_stale, refresh
+from loader.refresh import refresh, refresh_after
 from loader.report import Report, watched
-from loader.result import LoadResult, Options
+from loader.result import Options
 from loader.status import read_status
 from loader.tuning import change_setting
 
@@ -101,7 +100,9 @@ def _migrate(settings: Settings, as_json: bool, sites: tuple[str, ...], hint: st
 @commands.command(
     "load",
     epilog="\b\nExamples:\n  selligent-loader load events.jsonl archive/ 'logs/*.gz'\n"
-    "  zcat events.gz | selligent-loader load -\n  selligent-loader load --dry-run events.jsonl",
+    "  zcat events.gz | selligent-loader load -\n  selligent-loader load --dry-run events.jsonl\n"
+    "  selligent-loader load --from 2025-03-01 --to 2025-03-07 s3://bucket/segment-logs/\n"
+    "  selligent-loader load --delimiter ';' --encoding latin-1 export.csv history.parquet",
 )
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--jobs", default=1, type=click.IntRange(1), help="Processes, each with files of its own.")
@@ -130,6 +131,7 @@ def _migrate(settings: Settings, as_json: bool, sites: tuple[str, ...], hint: st
     envvar="SELLIGENT_NOTIFY_URL",
     help="Webhook that is told of a first failure, the recovery, and new columns; better in SELLIGENT_NOTIFY_URL.",
 )
+@input_options
 @connected
 @json_option
 @click.pass_context
@@ -144,25 +146,18 @@ def load_command(  # noqa: PLR0913
     notify: str | None,
     **how: Any,
 ) -> None:
-    """Load files, folders, globs or - for standard input: JSON lines or arrays, plain, gzip or zstd."""
+    """Load files, folders, globs, URLs or - for standard input.
+
+    They hold JSON lines or arrays, CSV or Parquet, plain or compressed with gzip or zstd.
+    """
     options = Options(**how)
     with nullcontext(Report()) if options.dry_run else watched(settings, metrics, notify) as report:
         report.result = result = load(settings, paths, options, reported)
-        if result.load_id is not None:
-            _refresh(settings, options, result)
+        refresh_after(settings, options, result)
     print_json(result.as_json()) if as_json else print_result(result)
     for error in result.errors:
         logs.tell_error(error)
     context.exit(result.exit_code)
-
-
-def _refresh(settings: Settings, options: Options, result: LoadResult) -> None:
-    """Bring the views up to date, also with what an earlier load left; a failure is told in the result."""
-    try:
-        insist(lambda: is_stale(settings) and refresh(settings), options.retry_for)
-    except LoaderError as exc:
-        result.status = "failed"
-        result.errors.append(f"events are loaded, but the views are not up to date: {exc}; `selligent-loader refresh`")
 
 
 @commands.command("status", epilog="\b\nExample:\n  selligent-loader status --json")

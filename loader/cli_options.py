@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 import click
 
 from loader import logs
+from loader.archive import Days
 from loader.catalog import MAX_COLUMNS, MAX_TABLES
 from loader.config import settings
+from loader.dialect import Dialect
 from loader.result import Percentage
 
 Command = Callable[..., Any]
@@ -96,6 +98,29 @@ def caps_options(command: Command) -> Command:
         help="Tables of events; others' events are rejects to replay.",
     )
     return columns(tables(command))
+
+
+def input_options(command: Command) -> Command:
+    """Give a command what is to be known of its files: `days`, `table`."""
+    day = click.DateTime(["%Y-%m-%d"])
+
+    @click.option("--from", "first", metavar="DATE", type=day, help="First received day, of Segment's archive.")
+    @click.option("--to", "last", metavar="DATE", type=day, help="Last received day, of Segment's archive.")
+    @click.option("--delimiter", metavar="CHARACTER", help="Between the cells of CSV files; else it is found out.")
+    @click.option("--encoding", metavar="NAME", help="Of CSV files; else UTF-8, UTF-16 or Windows-1252 is found out.")
+    @wraps(command)
+    def run(
+        *arguments: Any,
+        first: datetime | None,
+        last: datetime | None,
+        delimiter: str | None,
+        encoding: str | None,
+        **others: Any,
+    ) -> Any:
+        days = Days(first and first.date(), last and last.date())
+        return command(*arguments, days=days, table=Dialect(delimiter, encoding), **others)
+
+    return run
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -23,8 +23,10 @@ class ElementError(Exception):
     """An element that is too long to be an event."""
 
 
-def read_elements(stream: IO[bytes], size: int, longest: int, *, begun: bool) -> Iterator[tuple[pa.Array, int]]:
-    """Yield the elements of an array, some at a time, and how many bytes that was; `begun` is after the array's `[`.
+def read_elements(stream: IO[bytes], size: int, longest: int, *, begun: bool) -> Iterator[tuple[pa.Array, int, bool]]:
+    """Yield the elements of an array, some at a time, how many bytes that was, and whether a separator ends the last.
+
+    `begun` is after the array's `[`.
 
     Whatever is between two separators is an element; blank ones are left to the reader.
     Raises ElementError for an element of more than `longest` bytes.
@@ -36,14 +38,14 @@ def read_elements(stream: IO[bytes], size: int, longest: int, *, begun: bool) ->
         if len(cuts):
             text[cuts] = BLANK
             whole, depth = int(cuts[-1]) + 1, depth_after
-            yield _elements(text, np.concatenate([np.zeros(1, np.intp), cuts + 1])), whole
+            yield _elements(text, np.concatenate([np.zeros(1, np.intp), cuts + 1])), whole, True
             rest = text[whole:].tobytes()
         elif len(text) > longest:
             raise ElementError(f"has an element of more than {longest >> 20} MB")
         else:
             rest = text.tobytes()
     if rest.strip():
-        yield _elements(np.frombuffer(rest, np.uint8), np.array([0, len(rest)])), len(rest)
+        yield _elements(np.frombuffer(rest, np.uint8), np.array([0, len(rest)])), len(rest), False
 
 
 def _elements(text: Bytes, offsets: Ints) -> pa.Array:

@@ -4,6 +4,7 @@ LoaderError                 1
 ├── UsageError              2   what was asked for makes no sense
 ├── SchemaError             2   the database is not prepared, or by another version
 ├── InputError              1   a file cannot be read
+│   └── UnfinishedError         it is still being written
 ├── BusyError               4   another load runs
 │   └── TakenError              it reads what this one wants, or took it over
 └── WarehouseError          1   the database is away, or says no
@@ -35,6 +36,10 @@ class SchemaError(LoaderError):
 
 class InputError(LoaderError):
     """A file that is missing, unreadable or broken."""
+
+
+class UnfinishedError(InputError):
+    """A file that is still being written, and is left for the next load."""
 
 
 class BusyError(LoaderError):

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from loader import __version__, locks
 from loader.config import Settings
-from loader.errors import BusyError, LoaderError, SchemaError, TakenError, UsageError
+from loader.errors import BusyError, LoaderError, SchemaError, TakenError, UnfinishedError, UsageError
 from loader.files import File
 from loader.migrate import head
 from loader.names import quoted
@@ -186,7 +186,8 @@ class Ledger:
             yield reading
         except BaseException as exc:
             with suppress(LoaderError):
-                self._close(reading, "failed", str(exc) or "interrupted")
+                status = "left" if isinstance(exc, UnfinishedError) else "failed"
+                self._close(reading, status, str(exc) or "interrupted")
             raise
         else:
             self._warehouse.insist(lambda: self._close(reading, "done", None))

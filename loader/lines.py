@@ -40,17 +40,17 @@ class Lines:
         origin = int(self.origins[n])
         is_part = self.expanded is not None and self.expanded[n]
         raw = self.table["line"][n].as_py().encode() if is_part else self.chunk.raw(origin)
-        return Reject(self.chunk.first_line + origin, raw, reason, detail)
+        return Reject(self.chunk.line(origin), raw, reason, detail)
 
 
 def decode(chunk: Chunk) -> Lines:
     """Return the lines that are UTF-8, hoping that they are JSON."""
     try:
-        return _lines(chunk, chunk.texts.cast(pa.string()), np.arange(len(chunk.texts)))
+        return _lines(chunk, chunk.texts.cast(pa.string()), np.arange(len(chunk.texts)), rejects=[*chunk.rejects])
     except pa.ArrowInvalid:
         bad = {n for n, text in enumerate(chunk.texts.to_pylist()) if not _is_utf8(text)}
     good = np.array([n for n in range(len(chunk.texts)) if n not in bad], np.int64)
-    rejects = [Reject(chunk.first_line + n, chunk.raw(n), "not_utf8") for n in sorted(bad)]
+    rejects = [Reject(chunk.line(n), chunk.raw(n), "not_utf8") for n in sorted(bad)]
     return _lines(chunk, chunk.texts.take(pa.array(good)).cast(pa.string()), good, rejects=rejects)
 
 

@@ -6,9 +6,12 @@ from contextlib import closing
 
 from loader import locks
 from loader.config import Settings
+from loader.errors import LoaderError
 from loader.ledger import prepared
 from loader.names import quoted
 from loader.paths import root
+from loader.patience import insist
+from loader.result import LoadResult, Options
 from loader.steps import step
 from loader.tuning import read_settings
 from loader.views import apply_views, read_views
@@ -43,6 +46,16 @@ def is_stale(settings: Settings) -> bool:
     with closing(Warehouse(settings.database_url, settings.schema)) as warehouse, warehouse.transaction():
         ((stale,),) = warehouse.fetch(_STALE)
     return bool(stale)
+
+
+def refresh_after(settings: Settings, options: Options, result: LoadResult) -> None:
+    """Bring the views up to date after a load, also with what an earlier one left; a failure is told in its result."""
+    try:
+        if result.load_id is not None:
+            insist(lambda: is_stale(settings) and refresh(settings), options.retry_for)
+    except LoaderError as exc:
+        result.status = "failed"
+        result.errors.append(f"events are loaded, but the views are not up to date: {exc}; `selligent-loader refresh`")
 
 
 def refresh(settings: Settings, *, rebuild: bool = False) -> int:

@@ -16,6 +16,7 @@ REASONS = {
     "not_json": "the line is not JSON",
     "not_object": "the line is not a JSON object",
     "too_long": "the line is longer than an event can be; this is a piece of it",
+    "malformed_row": "the row has not as many cells as the heading, or a quote that is not closed",
     "unknown_type": "`type` is no call of the tracking API",
     "no_type": "neither `type` nor `event` says what this is",
     "no_event": "a track call without the name of its `event`",

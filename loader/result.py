@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from loader.archive import Days
 from loader.catalog import MAX_COLUMNS, MAX_TABLES, Caps
+from loader.dialect import Dialect
 from loader.errors import LoaderError
 from loader.ledger import COUNTS
 
@@ -42,6 +44,10 @@ class Options:
     exclusive: bool = False
     #: How long a lost connection is tried to be made again.
     retry_for: timedelta = timedelta(minutes=10)
+    #: How the cells of CSV files are told apart, and what their bytes mean.
+    table: Dialect = field(default_factory=Dialect)
+    #: Received days of the files to load.
+    days: Days = field(default_factory=Days)
 
     @property
     def caps(self) -> Caps:
@@ -72,6 +78,8 @@ class LoadResult:
     ddl: list[str] = field(default_factory=list)
     #: What could not be read, and why.
     errors: list[str] = field(default_factory=list)
+    #: What was left for the next load, and why.
+    warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def add(self, other: "LoadResult") -> None:
@@ -82,6 +90,7 @@ class LoadResult:
         self.tables += other.tables
         self.ddl += other.ddl
         self.errors += other.errors
+        self.warnings += other.warnings
 
     def judge(self, options: Options) -> None:
         """Set the status of a load that has come to its end."""
@@ -109,4 +118,5 @@ class LoadResult:
             "seconds": round(self.seconds, 3),
             "ddl": self.ddl,
             "errors": self.errors,
+            "warnings": self.warnings,
         }

@@ -9,10 +9,11 @@ import pyarrow as pa
 from loader.ahead import ahead
 from loader.batch import Batch
 from loader.catalog import Catalog
-from loader.chunks import CHUNK_SIZE, read_chunks
+from loader.chunks import CHUNK_SIZE
 from loader.config import Settings
-from loader.errors import InputError, TakenError
-from loader.files import File, opened
+from loader.contents import read_contents
+from loader.errors import InputError, TakenError, UnfinishedError
+from loader.files import File
 from loader.ledger import Ledger, Reading
 from loader.prepare import Prepared
 from loader.result import LoadResult, Options
@@ -71,6 +72,9 @@ class Worker:
                     if reading:
                         self._read(file, reading, result, progress)
                 step("file.closed")
+        except UnfinishedError as exc:
+            log.warning("%s", exc)
+            result.warnings.append(str(exc))
         except InputError as exc:
             result.errors.append(str(exc))
         except TakenError as exc:
@@ -93,9 +97,8 @@ class Worker:
 
     def _prepare(self, file: File, reading: Reading) -> Iterator[tuple[Prepared | Batch, int]]:
         """Yield the chunks of a file, and how many bytes of it, as stored, have been read."""
-        with opened(file) as (stream, raw):
-            for chunk in read_chunks(stream, position=reading.position, line=reading.line, size=CHUNK_SIZE):
-                yield self._transform.prepare(chunk), raw.tell() if raw.seekable() else chunk.end
+        for chunk, consumed in read_contents(file, reading.position, reading.line, CHUNK_SIZE, self._options.table):
+            yield self._transform.prepare(chunk), consumed
 
     def _finish(self, prepared: Iterator[tuple[Prepared | Batch, int]]) -> Iterator[tuple[Encoded, int]]:
         for chunk, position in prepared:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from loader.config import Settings
-from loader.load import load
+from loader.pipeline import load
 from loader.result import LoadResult, Options
 
 Event = dict[str, Any]

@@ -19,8 +19,8 @@ from loader import filling
 from loader.cli import run
 from loader.config import Settings
 from loader.ledger import prepared
-from loader.load import load
 from loader.migrate import migrate
+from loader.pipeline import load
 from loader.result import Options
 from loader.status import read_status
 from tests.loading import content, event, load_bytes, load_events, load_file, ndjson, one, select, tables

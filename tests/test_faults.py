@@ -24,8 +24,8 @@ from loader import locks, sample, worker
 from loader.cli import run
 from loader.config import Settings
 from loader.errors import DisconnectedError, OutageError, WarehouseError
-from loader.load import load
 from loader.migrate import migrate
+from loader.pipeline import load
 from loader.result import LoadResult, Options
 from loader.steps import Step
 from loader.warehouse import Warehouse

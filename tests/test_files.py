@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from loader.chunks import read_chunks
 from loader.elements import ElementError
 from loader.errors import InputError
-from loader.files import File, discover, opened
+from loader.files import File
+from loader.listing import discover
+from loader.streams import opened
 
 TEXT = b'{"a":1}\n{"b":2}\r\n\n{"c":3}'
 
@@ -58,7 +60,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, compress) -> None:  # type: i
         content(path)
 
 
-@pytest.mark.parametrize("start", [b"PAR1", b"PK\x03\x04", b"BZh9", b"\xff\xfe{\0", b"\xfd7zXZ\0"])
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"BZh9", b"\xfd7zXZ\0"])
 def test_a_file_that_cannot_be_read_here_says_what_it_is(tmp_path: Path, start: bytes) -> None:
     path = tmp_path / "other"
     path.write_bytes(start)
@@ -69,7 +71,7 @@ def test_a_file_that_cannot_be_read_here_says_what_it_is(tmp_path: Path, start: 
 def test_files_folders_and_globs_are_found_once_and_in_order(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.jsonl", "deep/c.gz", ".hidden", "deep/.git/x"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+        (tmp_path / name).write_bytes(b"{}")
     files, errors = discover([str(tmp_path), str(tmp_path / "*.jsonl"), "-"])
     assert [Path(file.uri).name for file in files] == ["a.jsonl", "b.jsonl", "c.gz", "-"]
     assert errors == []

@@ -14,7 +14,7 @@ import pytest
 from loader import sample
 from loader.config import Settings
 from loader.errors import InputError, SchemaError
-from loader.load import load
+from loader.pipeline import load
 from loader.result import Options
 from tests.loading import (
     content,

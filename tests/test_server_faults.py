@@ -17,8 +17,8 @@ from loader import embedded, sample
 from loader.cli import run
 from loader.config import Settings
 from loader.embedded_programs import find_programs, give
-from loader.load import load
 from loader.migrate import migrate
+from loader.pipeline import load
 from loader.result import Options
 from tests.stepping import at
 from tests.test_crash import differences, stored, until

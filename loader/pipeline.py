@@ -1,4 +1,4 @@
-"""Load: files into the warehouse, each chunk a transaction, the next one transformed while the last is copied."""
+"""Pipeline: files into the warehouse, each chunk a transaction, the next one transformed while the last is copied."""
 
 import multiprocessing
 import os
@@ -13,8 +13,9 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from loader import logs
 from loader.config import Settings
 from loader.errors import InputError, LoaderError
-from loader.files import File, discover
+from loader.files import File
 from loader.ledger import Ledger, prepared
+from loader.listing import discover
 from loader.placing import place_waiting
 from loader.result import LoadResult, Options
 from loader.steps import step
@@ -37,10 +38,24 @@ def load(settings: Settings, paths: Sequence[str], options: Options, reported: R
     Raises InputError if there is nothing to read, SchemaError if the database is not prepared, WarehouseError if it
     fails. A load that fails is so marked in the ledger, and the next one goes on where it ended.
     """
-    started = time.monotonic()
-    files, problems = discover(paths)
-    if not files:
+    files, problems = discover(paths, options.days)
+    if not files and problems:
         raise InputError("; ".join(str(problem) for problem in problems))
+    return load_files(settings, files, options, reported, problems)
+
+
+def load_files(
+    settings: Settings,
+    files: Sequence[File],
+    options: Options,
+    reported: Reported = silent,
+    problems: Sequence[InputError] = (),
+) -> LoadResult:
+    """Load files; `problems` are told in the result too.
+
+    Raises SchemaError if the database is not prepared, WarehouseError if it fails.
+    """
+    started = time.monotonic()
     with prepared(settings, "load", options.retry_for) as warehouse:
         ledger = Ledger(warehouse)
         load_id = None if options.dry_run else ledger.begin(exclusive=options.exclusive)
