@@ -45,7 +45,17 @@ class _Lines(logging.Formatter):
         return f"{start} {message}" + (f" [load {self.load_id}]" if self.load_id is not None else "")
 
 
-_handler = logging.StreamHandler()
+class _StandardError(logging.Handler):
+    """Writes to what is standard error at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except (OSError, ValueError):
+            self.handleError(record)
+
+
+_handler = _StandardError()
 _lines = _Lines(Style())
 
 
@@ -54,7 +64,6 @@ def configure(style: Style) -> None:
     global _lines  # noqa: PLW0603
     _lines = _Lines(style)
     _handler.setFormatter(_lines)
-    _handler.setStream(sys.stderr)
     root = logging.getLogger()
     root.addHandler(_handler)
     root.setLevel(logging.INFO if style.verbose else logging.WARNING)
