@@ -16,6 +16,7 @@ from loader.errors import InputError, LoaderError
 from loader.files import File
 from loader.ledger import Ledger, prepared
 from loader.listing import discover
+from loader.patience import insist
 from loader.placing import place_waiting
 from loader.result import LoadResult, Options
 from loader.steps import step
@@ -66,11 +67,11 @@ def load_files(
             if result.load_id is not None:
                 placed = warehouse.insist(lambda: place_waiting(warehouse, options.caps))
                 result.values_placed, result.ddl = placed
-            to_read = files if options.again else ledger.unread(files)
+            to_read = files if options.again else warehouse.insist(lambda: ledger.unread(files))
             with reported(sum(file.size or 0 for file in to_read)) as progress:
                 _read(to_read, settings, options, result, progress)
             if not options.dry_run:
-                analyze(warehouse, result.tables)
+                warehouse.insist(lambda: analyze(warehouse, result.tables))
             result.judge(options)
         except BaseException as exc:
             result.status = "failed"
@@ -90,9 +91,13 @@ def _read(files: Sequence[File], settings: Settings, options: Options, result: L
     if min(options.jobs, len(files)) > 1:
         _read_in_processes(files, settings, options, result, progress)
     elif files:
-        with closing(Worker(settings, options, result.load_id)) as worker:
+        with closing(_connected(settings, options, result.load_id)) as worker:
             for file in files:
                 result.add(worker.read(file, progress))
+
+
+def _connected(settings: Settings, options: Options, load_id: int | None) -> Worker:
+    return insist(lambda: Worker(settings, options, load_id), options.retry_for)
 
 
 def _read_in_processes(
@@ -128,7 +133,7 @@ def _start_worker(settings: Settings, options: Options, load_id: int | None, sty
     logs.bind(load_id)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker = Worker(settings, options, load_id)
+    _worker = _connected(settings, options, load_id)
 
 
 def _end_with_parent() -> None:

@@ -118,6 +118,19 @@ def test_a_refresh_of_the_views_is_done_again_when_its_connection_is_lost(settin
     assert one(settings, checks) == {"checks": ["discarded values", "rejected events"]}
 
 
+def test_a_load_waits_for_a_server_that_restarts_as_it_begins(settings: Settings, folder: Path) -> None:
+    name = conninfo_to_dict(settings.database_url or "")["dbname"]
+    server = make_conninfo(settings.database_url or "", dbname="postgres")
+
+    def allow(word: str) -> None:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f'alter database "{name}" allow_connections {word}'.encode())
+
+    back = threading.Timer(2, allow, ["true"])
+    with at("load.begun", lambda: (allow("false"), back.start())):
+        assert read(settings, folder).status == "ok"
+
+
 def test_what_a_pipe_gave_is_not_lost_with_the_connection(
     settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
