@@ -54,6 +54,7 @@ def test_imports_go_one_way() -> None:
         ("psycopg", {"loader.warehouse"}),
         ("duckdb", {"loader.scratch"}),
         ("pgpq", {"loader.rows"}),
+        ("msgspec", {"loader.calls"}),
         ("click", COMMAND_LINE),
         ("rich", {"loader.output", "loader.progress"}),
     ],
