@@ -13,6 +13,7 @@ from loader.cli_db import db
 from loader.cli_keys import ENDPOINT, introduce, keys, print_overview, sources
 from loader.cli_options import Duration, connected, json_option
 from loader.cli_rejects import rejects
+from loader.cli_serve import serve_command
 from loader.cli_views import dictionary_command, grant_command, refresh_command, settings_group
 from loader.config import Settings
 from loader.errors import LoaderError
@@ -49,7 +50,7 @@ commands.add_command(rejects)
 commands.add_command(settings_group)
 commands.add_command(keys)
 commands.add_command(sources)
-for command in (refresh_command, grant_command, dictionary_command):
+for command in (refresh_command, grant_command, dictionary_command, serve_command):
     commands.add_command(command)
 
 

@@ -176,8 +176,8 @@ def _whole(part: Path, final: Path) -> Iterator[IO[bytes]]:
     except OSError:
         part.unlink(missing_ok=True)
         raise
-    sync(final.parent)
     step("segment.renamed")
+    sync(final.parent)
 
 
 def _compress(path: Path, size: int, target: IO[bytes]) -> None:
@@ -202,6 +202,12 @@ def remove_older(place: Path, seconds: float) -> None:
     for path in closed_segments(place / ".loaded"):
         if path.stat().st_mtime < time.time() - seconds:
             path.unlink()
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a small file, whole or not at all."""
+    with _whole(path.with_name(f"{path.name}.part"), path) as target:
+        target.write(content)
 
 
 def is_writable(folder: Path) -> bool:

@@ -1,0 +1,130 @@
+"""Bodies of requests: read to a limit, within a time, and unpacked to a limit."""
+
+import asyncio
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from starlette.types import Receive
+
+#: Seconds in which a body must have come.
+TIMEOUT = 20.0
+#: Bytes that all requests together may be reading.
+MAX_READING = 128 << 20
+
+
+class RefusedError(Exception):
+    """A request that is refused: the status and the reason."""
+
+    def __init__(self, status: int, reason: str, retry_after: int = 0) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.retry_after = status, reason, retry_after
+
+
+@dataclass(slots=True)
+class Head:
+    """The headers that count."""
+
+    authorization: bytes | None = None
+    content_type: bytes = b""
+    encoding: bytes = b""
+    length: int = 0
+
+
+def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
+    """Return the headers that count."""
+    head = Head()
+    for name, value in headers:
+        if name == b"authorization":
+            head.authorization = value
+        elif name == b"content-type":
+            head.content_type = value
+        elif name == b"content-encoding":
+            head.encoding = value.strip().lower()
+        elif name == b"content-length" and value.isdigit():
+            head.length = int(value[:20])
+    return head
+
+
+def check_head(head: Head, limit: int) -> None:
+    """Raise RefusedError for a body that need not be read."""
+    if head.length > limit:
+        raise too_large(limit)
+    if head.encoding not in (b"", b"identity", b"gzip"):
+        raise RefusedError(415, "the body may be plain or gzip")
+    # Without one, or as plain text, as browsers' beacons send it, it is JSON too.
+    kind, _, parameters = head.content_type.lower().partition(b";")
+    if kind.strip() not in (b"", b"application/json", b"text/plain"):
+        raise RefusedError(415, "the body must be application/json")
+    if b"charset" in parameters and b"utf-8" not in parameters and b"utf8" not in parameters:
+        raise RefusedError(415, "the body must be in UTF-8")
+
+
+def too_large(limit: int) -> RefusedError:
+    return RefusedError(400, f"the body has more than {limit >> 10} KB")
+
+
+class Reader:
+    """Reads bodies; all of them together take a bounded memory."""
+
+    def __init__(self) -> None:
+        self._reading = 0
+
+    async def read(self, receive: Receive, head: Head, limit: int) -> bytes:
+        """Return a body, unpacked.
+
+        Raises RefusedError for one that is too large, too slow, or not what it is said to be.
+        """
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                content = await self._receive(receive, limit)
+        except TimeoutError:
+            raise RefusedError(408, f"the body did not come within {TIMEOUT:.0f} seconds") from None
+        return unpacked(content, limit) if head.encoding == b"gzip" else content
+
+    async def _receive(self, receive: Receive, limit: int) -> bytes:
+        message = await receive()
+        content: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            if message["type"] == "http.disconnect":
+                raise RefusedError(400, "the connection was closed")
+            if len(content) > limit:
+                raise too_large(limit)
+            return content
+        pieces, size = [content], len(content)
+        self._reading += size
+        try:
+            while message.get("more_body"):
+                if size > limit:
+                    raise too_large(limit)
+                if self._reading > MAX_READING:
+                    raise RefusedError(503, "too many requests at once", 1)
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RefusedError(400, "the connection was closed")
+                piece = message.get("body", b"")
+                pieces.append(piece)
+                size += len(piece)
+                self._reading += len(piece)
+        finally:
+            self._reading -= size
+        if size > limit:
+            raise too_large(limit)
+        return b"".join(pieces)
+
+
+def unpacked(content: bytes, limit: int) -> bytes:
+    """Return what gzip has packed, of which never more than the limit is unpacked.
+
+    Raises RefusedError for more, and for what is no gzip.
+    """
+    packed = zlib.decompressobj(31)
+    try:
+        plain = packed.decompress(content, limit + 1)
+    except zlib.error:
+        raise RefusedError(400, "the body is not gzip") from None
+    if len(plain) > limit:
+        raise too_large(limit)
+    if not packed.eof or packed.unused_data:
+        raise RefusedError(400, "the body is not one whole gzip stream")
+    return plain
