@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from loader.calls import BATCH, SINGLE
 from loader.openapi import document
-from loader.receiver import Endpoint, Receiver
+from loader.receiver import Calls, Receiver
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -33,22 +33,22 @@ def app(receiver: Receiver, proxies: tuple[str, ...]) -> ASGIApp:
     async def openapi(_: Request) -> Response:
         return JSONResponse(document())
 
+    async def post_only(_: Request) -> Response:
+        raise HTTPException(405)
+
     routes = [
-        *(Route(f"/v1/{kind}", Endpoint(kind, receiver), methods=["POST"]) for kind in (*SINGLE, *BATCH)),
+        *(Route(f"/v1/{kind}", post_only, methods=["POST"]) for kind in (*SINGLE, *BATCH)),
         Route("/healthz", health),
         Route("/readyz", ready),
         Route("/metrics", metrics),
         Route("/openapi.json", openapi),
     ]
-    made = Starlette(routes=routes, exception_handlers={HTTPException: _refuse, 500: _fail})
+    made = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
     made.router.redirect_slashes = False
-    return wrap_asgi_with_proxy_headers(made, list(proxies)) if proxies else made
+    calls = Calls(receiver, made)
+    return wrap_asgi_with_proxy_headers(calls, list(proxies)) if proxies else calls
 
 
 async def _refuse(_: Request, exc: Exception) -> Response:
     status, headers = getattr(exc, "status_code", 500), getattr(exc, "headers", None)
     return JSONResponse({"success": False, "error": getattr(exc, "detail", "")}, status, headers)
-
-
-async def _fail(_: Request, __: Exception) -> Response:
-    return JSONResponse({"success": False, "error": "this is our fault; the event is not stored, try again"}, 500)

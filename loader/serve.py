@@ -33,8 +33,6 @@ HEADER_TIMEOUT, HEADER_BYTES = 10_000, 64 << 10
 BACKLOG, AT_ONCE = 1024, 1024
 #: Seconds in which requests are answered when the server is to stop.
 FAREWELL = 15.0
-#: Seconds between switches of threads; the thread that has synced a group must not wait long to say so.
-SWITCH = 0.0005
 
 
 def serve(sources: Sequence[Settings], plan: Plan) -> None:
@@ -42,7 +40,6 @@ def serve(sources: Sequence[Settings], plan: Plan) -> None:
 
     Raises BusyError if another server has the spool, UsageError for a port that is taken.
     """
-    sys.setswitchinterval(SWITCH)
     uvloop.run(_serve(sources, plan))
 
 
@@ -62,6 +59,7 @@ async def _serve(sources: Sequence[Settings], plan: Plan) -> None:
         opened.enter_context(closing(Feed(sources, spool, gauges, plan)))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
+        opened.callback(asyncio.ensure_future(_end_late(receiver)).cancel)
         print(f"listening on {_address(plan)}", file=sys.stderr, flush=True)
         await server.serve()
         await _all_answered(receiver)
@@ -121,3 +119,9 @@ async def _all_answered(receiver: Receiver) -> None:
     deadline = asyncio.get_running_loop().time() + FAREWELL
     while receiver.open and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.02)
+
+
+async def _end_late(receiver: Receiver) -> None:
+    while True:
+        await asyncio.sleep(1)
+        receiver.reader.end_late()
