@@ -92,7 +92,7 @@ def test_a_server_killed_again_and_again_under_load_loses_nothing(settings: Sett
     try:
         for _ in range(KILLS):
             server = Server(settings, tmp_path, "--load-every", "1s", "--rate", "0", key=key, port=port)
-            time.sleep(chance.uniform(0.05, 2.5))
+            time.sleep(chance.uniform(0.05, 1.5))
             server.kill()
     finally:
         senders.stop()
