@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from loader.config import Settings
@@ -80,6 +81,8 @@ class Feed:
         command = [*COMMAND, "--retry-for", RETRY_FOR, "--schema", settings.schema, str(folder)]
         with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as load:
             self._load = load
+            with suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, load.pid, 5)  # senders that wait come first
             return load.wait()
 
 

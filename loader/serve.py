@@ -1,6 +1,7 @@
 """Serve: a server from its start to its graceful stop."""
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -60,6 +61,8 @@ async def _serve(sources: Sequence[Settings], plan: Plan) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
         opened.callback(asyncio.ensure_future(_end_late(receiver)).cancel)
+        gc.collect()
+        gc.freeze()  # what is there now stays: no request waits until all of it was looked through again
         print(f"listening on {_address(plan)}", file=sys.stderr, flush=True)
         await server.serve()
         await _all_answered(receiver)

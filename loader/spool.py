@@ -1,6 +1,8 @@
 """Spool: events on disk before they are answered for; one write and one fsync for all that wait at that moment."""
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -198,7 +200,9 @@ class Spool:
         self._compress_later(segment.path, segment.size)
 
     def _compress(self) -> None:
-        """Compress segments, until there is None."""
+        """Compress segments, until there is None; senders that wait come first."""
+        if sys.platform == "linux":  # where a thread has a priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         while (item := self._closed.get()) is not None:
             path, size = item
             try:
