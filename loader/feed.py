@@ -59,6 +59,8 @@ class Feed:
                 self._spool.remove_older(self._plan.keep)
             except (LoaderError, OSError) as exc:
                 log.warning("%s; events wait in the spool", exc)
+            except Exception:  # what is not foreseen must not end the feed
+                log.exception("events wait in the spool")
 
     def _feed(self, settings: Settings) -> None:
         paths = self._spool.closed(settings.schema)

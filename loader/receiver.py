@@ -36,8 +36,6 @@ class Receiver:
         self._keyring, self._strangers, self._rate = keyring, strangers, rate
         self._buckets: dict[Key, Bucket] = {}
         self.reader = Reader()
-        #: Calls that are not answered yet.
-        self.open = 0
 
     async def receive(self, kind: str, scope: Scope, receive: Receive) -> None:
         """Take a call.
@@ -127,7 +125,6 @@ class Calls:
             await self._others(scope, receive, send)
             return
         receiver = self._receiver
-        receiver.open += 1
         try:
             await receiver.receive(kind, scope, receive)
         except RefusedError as exc:
@@ -142,5 +139,3 @@ class Calls:
         else:
             receiver.gauges.request(200)
             await respond(send, 200, SUCCESS)
-        finally:
-            receiver.open -= 1

@@ -119,22 +119,20 @@ def left_open(place: Path) -> Iterator[tuple[Path, int]]:
         if any((folder / f"{path.name}.gz").exists() for folder in (place, place / ".loaded")):
             path.unlink()
         else:
-            yield path, _cut_torn_line(path)
+            yield path, _whole_lines(path)
 
 
-def _cut_torn_line(path: Path) -> int:
-    """Cut off what follows the last line end, and return the size."""
-    with path.open("r+b") as file:
+def _whole_lines(path: Path) -> int:
+    """Return the size of a file up to its last line end."""
+    with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         end, start = 0, size
         while start and not end:
             start = max(start - BLOCK, 0)
             file.seek(start)
             end = start + found + 1 if (found := file.read(BLOCK).rfind(b"\n")) >= 0 else 0
-        if end < size:
-            log.warning("%s ends within a line that was never answered for; it is cut off", path)
-            file.truncate(end)
-            os.fsync(file.fileno())
+    if end < size:
+        log.warning("%s ends within a line that was never answered for; it is left out", path)
     return end
 
 

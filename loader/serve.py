@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 HEADER_TIMEOUT, HEADER_BYTES = 10_000, 64 << 10
 #: Connections that wait to be accepted, requests at a time.
 BACKLOG, AT_ONCE = 1024, 1024
-#: Seconds in which requests are answered when the server is to stop.
-FAREWELL = 15.0
 
 
 def serve(sources: Sequence[Settings], plan: Plan) -> None:
@@ -64,8 +62,7 @@ async def _serve(sources: Sequence[Settings], plan: Plan) -> None:
         gc.collect()
         gc.freeze()  # what is there now stays: no request waits until all of it was looked through again
         print(f"listening on {_address(plan)}", file=sys.stderr, flush=True)
-        await server.serve()
-        await _all_answered(receiver)
+        await server.serve()  # until what came before the signal is answered
 
 
 def watch_spool(gauges: Gauges, spool: Spool) -> None:
@@ -115,13 +112,6 @@ def _check_port(host: str, port: int) -> None:
 def _address(plan: Plan) -> str:
     host = f"[{plan.host}]" if ":" in plan.host else plan.host
     return f"{'https' if plan.tls else 'http'}://{host}:{plan.port}"
-
-
-async def _all_answered(receiver: Receiver) -> None:
-    """Wait until requests that came before the end are answered."""
-    deadline = asyncio.get_running_loop().time() + FAREWELL
-    while receiver.open and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(0.02)
 
 
 async def _end_late(receiver: Receiver) -> None:

@@ -18,11 +18,13 @@ import pytest
 
 from loader import embedded
 from loader.config import Settings
+from loader.ledger import Ledger, prepared
 from loader.load import load
 from loader.migrate import migrate
 from loader.result import Options
 from tests.loading import event, one, select
 from tests.serving import Server, free_port, new_key, serving, stored, wait_for
+from tests.test_crash import until
 from tests.test_server_faults import crash
 
 CONNECTIONS = 50
@@ -191,3 +193,17 @@ def test_a_segment_is_loaded_once_though_it_is_put_aside(settings: Settings, tmp
     assert [row["events_read"] for row in read] == [1, 1]
     assert len({row["uri"] for row in read}) == 2
     assert sum(len(gzip.decompress(path.read_bytes()).splitlines()) for path in tmp_path.rglob("*.gz")) == 2
+
+
+def test_what_another_load_keeps_from_being_loaded_waits(settings: Settings, tmp_path: Path) -> None:
+    """A segment is put aside when the ledger says so, not when a load has ended."""
+    with serving(settings, tmp_path, "--load-every", "1s") as server:
+        with prepared(settings) as warehouse:
+            Ledger(warehouse).begin(exclusive=True)
+            assert server.post("track", event(messageId="a")).status_code == 200
+            until(lambda: server.figure('loads_total{code="4"') >= 2, 30)
+            assert stored(settings) == []
+            assert list((tmp_path / "selligent").glob("*.gz"))
+            assert server.figure("load_lag_seconds") > 1
+        assert wait_for(settings, 1) == ["a"]
+        until(lambda: server.figure("spool_bytes") == 0, 20)
