@@ -2,6 +2,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOADER := env -u SELLIGENT_DATABASE_URL -u DATABASE_URL -u SELLIGENT_SCHEMA $(BIN)/selligent-loader
 
+#: Where the demo's endpoint listens.
+DEMO_PORT ?= 18080
+
 .PHONY: demo test lint bench clean
 
 demo: .demo/events.jsonl .demo/site.sql
@@ -15,6 +18,12 @@ demo: .demo/events.jsonl .demo/site.sql
 	    join (select campaign_id, people as visited from selligent.campaign_funnel where step = 'visited') as visits \
 	        using (campaign_id) \
 	    order by revenue desc limit 10"
+	@key=$$($(LOADER) keys create --label demo) && \
+	{ $(LOADER) serve --port $(DEMO_PORT) --spool .demo/spool --load-every 1s & } && server=$$! && \
+	trap "kill $$server" EXIT && $(BIN)/python -m tests.clients tests/send_demo.py http://127.0.0.1:$(DEMO_PORT) $$key
+	@$(LOADER) db psql -- -P pager=off -c "\
+	    select event_text, user_id, context_traits_email, uuid_ts - received_at as loaded_after \
+	    from selligent.tracks where context_traits_email = 'anna@example.com' order by \"timestamp\" desc limit 3"
 
 .demo/events.jsonl: .venv/ready
 	@mkdir -p .demo
@@ -42,4 +51,4 @@ bench: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .demo
+	rm -rf .venv .demo .clients

@@ -13,8 +13,10 @@ import click
 from loader import __version__, logs, sample, sample_site
 from loader.cli_check import check_command
 from loader.cli_db import db
+from loader.cli_keys import ENDPOINT, introduce, keys, print_overview, sources
 from loader.cli_options import Allowance, Duration, caps_options, connected, input_options, json_option
 from loader.cli_rejects import rejects
+from loader.cli_serve import serve_command
 from loader.cli_views import dictionary_command, grant_command, refresh_command, settings_group
 from loader.cli_widen import widen_command
 from loader.config import Settings
@@ -49,7 +51,16 @@ def commands() -> None:
 commands.add_command(db)
 commands.add_command(rejects)
 commands.add_command(settings_group)
-for command in (check_command, refresh_command, grant_command, dictionary_command, widen_command):
+commands.add_command(keys)
+commands.add_command(sources)
+for command in (
+    check_command,
+    refresh_command,
+    grant_command,
+    dictionary_command,
+    widen_command,
+    serve_command,
+):
     commands.add_command(command)
 
 
@@ -63,14 +74,26 @@ segment_option = click.option(
 
 
 @commands.command(
-    "init", epilog="\b\nExamples:\n  selligent-loader init\n  selligent-loader init --segment-schema site"
+    "init",
+    epilog="\b\nExamples:\n  selligent-loader init\n  selligent-loader init --segment-schema site\n"
+    "  selligent-loader init --nickname Selligent --endpoint https://events.example.com",
 )
 @segment_option
+@click.option("--nickname", help="What people call the source; prints what Selligent needs to send events here.")
+@click.option("--endpoint", metavar="URL", default=ENDPOINT, show_default=True, help="Where Selligent finds `serve`.")
 @connected
 @json_option
-def init_command(settings: Settings, as_json: bool, sites: tuple[str, ...]) -> None:
+def init_command(
+    settings: Settings, as_json: bool, sites: tuple[str, ...], nickname: str | None, endpoint: str
+) -> None:
     """Prepare a database: schemas, tables, views. Safe to repeat."""
-    _migrate(settings, as_json, sites, "next: selligent-loader load PATH")
+    done = _migrate(settings, sites)
+    overview = introduce(settings, nickname, endpoint) if nickname else {}
+    if as_json:
+        print_json(done | overview)
+        return
+    _print_migrated(done)
+    print_overview(overview) if overview else print("next: selligent-loader load PATH")
 
 
 @commands.command("migrate", epilog="\b\nExample:\n  selligent-loader migrate")
@@ -79,22 +102,23 @@ def init_command(settings: Settings, as_json: bool, sites: tuple[str, ...]) -> N
 @json_option
 def migrate_command(settings: Settings, as_json: bool, sites: tuple[str, ...]) -> None:
     """Bring schema and views up to date, with what the site's data has become."""
-    _migrate(settings, as_json, sites, "")
+    done = _migrate(settings, sites)
+    print_json(done) if as_json else _print_migrated(done)
 
 
-def _migrate(settings: Settings, as_json: bool, sites: tuple[str, ...], hint: str) -> None:
+def _migrate(settings: Settings, sites: tuple[str, ...]) -> dict[str, Any]:
     before, after = migrate(settings)
     if sites:
         with prepared(settings) as warehouse:
             change_setting(warehouse, "segment_schemas", " ".join(sites))
     refresh(settings)
-    if as_json:
-        print_json({"schema": settings.schema, "from": before, "to": after})
-        return
-    done = "is ready as it was" if before == after else f"is brought from version {before} to {after}"
-    print(f"schema {settings.schema!r} {done if before else f'is made, version {after}'}")
-    if hint:
-        print(hint)
+    return {"schema": settings.schema, "from": before, "to": after}
+
+
+def _print_migrated(done: dict[str, Any]) -> None:
+    before, after = done["from"], done["to"]
+    what = "is ready as it was" if before == after else f"is brought from version {before} to {after}"
+    print(f"schema {done['schema']!r} {what if before else f'is made, version {after}'}")
 
 
 @commands.command(

@@ -123,4 +123,20 @@ def input_options(command: Command) -> Command:
     return run
 
 
+class Size(click.ParamType[int]):
+    """Bytes, written as a number and a unit."""
+
+    name = "size"
+    units: ClassVar = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return bytes."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:[.]\d+)?) ?([A-Z]+)", str(value))
+        if not found or found[2] not in self.units:
+            self.fail(f"{value!r} is no size; write 500MB or 10GB", param, ctx)
+        return int(float(found[1]) * self.units[found[2]])
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

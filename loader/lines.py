@@ -8,14 +8,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from loader.characters import repair
 from loader.chunks import Chunk
 from loader.rejects import Reject
 from loader.scratch import Scratch
 
-#: An escape in a JSON string; group 1 is one that PostgreSQL cannot store: U+0000 or half of a surrogate pair.
-_ESCAPE = re.compile(
-    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2}))|\\."
-)
 _NUL = re.compile(rb"\\u0000")
 #: The body of a batch call: what it says once for all its events (Segment's tracking API, "Batch").
 _SHARED = ("context", "integrations", "sentAt", "receivedAt")
@@ -75,7 +72,7 @@ def is_suspicious(lines: Lines) -> bool:
 def screen(lines: Lines, scratch: Scratch) -> Lines:
     """Return the lines that are JSON, repaired where only characters are in the way; blank ones are no lines."""
     texts: list[str] = lines.table["line"].to_pylist()
-    fixed = [_repair(text) for text in texts]
+    fixed = [repair(text) for text in texts]
     valid = _valid(scratch, [text for text, _ in fixed])
     kept = [n for n, ok in enumerate(valid) if ok]
     bad = [n for n, ok in enumerate(valid) if not ok and texts[n].strip(" \t\r\n")]
@@ -86,22 +83,6 @@ def screen(lines: Lines, scratch: Scratch) -> Lines:
         rejects=lines.rejects + [lines.reject(n, "not_json") for n in bad],
         repaired=sum(fixed[n][1] for n in kept),
     )
-
-
-def _repair(text: str) -> tuple[str, int]:
-    r"""Return JSON text without the characters PostgreSQL cannot store, and their number.
-
-    >>> _repair(r'"\u0000 \\u0000 \ud83d\ude00 \ud83d"')
-    ('"\\ufffd \\\\u0000 \\ud83d\\ude00 \\ufffd"', 2)
-    """
-    count = 0
-
-    def replacement(match: re.Match[str]) -> str:
-        nonlocal count
-        count += match[1] is not None
-        return "\\ufffd" if match[1] else match[0]
-
-    return _ESCAPE.sub(replacement, text), count
 
 
 def _valid(scratch: Scratch, texts: list[str]) -> list[bool]:

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     ForeignKey,
     Identity,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     false,
     func,
     text,
+    true,
 )
 
 from loader.names import ops_schema
@@ -180,6 +182,41 @@ def announced_columns(metadata: MetaData, ops: str) -> Table:
     )
 
 
+def source(metadata: MetaData, ops: str) -> Table:
+    return Table(
+        "source",
+        metadata,
+        Column("is_this", Boolean, primary_key=True, server_default=true(), comment="Always true: one row"),
+        Column("nickname", Text, nullable=False, comment="What people call the source"),
+        CheckConstraint("is_this", name="source_is_this_check"),
+        schema=ops,
+        comment="One row at most: the source that is loaded into this schema",
+    )
+
+
+def write_keys(metadata: MetaData, ops: str) -> Table:
+    table = Table(
+        "write_keys",
+        metadata,
+        Column("key_id", BigInteger, Identity(always=True), primary_key=True, comment="Number of the key"),
+        Column("label", Text, nullable=False, comment="Who sends with it"),
+        Column("hash", LargeBinary, nullable=False, comment="SHA-256 of the key, which is kept nowhere"),
+        Column(
+            "created_at",
+            timestamptz(),
+            nullable=False,
+            server_default=func.now(),
+            comment="When it was made or imported",
+        ),
+        Column("last_used_at", timestamptz(), comment="When events last came with it, to some seconds"),
+        Column("revoked_at", timestamptz(), comment="Since when it is refused; null while it is valid"),
+        schema=ops,
+        comment="One row per write key with which senders may send events",
+    )
+    Index("write_keys_hash_idx", table.c.hash, unique=True)
+    return table
+
+
 def settings(metadata: MetaData, schema: str) -> Table:
     return Table(
         "settings",
@@ -199,6 +236,16 @@ def warehouse(schema: str) -> MetaData:
     for name, properties in COLLECTIONS.items():
         event_table(metadata, schema, name, (*MAILING, *properties))
     settings(metadata, schema)
-    for make in (loads, files, rejected_events, discarded_values, identifiers, incidents, announced_columns):
+    for make in (
+        loads,
+        files,
+        rejected_events,
+        discarded_values,
+        identifiers,
+        incidents,
+        announced_columns,
+        source,
+        write_keys,
+    ):
         make(metadata, ops_schema(schema))
     return metadata

@@ -1,8 +1,9 @@
-"""Steps: the points of a load at which a crash could matter, told to Python's audit hooks, where tests listen."""
+"""Steps: the points at which a crash could matter, told to Python's audit hooks, where tests listen."""
 
 import sys
 from typing import Literal
 
+#: Those of a load.
 Step = Literal[
     "load.begun",
     "file.opened",
@@ -15,8 +16,12 @@ Step = Literal[
     "views.refreshing",
     "views.refreshed",
 ]
+#: Those of the endpoint.
+Received = Literal[
+    "spool.written", "spool.synced", "segment.compressed", "segment.renamed", "segment.closed", "segment.kept"
+]
 
 
-def step(name: Step) -> None:
-    """Say that a load is at a step; it costs nothing where nobody listens."""
+def step(name: Step | Received) -> None:
+    """Say that the program is at a step; it costs nothing where nobody listens."""
     sys.audit("selligent_loader.step", name)

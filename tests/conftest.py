@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -46,12 +47,19 @@ def template(server: str) -> Iterator[str]:
         connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
-@pytest.fixture
-def settings(server: str, template: str) -> Iterator[Settings]:
-    """A migrated database of the test's own."""
+@contextmanager
+def clone(server: str, template: str) -> Iterator[Settings]:
+    """A migrated database for the body alone."""
     name = f"test_{uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as connection:
         statement = sql.SQL("create database {} template {}")
         connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
         yield Settings(database(server, name), "selligent")
         connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def settings(server: str, template: str) -> Iterator[Settings]:
+    """A migrated database of the test's own."""
+    with clone(server, template) as settings:
+        yield settings

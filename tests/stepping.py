@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from loader.steps import Step
+from loader.steps import Received, Step
 
 _listeners: list[Callable[[str], None]] = []
 
@@ -40,7 +40,7 @@ sys.addaudithook(_tell)
 
 
 @contextmanager
-def at(step: Step, act: Callable[[], object], times: int = 1) -> Iterator[None]:
+def at(step: Step | Received, act: Callable[[], object], times: int = 1) -> Iterator[None]:
     """Do something the first times that a load of this process is at a step; fails if it never was."""
     left = [times]
 

@@ -55,6 +55,7 @@ def test_imports_go_one_way() -> None:
         ("psycopg", {"loader.warehouse"}),
         ("duckdb", {"loader.scratch"}),
         ("pgpq", {"loader.rows"}),
+        ("msgspec", {"loader.calls"}),
         ("click", COMMAND_LINE),
         ("fsspec", {"loader.remote"}),
         ("pandas", {"loader", "loader.frames", "loader.session"}),

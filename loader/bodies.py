@@ -1,0 +1,145 @@
+"""Bodies of requests: read to a limit, within a time, and unpacked to a limit."""
+
+import asyncio
+import time
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import Message, Receive
+
+#: Seconds in which a body must have come.
+TIMEOUT = 20.0
+#: Bytes that all requests together may be reading.
+MAX_READING = 128 << 20
+
+
+class RefusedError(Exception):
+    """A request that is refused: the status and the reason."""
+
+    def __init__(self, status: int, reason: str, retry_after: int = 0) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.retry_after = status, reason, retry_after
+
+
+@dataclass(slots=True)
+class Head:
+    """The headers that count."""
+
+    authorization: bytes | None = None
+    content_type: bytes = b""
+    encoding: bytes = b""
+    length: int = 0
+
+
+def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
+    """Return the headers that count."""
+    head = Head()
+    for name, value in headers:
+        if name == b"authorization":
+            head.authorization = value
+        elif name == b"content-type":
+            head.content_type = value
+        elif name == b"content-encoding":
+            head.encoding = value.strip().lower()
+        elif name == b"content-length" and value.isdigit():
+            head.length = int(value[:20])
+    return head
+
+
+def check_head(head: Head, limit: int) -> None:
+    """Raise RefusedError for a body that need not be read."""
+    if head.length > limit:
+        raise too_large(limit)
+    if head.encoding not in (b"", b"identity", b"gzip"):
+        raise RefusedError(415, "the body may be plain or gzip")
+    # Without one, or as plain text, as browsers' beacons send it, it is JSON too.
+    kind, _, parameters = head.content_type.lower().partition(b";")
+    if kind.strip() not in (b"", b"application/json", b"text/plain"):
+        raise RefusedError(415, "the body must be application/json")
+    if b"charset" in parameters and b"utf-8" not in parameters and b"utf8" not in parameters:
+        raise RefusedError(415, "the body must be in UTF-8")
+
+
+def too_large(limit: int) -> RefusedError:
+    return RefusedError(400, f"the body has more than {limit >> 10} KB")
+
+
+class Reader:
+    """Reads bodies; all of them together take a bounded memory, and none of them long."""
+
+    def __init__(self) -> None:
+        self._reading = 0
+        #: Since when requests have been read; one look at all of them costs less than a timer for each.
+        self._begun: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+
+    async def read(self, receive: Receive, head: Head, limit: int) -> bytes:
+        """Return a body, unpacked.
+
+        Raises RefusedError for one that is too large, too slow, or not what it is said to be.
+        """
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a body is read in a task, which can be cancelled")
+        self._begun[task] = time.monotonic()
+        try:
+            message = await receive()
+            is_whole = message["type"] == "http.request" and not message.get("more_body")
+            content = message.get("body", b"") if is_whole else await self._read_on(message, receive, limit)
+        except asyncio.CancelledError:
+            if task not in self._late:
+                raise
+            task.uncancel()
+            raise RefusedError(408, f"the body did not come within {TIMEOUT:.0f} seconds") from None
+        finally:
+            del self._begun[task]
+            self._late.discard(task)
+        if len(content) > limit:
+            raise too_large(limit)
+        return unpacked(content, limit) if head.encoding == b"gzip" else content
+
+    def end_late(self) -> None:
+        """End the reading of bodies that have not come in time; to be called every second or so."""
+        latest = time.monotonic() - TIMEOUT
+        for task in [task for task, begun in self._begun.items() if begun < latest and task not in self._late]:
+            self._late.add(task)
+            task.cancel()
+
+    async def _read_on(self, message: Message, receive: Receive, limit: int) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while True:
+                if message["type"] != "http.request":
+                    raise RefusedError(400, "the connection was closed")
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
+                self._reading += len(pieces[-1])
+                if not message.get("more_body"):
+                    return b"".join(pieces)
+                if size > limit:
+                    raise too_large(limit)
+                if self._reading > MAX_READING:
+                    raise RefusedError(503, "too many requests at once", 1)
+                message = await receive()
+        finally:
+            self._reading -= size
+
+
+def unpacked(content: bytes, limit: int) -> bytes:
+    """Return what gzip has packed, of which never more than the limit is unpacked.
+
+    Raises RefusedError for more, and for what is no gzip.
+    """
+    packed = zlib.decompressobj(31)
+    try:
+        plain = packed.decompress(content, limit + 1)
+    except zlib.error:
+        raise RefusedError(400, "the body is not gzip") from None
+    if len(plain) > limit:
+        raise too_large(limit)
+    if not packed.eof or packed.unused_data:
+        raise RefusedError(400, "the body is not one whole gzip stream")
+    return plain
