@@ -55,6 +55,8 @@ def serve_command(database_url: str | None, schemas: tuple[str, ...], verbose: b
     certificate, key = how.pop("tls_cert"), how.pop("tls_key")
     if (certificate is None) != (key is None):
         raise click.UsageError("--tls-cert and --tls-key belong together")
+    if how["load_every"] < 1:
+        raise click.UsageError("--load-every needs at least 1s; --no-load loads nothing")
     how["spool"] = how["spool"] or embedded.home() / "spool"
     how["is_loading"] = not how.pop("no_load")
     plan = Plan(**how, tls=(certificate, key) if certificate else None)

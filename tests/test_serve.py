@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import signal
 import socket
 import ssl
@@ -177,6 +178,22 @@ def test_a_full_spool_is_told_and_emptied_by_the_next_load(settings: Settings, t
         until(lambda: server.post("track", EVENT).status_code == 200, 20)
 
 
+def test_a_full_disk_is_told_and_what_was_answered_is_loaded(settings: Settings, disk: Path) -> None:
+    with serving(settings, disk, "--load-every", "4s", "--keep", "0s") as server:
+        ids = []
+        while True:
+            name = f"m{len(ids):04}"
+            answer = server.post("track", event(messageId=name, properties={"body": os.urandom(10_000).hex()}))
+            if answer.status_code != 200:
+                break
+            ids.append(name)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+        assert len(ids) > 20
+        wait_for(settings, len(ids))
+        until(lambda: server.post("track", event(messageId="after")).status_code == 200, 30)
+        assert {*ids, "after"} <= set(wait_for(settings, len(ids) + 1))
+
+
 def test_a_server_that_is_stopped_answers_what_it_has_begun_with(settings: Settings, tmp_path: Path) -> None:
     body = json.dumps({**EVENT, "messageId": "slow"}).encode()
     with serving(settings, tmp_path / "spool", "--load-every", "1h") as server:
@@ -215,6 +232,7 @@ def test_a_port_that_is_taken_is_told(endpoint: Server, tmp_path: Path) -> None:
         (["--tls-cert", "x.pem"], "belong together"),
         (["--tls-cert", "x.pem", "--tls-key", "y.pem"], "is no file"),
         (["--spool-limit", "5"], "is no size"),
+        (["--load-every", "0s"], "at least 1s"),
         (["--schema", "nowhere"], "is not prepared"),
     ],
 )

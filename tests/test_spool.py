@@ -241,20 +241,6 @@ def test_each_source_has_a_folder_of_its_own_within_the_spool(tmp_path: Path) ->
     assert {path.name for path in tmp_path.iterdir()} == {"spool"}
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 2 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", place], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", place], check=True)
-
-
 def test_a_full_disk_is_told_and_what_was_delivered_is_loaded(settings: Settings, disk: Path) -> None:
     with spool(disk) as (made, delivered):
         sent = 0
