@@ -1,12 +1,12 @@
 """The endpoint, from the command line."""
 
-import logging
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
-from loader import embedded
+from loader import embedded, logs
 from loader.cli_options import Duration, Size
 from loader.config import settings
 
@@ -51,11 +51,11 @@ def serve_command(database_url: str | None, schemas: tuple[str, ...], verbose: b
     from loader.plan import Plan
     from loader.serve import serve
 
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(message)s")
+    logs.configure(logs.Style(verbose=verbose))
     certificate, key = how.pop("tls_cert"), how.pop("tls_key")
     if (certificate is None) != (key is None):
         raise click.UsageError("--tls-cert and --tls-key belong together")
-    if how["load_every"] < 1:
+    if how["load_every"] < timedelta(seconds=1):
         raise click.UsageError("--load-every needs at least 1s; --no-load loads nothing")
     how["spool"] = how["spool"] or embedded.home() / "spool"
     how["is_loading"] = not how.pop("no_load")

@@ -51,12 +51,12 @@ class Feed:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._ending.wait(self._plan.load_every):
+        while not self._ending.wait(self._plan.load_every.total_seconds()):
             try:
                 self._spool.rotate()
                 for settings in self._sources:
                     self._feed(settings)
-                self._spool.remove_older(self._plan.keep)
+                self._spool.remove_older(self._plan.keep.total_seconds())
             except (LoaderError, OSError) as exc:
                 log.warning("%s; events wait in the spool", exc)
             except Exception:  # what is not foreseen must not end the feed

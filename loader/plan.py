@@ -1,6 +1,7 @@
 """Plan: what was asked of a server."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 
@@ -13,11 +14,11 @@ class Plan:
     spool: Path
     #: Bytes that may wait to be loaded.
     spool_limit: int
-    #: Seconds between loads, and whether there are any.
-    load_every: float
+    #: How long to wait between loads, and whether there are any.
+    load_every: timedelta
     is_loading: bool
-    #: Seconds for which loaded segments are kept.
-    keep: float
+    #: How long loaded segments are kept.
+    keep: timedelta
     #: Events a second for each key; 0 is no limit.
     rate: float
     #: Certificate and private key.
