@@ -17,6 +17,9 @@ from loader import embedded
 from loader.config import Settings
 from loader.migrate import migrate
 
+#: A script for the environment of a client.
+collect_ignore = ["send_demo.py"]
+
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
