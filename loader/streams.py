@@ -10,7 +10,7 @@ from typing import IO, cast
 import pyarrow as pa
 
 from loader.elements import ElementError
-from loader.errors import InputError, UnfinishedError
+from loader.errors import InputError, LoaderError, UnfinishedError
 from loader.files import STANDARD_INPUT, File
 from loader.listing import as_it_is
 from loader.remote import open_remote
@@ -43,6 +43,11 @@ def opened(file: File) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         if is_broken and as_it_is(file).is_settling:
             raise unfinished(file) from exc
         raise InputError(f"{file.uri!r} cannot be read: {problem}; it is read again once it is whole") from exc
+    except Exception as exc:
+        if isinstance(exc, LoaderError) or not file.is_remote:
+            raise
+        # A system's own package may raise whatever it likes.
+        raise InputError(f"{file.uri!r} breaks off: {exc or type(exc).__name__}; load it again") from exc
 
 
 def unfinished(file: File) -> UnfinishedError:

@@ -140,6 +140,23 @@ def test_another_system_works_alike(settings: Settings) -> None:
         system.rm("/folder", recursive=True)
 
 
+def test_a_system_that_breaks_off_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    class BreaksError(Exception):
+        """What no other package knows."""
+
+    with fsspec.open("memory://broken/a.jsonl", "wb") as stream:
+        stream.write(ndjson(event(messageId=f"m{n}") for n in range(9)))
+
+    def read(*_: Any) -> int:
+        raise BreaksError("the line went dead")
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFile.readinto", read)
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFile.read", read)
+    result = run(settings, "memory://broken/a.jsonl")
+    assert (result.status, result.counts["events_loaded"]) == ("failed", 0)
+    assert re.search(r"'memory://.*' breaks off: the line went dead; load it again", result.errors[0])
+
+
 def test_a_password_in_an_address_is_refused(settings: Settings) -> None:
     with pytest.raises(UsageError) as caught:
         run(settings, f"sftp://someone:{SECRET}@host/x")
