@@ -9,13 +9,14 @@ from pathlib import Path
 import psycopg
 
 from loader.batch import Batch
-from loader.catalog import Catalog
+from loader.catalog import Caps, Catalog
 from loader.chunks import read_chunks
 from loader.config import Settings
-from loader.files import File, opened
+from loader.files import File
 from loader.migrate import migrate
 from loader.pipeline import load
 from loader.result import Options
+from loader.streams import opened
 from loader.tables import TRACKS
 from loader.transform import Transform
 from loader.warehouse import Warehouse
@@ -75,7 +76,7 @@ def prepare_rows(settings: Settings, path: Path) -> list[Encoded]:
     """Return the new rows of a file, encoded; the tables and columns they need are made."""
     seen: set[tuple[object, str]] = set()
     with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
-        transform = Transform(Catalog(warehouse))
+        transform = Transform(Catalog(warehouse, Caps()))
         with opened(File(str(path))) as (stream, _):
             return [encoded(_unseen(transform.finish(transform.prepare(chunk)), seen)) for chunk in read_chunks(stream)]
 
