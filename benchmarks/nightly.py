@@ -43,7 +43,7 @@ def compare_nights(settings: Settings, folder: Path, histories: list[int]) -> It
         empty(settings)
         if history:
             fill(settings, history)
-        into = f"into {history // 1_000_000} million rows"
+        into = f"into {history // 1_000_000} million rows" if history else "into empty tables"
         for kind, path in _nights(folder):
             execute(settings, "checkpoint")
             found, peak = _load(settings, path)
