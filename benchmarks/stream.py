@@ -30,9 +30,8 @@ from tests.serving import free_port
 BATCH = 100
 EMPTY = """
 import sys
+import uvicorn
 import uvloop
-from granian.constants import HTTPModes, Interfaces
-from granian.server.embed import Server
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -47,9 +46,9 @@ async def read(request: Request) -> JSONResponse:
 
 async def main() -> None:
     app = Starlette(routes=[Route("/nothing", nothing, methods=["POST"]), Route("/read", read, methods=["POST"])])
-    await Server(
-        app, port=int(sys.argv[1]), interface=Interfaces.ASGINL, http=HTTPModes.http1, backlog=1024, log_enabled=False
-    ).serve()
+    quiet = {"log_level": "critical", "access_log": False, "server_header": False}
+    config = uvicorn.Config(app, port=int(sys.argv[1]), http="httptools", ws="none", lifespan="off", **quiet)
+    await uvicorn.Server(config).serve()
 
 uvloop.run(main())
 """

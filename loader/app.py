@@ -2,7 +2,6 @@
 
 import asyncio
 
-from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,7 +16,7 @@ from loader.receiver import Calls, Receiver
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def app(receiver: Receiver, proxies: tuple[str, ...]) -> ASGIApp:
+def app(receiver: Receiver) -> ASGIApp:
     """Return the server's application."""
 
     async def health(_: Request) -> Response:
@@ -45,8 +44,7 @@ def app(receiver: Receiver, proxies: tuple[str, ...]) -> ASGIApp:
     ]
     made = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
     made.router.redirect_slashes = False
-    calls = Calls(receiver, made)
-    return wrap_asgi_with_proxy_headers(calls, list(proxies)) if proxies else calls
+    return Calls(receiver, made)
 
 
 async def _refuse(_: Request, exc: Exception) -> Response:

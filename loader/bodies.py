@@ -1,16 +1,11 @@
-"""Bodies of requests: read to a limit, within a time, and unpacked to a limit."""
+"""Bodies of requests: read to a limit, and unpacked to a limit."""
 
-import asyncio
-import time
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.types import Message, Receive
 
-#: Seconds in which a body must have come.
-TIMEOUT = 20.0
 #: Bytes that all requests together may be reading.
 MAX_READING = 128 << 20
 
@@ -67,45 +62,22 @@ def too_large(limit: int) -> RefusedError:
 
 
 class Reader:
-    """Reads bodies; all of them together take a bounded memory, and none of them long."""
+    """Reads bodies; all of them together take a bounded memory."""
 
     def __init__(self) -> None:
         self._reading = 0
-        #: Since when requests have been read; one look at all of them costs less than a timer for each.
-        self._begun: dict[asyncio.Task[Any], float] = {}
-        self._late: set[asyncio.Task[Any]] = set()
 
     async def read(self, receive: Receive, head: Head, limit: int) -> bytes:
         """Return a body, unpacked.
 
-        Raises RefusedError for one that is too large, too slow, or not what it is said to be.
+        Raises RefusedError for one that is too large, does not come, or is not what it is said to be.
         """
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a body is read in a task, which can be cancelled")
-        self._begun[task] = time.monotonic()
-        try:
-            message = await receive()
-            is_whole = message["type"] == "http.request" and not message.get("more_body")
-            content = message.get("body", b"") if is_whole else await self._read_on(message, receive, limit)
-        except asyncio.CancelledError:
-            if task not in self._late:
-                raise
-            task.uncancel()
-            raise RefusedError(408, f"the body did not come within {TIMEOUT:.0f} seconds") from None
-        finally:
-            del self._begun[task]
-            self._late.discard(task)
+        message = await receive()
+        is_whole = message["type"] == "http.request" and not message.get("more_body")
+        content = message.get("body", b"") if is_whole else await self._read_on(message, receive, limit)
         if len(content) > limit:
             raise too_large(limit)
         return unpacked(content, limit) if head.encoding == b"gzip" else content
-
-    def end_late(self) -> None:
-        """End the reading of bodies that have not come in time; to be called every second or so."""
-        latest = time.monotonic() - TIMEOUT
-        for task in [task for task, begun in self._begun.items() if begun < latest and task not in self._late]:
-            self._late.add(task)
-            task.cancel()
 
     async def _read_on(self, message: Message, receive: Receive, limit: int) -> bytes:
         pieces: list[bytes] = []
@@ -113,7 +85,7 @@ class Reader:
         try:
             while True:
                 if message["type"] != "http.request":
-                    raise RefusedError(400, "the connection was closed")
+                    raise RefusedError(408, "the connection was closed before all of the body had come")
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
                 self._reading += len(pieces[-1])

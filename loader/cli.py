@@ -219,9 +219,8 @@ def main() -> None:
     """Run the command and exit."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = run(sys.argv[1:])
-    # A thread that reads from a silent pipe would not let the interpreter end in peace, and what the HTTP server leaves
-    # behind makes DuckDB's extension print of leaks.
-    if threading.active_count() > 1 or "granian" in sys.modules:
+    # A thread that reads from a silent pipe would not let the interpreter end in peace.
+    if threading.active_count() > 1:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -8,15 +8,13 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
 
+import uvicorn
 import uvloop
-from granian.constants import HTTPModes, Interfaces, SSLProtocols
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
 
 from loader.app import app
 from loader.config import Settings
+from loader.connection import Connection, end_late
 from loader.errors import UsageError
 from loader.feed import Feed, Watch
 from loader.gauges import Gauges
@@ -28,10 +26,10 @@ from loader.strangers import Strangers
 
 log = logging.getLogger(__name__)
 
-#: Milliseconds in which a request's headers must have come, and the bytes they may have.
-HEADER_TIMEOUT, HEADER_BYTES = 10_000, 64 << 10
-#: Connections that wait to be accepted, requests at a time.
+#: Connections that wait to be accepted, and that are served at a time.
 BACKLOG, AT_ONCE = 1024, 1024
+#: Seconds after which a connection is closed that sends nothing more; balancers keep theirs for a minute.
+KEEP_ALIVE = 75
 
 
 def serve(sources: Sequence[Settings], plan: Plan) -> None:
@@ -55,14 +53,20 @@ async def _serve(sources: Sequence[Settings], plan: Plan) -> None:
         receiver = Receiver(keyring, spool, gauges, strangers, plan.rate)
         watch_spool(gauges, spool)
         server = _server(receiver, plan)
+
+        def stop() -> None:
+            server.should_exit = True
+
+        listener = opened.enter_context(_listener(plan.host, plan.port))
         opened.enter_context(closing(Feed(sources, spool, gauges, plan)))
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, server.stop)
-        opened.callback(asyncio.ensure_future(_end_late(receiver)).cancel)
+            loop.add_signal_handler(number, stop)
+        opened.callback(asyncio.ensure_future(end_late(server.server_state.connections)).cancel)
         gc.collect()
         gc.freeze()  # what is there now stays: no request waits until all of it was looked through again
+        opened.callback(gc.unfreeze)
         print(f"listening on {_address(plan)}", file=sys.stderr, flush=True)
-        await server.serve()  # until what came before the signal is answered
+        await server.serve([listener])  # until what came before the signal is answered
 
 
 def watch_spool(gauges: Gauges, spool: Spool) -> None:
@@ -71,40 +75,39 @@ def watch_spool(gauges: Gauges, spool: Spool) -> None:
     gauges.watch("load_lag_seconds", "Since when the oldest event waits to be loaded", spool.age)
 
 
-def _server(receiver: Receiver, plan: Plan) -> Server:
-    _check_port(plan.host, plan.port)
+def _server(receiver: Receiver, plan: Plan) -> uvicorn.Server:
     certificate, key = plan.tls or (None, None)
-    return Server(
-        app(receiver, plan.proxies),
-        address=plan.host,
-        port=plan.port,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT, max_buffer_size=HEADER_BYTES),
-        websockets=False,
-        backlog=BACKLOG,
-        backpressure=AT_ONCE,
-        log_enabled=False,
-        ssl_cert=_existing(certificate),
-        ssl_key=_existing(key),
-        ssl_protocol_min=SSLProtocols.tls12,
+    config = uvicorn.Config(
+        app(receiver),
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level=logging.CRITICAL,  # strangers could fill the log with the rest
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(plan.proxies),
+        forwarded_allow_ips=list(plan.proxies),
+        limit_concurrency=AT_ONCE,
+        timeout_keep_alive=KEEP_ALIVE,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
     )
+    try:
+        config.load()
+    except OSError as exc:
+        raise UsageError(f"{certificate} and {key} are no certificate and its key in PEM: {exc.strerror}") from exc
+    return uvicorn.Server(config)
 
 
-def _existing(path: Path | None) -> Path | None:
-    if path and not path.is_file():
-        raise UsageError(f"{str(path)!r} is no file; name the certificate and its key, in PEM")
-    return path
+def _listener(host: str, port: int) -> socket.socket:
+    """Return the socket that is listened on.
 
-
-def _check_port(host: str, port: int) -> None:
-    """Raise UsageError for an address that is not free: the server itself would share it with another."""
+    Raises UsageError for an address that is not to be had.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            probe.listen(1)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as exc:
         raise UsageError(f"{host}:{port} cannot be listened on: {exc.strerror}; name another --host or --port") from exc
 
@@ -112,9 +115,3 @@ def _check_port(host: str, port: int) -> None:
 def _address(plan: Plan) -> str:
     host = f"[{plan.host}]" if ":" in plan.host else plan.host
     return f"{'https' if plan.tls else 'http'}://{host}:{plan.port}"
-
-
-async def _end_late(receiver: Receiver) -> None:
-    while True:
-        await asyncio.sleep(1)
-        receiver.reader.end_late()

@@ -108,6 +108,63 @@ def test_endless_headers(target: Server) -> None:
     assert not (answer := raw(target, b"POST /" + b"x" * 10_000_000)) or answer.split()[1][:1] == b"4"
 
 
+def test_what_follows_a_refusal_or_a_body_does_not_go_on_for_ever(target: Server) -> None:
+    stranger = b"POST /v1/track HTTP/1.1\r\nHost: x\r\nAuthorization: Basic eDo=\r\nContent-Length: 1000000000\r\n\r\n"
+    chunked = head(target, 0, "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+    for begin, more in (
+        (stranger, b" " * 0x10000),
+        (chunked + b"2\r\n{}\r\n0\r\n", b"X-Trailer: %s\r\n" % (b"x" * 60_000)),
+    ):
+        with socket.create_connection(("127.0.0.1", target.port), 5) as connection, pytest.raises(ConnectionError):
+            connection.sendall(begin)
+            for _ in range(1000):
+                connection.sendall(more)
+
+
+def test_requests_may_come_many_in_a_packet(target: Server) -> None:
+    body = json.dumps({"batch": [EVENT]}).encode()
+    with socket.create_connection(("127.0.0.1", target.port), 5) as connection:
+        connection.sendall((head(target, len(body)) + body) * 100)
+        answers = b""
+        while answers.count(b"HTTP/1.1 200 OK") < 100:
+            assert (block := connection.recv(65536))
+            answers += block
+
+
+def test_an_offer_of_another_protocol_is_not_taken(target: Server) -> None:
+    """As Java's HttpClient makes it; whole or in pieces, with a length or in chunks, many on a connection."""
+    offer = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk"]
+    body = json.dumps({"batch": [EVENT]}).encode()
+    chunked = head(target, 0, "Transfer-Encoding: chunked", *offer).replace(b"Content-Length: 0\r\n", b"")
+    requests = (head(target, len(body), *offer) + body) * 2 + chunked + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    before = target.figure("events_total")
+    for size in (len(requests), 100, 7):
+        with socket.create_connection(("127.0.0.1", target.port), 5) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for at in range(0, len(requests), size):
+                connection.sendall(requests[at : at + size])
+            answers = b""
+            while answers.count(b'{"success":true}') < 3:
+                assert (block := connection.recv(65536)), answers
+                answers += block
+    assert target.figure("events_total") == before + 9
+    assert b" 400 " in raw(target, b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n")
+
+
+@pytest.mark.slow
+def test_more_connections_than_are_served_at_a_time(target: Server) -> None:
+    idle = [socket.create_connection(("127.0.0.1", target.port), 5) for _ in range(1500)]
+    try:
+        assert target.post("track", EVENT).status_code in (200, 503)
+        deadline = time.monotonic() + 40
+        while httpx.post(f"{target.url}/v1/track", json=EVENT, auth=(target.key, "")).status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(1)
+    finally:
+        for connection in idle:
+            connection.close()
+
+
 @pytest.mark.slow
 def test_slow_senders_are_let_go(target: Server) -> None:
     """Those who never end their headers, and those who never send their body."""

@@ -230,7 +230,8 @@ def test_a_port_that_is_taken_is_told(endpoint: Server, tmp_path: Path) -> None:
     ("options", "told"),
     [
         (["--tls-cert", "x.pem"], "belong together"),
-        (["--tls-cert", "x.pem", "--tls-key", "y.pem"], "is no file"),
+        (["--tls-cert", "x.pem", "--tls-key", "y.pem"], "are no certificate and its key in PEM: No such file"),
+        (["--tls-cert", __file__, "--tls-key", __file__], "are no certificate and its key in PEM: [SSL]"),
         (["--spool-limit", "5"], "is no size"),
         (["--load-every", "0s"], "at least 1s"),
         (["--schema", "nowhere"], "is not prepared"),
