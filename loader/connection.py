@@ -13,6 +13,8 @@ from loader.responses import JSON, as_json
 
 #: Bytes of a request's line and headers, and of all of a request, which may come in many chunks.
 MAX_HEAD, MAX_REQUEST = 64 << 10, 8 * MAX_BATCH
+#: Connections at a time.
+MAX_CONNECTIONS = 1024
 #: Seconds in which a request must have come, from its first byte on, or from the connection's beginning.
 TIMEOUT = 20.0
 
@@ -27,6 +29,11 @@ class Connection(HttpToolsProtocol):
         self._size = 0
         self._has_head = False
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._end(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections at once", (b"retry-after", b"1"))
+
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         try:
@@ -37,8 +44,10 @@ class Connection(HttpToolsProtocol):
             self._end(HTTPStatus.BAD_REQUEST, "this is not HTTP")
         if self._begun is not None:
             self._size += len(data)
-            if self._size > (MAX_REQUEST if self._has_head else MAX_HEAD):
-                self._end(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers, or the request, are too large")
+            if self._has_head and self._size > MAX_REQUEST:
+                self._end(HTTPStatus.BAD_REQUEST, "the request is too large")
+            elif not self._has_head and self._size > MAX_HEAD:
+                self._end(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too large")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -73,13 +82,13 @@ class Connection(HttpToolsProtocol):
         self.parser = HttpRequestParser(self)
         self.data_received(b"".join((line, *headers, b"\r\n", rest)))
 
-    def _end(self, status: HTTPStatus, reason: str) -> None:
+    def _end(self, status: HTTPStatus, reason: str, *more: tuple[bytes, bytes]) -> None:
         """Say why, unless the request was answered before all of it was there, and close the connection."""
         if self.transport.is_closing():
             return
         if not (self._has_head and self.cycle.response_started):
             body = as_json(reason)
-            headers = (JSON, (b"content-length", b"%d" % len(body)), (b"connection", b"close"))
+            headers = (JSON, (b"content-length", b"%d" % len(body)), (b"connection", b"close"), *more)
             lines = (b"HTTP/1.1 %d %s" % (status, status.phrase.encode()), *map(b": ".join, headers), b"", body)
             self.transport.write(b"\r\n".join(lines))
         self.transport.close()

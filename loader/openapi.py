@@ -18,8 +18,9 @@ _RETRY = {
 _REFUSALS: dict[str, str] = {
     "400": "No call of this kind, no JSON in UTF-8, or larger than the limits",
     "401": "The write key is missing or not valid",
-    "408": "The body did not come in time",
+    "408": "The request did not come in time",
     "415": "Neither JSON in UTF-8, nor the same in gzip",
+    "431": "The headers are too large",
     "429": "The key sends more events than it may",
     "500": "A fault of the server; nothing is stored",
     "503": "There is no room for events now",

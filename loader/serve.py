@@ -26,8 +26,8 @@ from loader.strangers import Strangers
 
 log = logging.getLogger(__name__)
 
-#: Connections that wait to be accepted, and that are served at a time.
-BACKLOG, AT_ONCE = 1024, 1024
+#: Connections that wait to be accepted.
+BACKLOG = 1024
 #: Seconds after which a connection is closed that sends nothing more; balancers keep theirs for a minute.
 KEEP_ALIVE = 75
 
@@ -88,7 +88,6 @@ def _server(receiver: Receiver, plan: Plan) -> uvicorn.Server:
         server_header=False,
         proxy_headers=bool(plan.proxies),
         forwarded_allow_ips=list(plan.proxies),
-        limit_concurrency=AT_ONCE,
         timeout_keep_alive=KEEP_ALIVE,
         ssl_certfile=certificate,
         ssl_keyfile=key,
