@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 MAX_COLUMNS, MAX_TABLES = 500, 200
 #: Share of a cap from which on a load warns of it.
 NEARLY = 0.8
-#: How long readers that hold a lock are waited for; what waits behind us waits as long.
-LOCK_TIMEOUT = "2s"
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _COLUMNS = """
@@ -199,8 +197,8 @@ class Catalog:
         self.statements += statements
 
     def _change(self, statements: list[str]) -> None:
-        with self._warehouse.transaction(lock_timeout=LOCK_TIMEOUT):
-            self._warehouse.fetch("select pg_advisory_xact_lock(%s, hashtext(%s))", locks.SCHEMA, self._warehouse.ops)
+        with self._warehouse.transaction(lock_timeout=locks.TABLE_TIMEOUT):
+            self._warehouse.wait_for(locks.SCHEMA)
             for statement in statements:
                 log.info("%s", statement)
                 self._warehouse.fetch(statement)

@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 
 #: Values that are taken at a time.
 BATCH = 20_000
-#: How long whoever holds a table is waited for.
-LOCK_TIMEOUT = "2s"
 
 #: Tables whose columns, beside the fixed ones, are in the views' figures, which have to be made anew then.
 FIGURED = {"email_machine_opened"}
@@ -97,7 +95,7 @@ def fill(warehouse: Warehouse, table: str, homes: Sequence[Home]) -> int:
     placed, limit, taken = 0, BATCH, Taken([], 0)
     while homes:
         try:
-            with warehouse.transaction(lock_timeout=LOCK_TIMEOUT):
+            with warehouse.transaction(lock_timeout=locks.TABLE_TIMEOUT):
                 taken = take(warehouse, table, "no_column", homes, limit) if _is_ours(warehouse) else Taken([], 0)
                 if not taken.rows:
                     break

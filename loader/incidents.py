@@ -32,7 +32,6 @@ from loader.webhook import post
 
 log = logging.getLogger(__name__)
 
-_LOCK = "select pg_advisory_xact_lock(%s, hashtext(%s))"
 _OPEN = "select began_at, error from incidents where ended_at is null"
 _BEGIN = "insert into incidents (began_at, error) values (%s, %s)"
 _END = "update incidents set ended_at = now() where ended_at is null"
@@ -144,7 +143,7 @@ class Incidents:
             yield None
             return
         with closing(warehouse), warehouse.transaction():
-            warehouse.fetch(_LOCK, locks.INCIDENT, self._settings.ops)
+            warehouse.wait_for(locks.INCIDENT)
             ((is_prepared,),) = warehouse.fetch("select to_regclass('incidents') is not null")
             yield warehouse if is_prepared else None
 

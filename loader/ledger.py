@@ -129,7 +129,7 @@ class Ledger:
         if self._warehouse.is_shared():
             raise UsageError(POOLED)
         with self._warehouse.transaction():
-            self._warehouse.fetch("select pg_advisory_xact_lock(%s, hashtext(%s))", locks.BEGIN, self._warehouse.ops)
+            self._warehouse.wait_for(locks.BEGIN)
             for is_alive, other, host, pid, since, is_exclusive in self._warehouse.fetch(
                 RUNNING, locks.LOAD, self._name()
             ):

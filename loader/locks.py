@@ -14,3 +14,6 @@ BEGIN = 7355612
 INCIDENT = 7355613
 #: Values put into the columns they waited for.
 FILL = 7355614
+
+#: How long whoever holds a table that we change is waited for; what waits behind us waits as long.
+TABLE_TIMEOUT = "2s"

@@ -17,8 +17,6 @@ from loader.tuning import read_settings
 from loader.views import apply_views, read_views
 from loader.warehouse import Warehouse, engine, run_script, translated
 
-#: One refresh of a source at a time.
-_LOCK = "select pg_advisory_xact_lock(%s, hashtext(%s))"
 #: Set-based work on much data, other than the key lookups that connections are made for.
 _CONDITIONS = """
     set local search_path to {ops}, {schema}, pg_catalog;
@@ -68,7 +66,7 @@ def refresh(settings: Settings, *, rebuild: bool = False) -> int:
     scripts = [path.read_text("utf-8") for path in sorted((root() / "sql" / "refresh").glob("*.sql"))]
     with prepared(settings, "refresh") as warehouse:
         with warehouse.transaction(lock_timeout="1h", statement_timeout="6h"):
-            warehouse.fetch(_LOCK, locks.REFRESH, settings.ops)
+            warehouse.wait_for(locks.REFRESH)
             definition = _define(settings, warehouse, scripts)
             warehouse.run(_CONDITIONS.format(ops=quoted(settings.ops), schema=quoted(settings.schema)))
             stored = [name for (name,) in warehouse.fetch(_STORED, quoted(settings.ops))]

@@ -216,6 +216,10 @@ class Warehouse:
         """Take a lock together with others until this connection is closed."""
         self._hold(lock, name, "pg_advisory_lock_shared")
 
+    def wait_for(self, lock: int) -> None:
+        """Take a lock of this source until the transaction ends."""
+        self.fetch("select pg_advisory_xact_lock(%s, hashtext(%s))", lock, self.ops)
+
     def release(self, lock: int, name: str) -> None:
         """Give a lock back."""
         self._held.pop((lock, name), None)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from loader import locks
 from loader.config import Settings
 from loader.errors import SchemaError, UsageError
-from loader.filling import BATCH, LOCK_TIMEOUT, Home, settle, take
+from loader.filling import BATCH, Home, settle, take
 from loader.ledger import prepared
 from loader.names import column_identifier, is_context, quoted
 from loader.tables import STANDARD, TRACKS
@@ -129,7 +130,7 @@ def widen(settings: Settings, plan: Plan) -> int:
     with translated(), engine(settings.database_url).connect() as connection:
         views = [view for view in read_views(settings, connection) if f"{view.schema}.{view.name}" in plan.views]
         grants = read_grants(connection, views)
-    with prepared(settings) as warehouse, warehouse.transaction(lock_timeout=LOCK_TIMEOUT):
+    with prepared(settings) as warehouse, warehouse.transaction(lock_timeout=locks.TABLE_TIMEOUT):
         for view in reversed(views):
             warehouse.run(f"drop view {view.place}")
         for table in plan.tables:

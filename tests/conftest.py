@@ -21,19 +21,34 @@ from loader.migrate import migrate
 collect_ignore = ["send_demo.py"]
 
 
+@contextmanager
+def own_server() -> Iterator[Path]:
+    """The home of an embedded server that is stopped after the body."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        home.chmod(0o711)  # so that root's server, which runs as another user, gets through
+        try:
+            embedded.start(home)
+            yield home
+        finally:
+            embedded.stop(home)
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The URL of the server given by SELLIGENT_TEST_DATABASE_URL, else of an embedded one."""
     if url := os.environ.get("SELLIGENT_TEST_DATABASE_URL"):
         yield url
         return
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        home.chmod(0o711)  # so that root's server, which runs as another user, gets through
-        try:
-            yield embedded.start(home).url
-        finally:
-            embedded.stop(home)
+    with own_server() as home:
+        yield embedded.start(home).url
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """The home of a server of the module's own, to be treated badly."""
+    with own_server() as home:
+        yield home
 
 
 def database(server: str, name: str) -> str:

@@ -18,7 +18,8 @@ from loader.config import Settings
 from loader.keys import create_key
 from loader.ledger import prepared
 from tests.loading import select
-from tests.test_crash import INSTALLED, until
+from tests.test_crash import INSTALLED
+from tests.waiting import until
 
 
 def free_port() -> int:

@@ -1,5 +1,7 @@
 """Steps of a load, to be there when it is at one: `loader.steps` tells them to Python's audit hooks."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,22 +14,28 @@ _listeners: list[Callable[[str], None]] = []
 #: A script that runs the command with small chunks and kills itself at a step, given as the first argument with the
 #: number of times it lives through it: `chunk.copied:2`.
 KILLED_AT = """
-import os, signal, sys
+import sys
+from tests.stepping import kill_at
 step, lives = sys.argv.pop(1).split(":")
-left = [int(lives)]
-
-def listen(event, arguments):
-    if event == "selligent_loader.step" and arguments == (step,):
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left[0] -= 1
-
-sys.addaudithook(listen)
+kill_at(step, int(lives))
 import loader.worker
 loader.worker.CHUNK_SIZE = 300_000
 from loader.cli import main
 main()
 """
+
+
+def kill_at(step: str, lives: int) -> None:
+    """Let this process be killed at a step, after it lived through it some times."""
+    left = [lives]
+
+    def listen(name: str) -> None:
+        if name == step:
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+
+    _listeners.append(listen)
 
 
 def _tell(event: str, arguments: tuple[Any, ...]) -> None:

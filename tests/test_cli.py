@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from loader import __version__, embedded, sample
 from loader.cli import commands
 from loader.config import Settings
 from tests.loading import content, event, ndjson, one, select
+from tests.waiting import until
 
 COMMAND = str(Path(sys.executable).with_name("selligent-loader"))
 #: All that a command gets of our environment: nothing that names a database, nothing that colours what is printed.
@@ -109,13 +109,6 @@ def keys(data: bytes) -> int:
     """The number of rows events become: one for each of their keys."""
     lines = ((line, json.loads(line)) for line in data.splitlines())
     return len({(item.get("messageId") or line, item.get("originalTimestamp")) for line, item in lines})
-
-
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def names(group: click.Group, *parents: str) -> Iterator[tuple[str, ...]]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
@@ -20,6 +20,7 @@ from loader import locks, sample
 from loader.config import Settings
 from loader.migrate import migrate
 from tests.loading import content, one, select
+from tests.waiting import until
 
 #: The command with small chunks, so that there are many transactions to be killed in.
 SMALL_CHUNKS = "import loader.worker; loader.worker.CHUNK_SIZE = 300_000; from loader.cli import main; main()"
@@ -115,13 +116,6 @@ def left_behind(settings: Settings) -> list[Any]:
             and locktype = 'advisory' and classid in (%s, %s)
     """
     return select(settings, sessions) + select(settings, held, locks.LOAD, locks.FILE)
-
-
-def until(condition: Callable[[], object], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.slow

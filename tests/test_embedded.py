@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import metadata, util
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import pytest
 import loader
 from loader import embedded, embedded_programs
 from loader.errors import UsageError, WarehouseError
+from tests.waiting import until
 
 ROOT = os.geteuid() == 0
 LINUX = platform.system() == "Linux"
@@ -71,13 +72,6 @@ def command(code: str, home: Path, **variables: str) -> list[str]:
 
 def run(code: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(code, home, **variables), capture_output=True, text=True, timeout=60, check=False)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def is_alive(pid: int) -> bool:

@@ -32,7 +32,8 @@ from loader.warehouse import Warehouse
 from tests.loading import event as an_event
 from tests.loading import ndjson, one, select, tables
 from tests.stepping import KILLED_AT, at
-from tests.test_crash import INSTALLED, differences, left_behind, stored, until
+from tests.test_crash import INSTALLED, differences, left_behind, stored
+from tests.waiting import until
 
 EVENTS = 6_000
 BAD = b'{"type":"track","event":"Email Opened"}\n{"broken\n'

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.conftest import clone
 from tests.serving import Server, serving
-from tests.test_crash import until
+from tests.waiting import until
 
 #: What the server may take more than when it began, in MB.
 GROWTH = 150

@@ -20,7 +20,8 @@ from loader.config import Settings
 from loader.incidents import describe
 from loader.webhook import post
 from tests.loading import event, ndjson, one, select
-from tests.test_cli import AWAY, COMMAND, Run, environment, run_command, started, until
+from tests.test_cli import AWAY, COMMAND, Run, environment, run_command, started
+from tests.waiting import until
 
 #: The part of the URL that makes it a secret.
 TOKEN = "T0p-Secret"

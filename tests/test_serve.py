@@ -23,7 +23,8 @@ from loader.result import Options
 from tests.conftest import clone
 from tests.loading import event, one, select
 from tests.serving import Server, new_key, serving, stored, wait_for
-from tests.test_crash import INSTALLED, until
+from tests.test_crash import INSTALLED
+from tests.waiting import until
 
 EVENT = {"event": "Email Opened", "userId": "1"}
 

@@ -21,20 +21,8 @@ from loader.migrate import migrate
 from loader.pipeline import load
 from loader.result import Options
 from tests.stepping import at
-from tests.test_crash import differences, stored, until
-
-
-@pytest.fixture(scope="module")
-def home() -> Iterator[Path]:
-    """The home of an embedded server of this module's own."""
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        home.chmod(0o711)
-        try:
-            embedded.start(home)
-            yield home
-        finally:
-            embedded.stop(home)
+from tests.test_crash import differences, stored
+from tests.waiting import until
 
 
 @pytest.fixture

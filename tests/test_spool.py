@@ -105,17 +105,12 @@ def test_a_server_killed_at_any_step_has_all_that_it_answered_for(
     settings: Settings, tmp_path: Path, step: Received
 ) -> None:
     script = f"""
-import os, signal, sys
+import os
 from pathlib import Path
-from loader.spool import Spool
-step, lives = {step!r}, [3]
-def listen(event, arguments):
-    if event == "selligent_loader.step" and arguments == (step,):
-        if lives[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        lives[0] -= 1
-sys.addaudithook(listen)
 import loader.spool
+from loader.spool import Spool
+from tests.stepping import kill_at
+kill_at({step!r}, 3)
 loader.spool.SEGMENT_SIZE = 1000
 def deliver(waiting, error):
     assert error is None

@@ -19,7 +19,8 @@ from loader.pulse import read_pulses, snapshot
 from loader.status import read_status
 from loader.warehouse import Warehouse
 from tests.loading import event, load_events, one, select
-from tests.test_cli import committed, started, until
+from tests.test_cli import committed, started
+from tests.waiting import until
 
 
 @pytest.fixture

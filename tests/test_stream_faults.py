@@ -4,11 +4,9 @@ import asyncio
 import gzip
 import json
 import random
-import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,8 +22,8 @@ from loader.pipeline import load
 from loader.result import Options
 from tests.loading import event, one, select
 from tests.serving import Server, free_port, new_key, serving, stored, wait_for
-from tests.test_crash import until
 from tests.test_server_faults import crash
+from tests.waiting import until
 
 CONNECTIONS = 50
 KILLS = 20
@@ -106,19 +104,6 @@ def test_a_server_killed_again_and_again_under_load_loses_nothing(settings: Sett
             assert time.monotonic() < deadline
             time.sleep(0.5)
     check(settings, senders)
-
-
-@pytest.fixture(scope="module")
-def home() -> Iterator[Path]:
-    """The home of an embedded server of this module's own."""
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        home.chmod(0o711)
-        try:
-            embedded.start(home)
-            yield home
-        finally:
-            embedded.stop(home)
 
 
 @pytest.mark.slow
