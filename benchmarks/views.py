@@ -4,6 +4,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -123,8 +124,8 @@ def compare_views(settings: Settings, folder: Path, events: int, rounds: int) ->
     ((campaign,),) = ask(settings, "select campaign_id from campaigns order by delivered desc limit 1 offset 5")
     names = {"campaign": f"'{campaign}'", "site": SITE}
     for question, (by_views, by_events) in QUESTIONS.items():
-        quick = median(seconds(lambda q=by_views: ask(settings, q.format(**names))) for _ in range(rounds))
-        slow = seconds(lambda q=by_events: ask(settings, q.format(**names)))
+        quick = median(seconds(partial(ask, settings, by_views.format(**names))) for _ in range(rounds))
+        slow = seconds(partial(ask, settings, by_events.format(**names)))
         yield f"views: {question}", f"{quick * 1000:,.1f} ms", f"{slow / quick:,.0f} times as fast as of the events"
     # What was loaded within the hour before is read again; here that would be everything.
     execute(settings, f"update {settings.ops}.refreshed set loaded_until = now() + interval '1 hour'")

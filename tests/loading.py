@@ -53,7 +53,7 @@ def select(settings: Settings, query: str, *parameters: object) -> list[dict[str
     assert settings.database_url
     with psycopg.connect(settings.database_url, row_factory=dict_row) as connection:
         connection.execute(f'set search_path to "{settings.schema}", "{settings.schema}_ops"; set timezone to \'UTC\'')
-        return connection.execute(query, parameters or None).fetchall()  # type: ignore[call-overload, no-any-return]
+        return connection.execute(query, parameters or None).fetchall()
 
 
 def one(settings: Settings, query: str, *parameters: object) -> dict[str, Any]:

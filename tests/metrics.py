@@ -283,7 +283,8 @@ class Metrics:
 
     def campaigns(self) -> dict[str, dict[str, Any]]:
         """Return the figures of each campaign."""
-        return {campaign: self._campaign(campaign, rows) for campaign, rows in self.message_table().groupby("campaign")}
+        tables = self.message_table().groupby("campaign")
+        return {str(campaign): self._campaign(str(campaign), rows) for campaign, rows in tables}
 
     def _campaign(self, campaign: str, rows: pd.DataFrame) -> dict[str, Any]:
         delivered = rows[rows.delivered_at.notna()]

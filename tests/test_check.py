@@ -51,7 +51,7 @@ def change(settings: Settings, statement: str) -> None:
     assert settings.database_url
     with psycopg.connect(settings.database_url) as connection:
         connection.execute("set search_path to selligent, selligent_ops")
-        connection.execute(statement)  # type: ignore[call-overload]
+        connection.execute(statement)
 
 
 def found(settings: Settings, limits: Limits | None = None) -> tuple[int, list[tuple[str, str]]]:

@@ -66,7 +66,7 @@ def held(settings: Settings, *names: str) -> Iterator[None]:
     assert settings.database_url
     with psycopg.connect(settings.database_url) as reader:
         for name in names:
-            reader.execute(f"select from {settings.schema}.{name}")  # type: ignore[call-overload]
+            reader.execute(f"select from {settings.schema}.{name}")
         yield
 
 
@@ -246,9 +246,9 @@ def test_nothing_that_others_built_is_in_the_way_or_is_touched(settings: Setting
         connection.execute("create schema mine")
         for table in tables(settings):
             place = f'selligent."{table}"'
-            connection.execute(f"create view mine.{table}_v as select * from {place}")  # type: ignore[call-overload]
+            connection.execute(f"create view mine.{table}_v as select * from {place}")
             connection.execute(
-                f"create materialized view mine.{table}_m as select event, count(*) from {place} group by 1"  # type: ignore[call-overload]
+                f"create materialized view mine.{table}_m as select event, count(*) from {place} group by 1"
             )
         connection.execute("create view mine.tall as select * from selligent.campaigns")
     before = views(settings)

@@ -95,7 +95,7 @@ def test_systemd_knows_the_exit_codes() -> None:
 
 def test_the_kubernetes_job_has_the_fields_of_its_kind() -> None:
     job = cron_job()
-    assert (job["apiVersion"], job["kind"], job.keys()) == (
+    assert (job["apiVersion"], job["kind"], set(job)) == (
         "batch/v1",
         "CronJob",
         {"apiVersion", "kind", "metadata", "spec"},

@@ -127,8 +127,11 @@ def test_a_load_waits_for_a_server_that_restarts_as_it_begins(settings: Settings
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f'alter database "{name}" allow_connections {word}'.encode())
 
-    back = threading.Timer(2, allow, ["true"])
-    with at("load.begun", lambda: (allow("false"), back.start())):
+    def go_away() -> None:
+        allow("false")
+        threading.Timer(2, allow, ["true"]).start()
+
+    with at("load.begun", go_away):
         assert read(settings, folder).status == "ok"
 
 
@@ -136,7 +139,7 @@ def test_what_a_pipe_gave_is_not_lost_with_the_connection(
     settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = b"".join(sample.lines(EVENTS, seed=3))
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(data))))  # type: ignore[type-var]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(data))))
     with at("chunk.copied", lambda: terminate(settings), times=3):
         result = load(settings, ["-"], Options(retry_for=timedelta(seconds=30)))
     assert result.counts["events_read"] == EVENTS

@@ -28,11 +28,11 @@ def content(path: Path) -> bytes:
 
 
 def stream(data: bytes) -> IO[bytes]:
-    return cast(IO[bytes], io.BufferedReader(io.BytesIO(data)))  # type: ignore[type-var]
+    return cast(IO[bytes], io.BufferedReader(io.BytesIO(data)))
 
 
 def zstd(data: bytes) -> bytes:
-    return pa.Codec("zstd").compress(data, asbytes=True)
+    return bytes(pa.Codec("zstd").compress(data))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ RELATIONS = "select count(*) from pg_class where relnamespace = any(%s::regnames
 def rows(settings: Settings, statement: str, *parameters: object) -> list[tuple[object, ...]]:
     assert settings.database_url
     with psycopg.connect(settings.database_url) as connection:
-        return connection.execute(statement, parameters).fetchall()  # type: ignore[call-overload]
+        return connection.execute(statement, parameters).fetchall()
 
 
 def test_the_migrations_make_what_the_metadata_says(settings: Settings) -> None:
@@ -66,7 +66,7 @@ def test_offline_sql_makes_the_same_tables(settings: Settings) -> None:
         command.upgrade(made, "head", sql=True)
     assert settings.database_url
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
-        connection.execute(script.getvalue())  # type: ignore[call-overload]
+        connection.execute(script.getvalue())
     command.check(config(other))
 
 

@@ -166,7 +166,7 @@ class Warehouse:
         assert {name: n for name, n in result.counts.items() if n and name != "values_discarded"} == expected
 
     def fetch(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
-        return self.connection.execute(query, parameters or None).fetchall()  # type: ignore[call-overload, no-any-return]
+        return self.connection.execute(query, parameters or None).fetchall()
 
     def kinds(self) -> dict[str, dict[str, str]]:
         """Return the types of the columns by table."""

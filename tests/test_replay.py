@@ -32,7 +32,7 @@ def rejects(settings: Settings, *fields: str) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in select(settings, query)]
 
 
-def again(settings: Settings, reason: str | None = None, **caps: int) -> LoadResult:
+def again(settings: Settings, reason: str | None = None, **caps: Any) -> LoadResult:
     return replay(settings, Choice(reason), Options(**caps))
 
 

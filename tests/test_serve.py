@@ -170,7 +170,7 @@ def test_too_many_events_at_once_are_asked_to_come_later(settings: Settings, tmp
 
 def test_a_full_spool_is_told_and_emptied_by_the_next_load(settings: Settings, tmp_path: Path) -> None:
     with serving(settings, tmp_path, "--spool-limit", "0.02MB", "--load-every", "5s") as server:
-        ids = []
+        ids: list[str] = []
         while (answer := server.post("track", event(messageId=f"m{len(ids):04}"))).status_code == 200:
             ids.append(f"m{len(ids):04}")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
@@ -181,7 +181,7 @@ def test_a_full_spool_is_told_and_emptied_by_the_next_load(settings: Settings, t
 
 def test_a_full_disk_is_told_and_what_was_answered_is_loaded(settings: Settings, disk: Path) -> None:
     with serving(settings, disk, "--load-every", "4s", "--keep", "0s") as server:
-        ids = []
+        ids: list[str] = []
         while True:
             name = f"m{len(ids):04}"
             answer = server.post("track", event(messageId=name, properties={"body": os.urandom(10_000).hex()}))

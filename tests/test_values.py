@@ -18,7 +18,7 @@ BASE = "2024-01-01T00:00:00.123Z"
 def stored(value: str, kind: str) -> str | None:
     row = DATABASE.execute(f"select ({cast('x', kind)})::varchar from (select ?::varchar as x)", [value]).fetchone()
     assert row
-    return row[0]
+    return str(row[0]) if row[0] is not None else None
 
 
 @pytest.mark.parametrize(

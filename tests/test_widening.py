@@ -24,7 +24,7 @@ def execute(settings: Settings, *statements: str) -> None:
     assert settings.database_url
     with psycopg.connect(settings.database_url) as connection:
         for statement in statements:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
 
 
 @pytest.mark.parametrize(
