@@ -9,7 +9,7 @@ from loader.cli_options import connected, json_option
 from loader.config import Settings
 from loader.keys import create_key, import_key, list_keys, name_source, revoke_key
 from loader.ledger import prepared
-from loader.output import print_json, print_table
+from loader.output import print_json, print_rows
 from loader.sources import list_sources
 
 ENDPOINT = "http://127.0.0.1:8080"
@@ -56,12 +56,7 @@ def list_command(settings: Settings, as_json: bool) -> None:
     """List all keys, without the keys themselves."""
     with prepared(settings) as warehouse:
         found = list_keys(warehouse)
-    if as_json:
-        print_json({"keys": found})
-    elif found:
-        print_table("", found)
-    else:
-        print("there is no key; `selligent-loader keys create` makes one")
+    print_rows("keys", found, as_json=as_json, nothing="there is no key; `selligent-loader keys create` makes one")
 
 
 @keys.command("revoke", epilog="\b\nExample:\n  selligent-loader keys revoke 1")
@@ -86,7 +81,7 @@ def sources_list_command(settings: Settings, as_json: bool) -> None:
     """List them: nickname, schema, keys, newest event."""
     with prepared(settings) as warehouse:
         found = list_sources(warehouse)
-    print_json({"sources": found}) if as_json else print_table("", found)
+    print_rows("sources", found, as_json=as_json)
 
 
 def introduce(settings: Settings, nickname: str, endpoint: str) -> dict[str, Any]:

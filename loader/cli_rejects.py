@@ -11,7 +11,7 @@ import click
 from loader.cli_options import Command, Moment, caps_options, connected, json_option
 from loader.config import Settings
 from loader.ledger import prepared
-from loader.output import print_json, print_table
+from loader.output import print_json, print_rows, print_table
 from loader.refresh import is_stale, refresh
 from loader.rejects import REASONS, Choice, export_rejects, list_rejects, purge_rejects, read_reject
 from loader.replay import replay
@@ -36,12 +36,7 @@ def list_command(settings: Settings, as_json: bool, limit: int) -> None:
     """List rejected events, the newest first."""
     with prepared(settings) as warehouse:
         found = list_rejects(warehouse, limit)
-    if as_json:
-        print_json({"rejects": found})
-    elif found:
-        print_table("", found)
-    else:
-        print("no event has been rejected")
+    print_rows("rejects", found, as_json=as_json, nothing="no event has been rejected")
 
 
 @rejects.command("show")

@@ -7,7 +7,7 @@ from loader.config import Settings
 from loader.dictionary import as_html, as_markdown, read_dictionary
 from loader.grants import grant
 from loader.ledger import prepared
-from loader.output import print_json, print_table
+from loader.output import print_json, print_rows
 from loader.refresh import refresh
 from loader.tuning import change_setting, read_settings
 
@@ -24,7 +24,7 @@ def list_command(settings: Settings, as_json: bool) -> None:
     """List all settings."""
     with prepared(settings) as warehouse:
         found = read_settings(warehouse)
-    print_json({"settings": found}) if as_json else print_table("", found)
+    print_rows("settings", found, as_json=as_json)
 
 
 @settings_group.command("set")

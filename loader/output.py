@@ -32,6 +32,16 @@ def print_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width).print(table, "")
 
 
+def print_rows(what: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool, nothing: str = "") -> None:
+    """Print a list as a table, or as one JSON object that calls it `what`; `nothing` if it is empty."""
+    if as_json:
+        print_json({what: rows})
+    elif rows:
+        print_table("", rows)
+    else:
+        print(nothing)
+
+
 def _text(value: Any) -> str:
     if value is None:
         return ""
