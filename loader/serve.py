@@ -106,7 +106,8 @@ def _listener(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # :: is all addresses of IPv4 too
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as exc:
         raise UsageError(f"{host}:{port} cannot be listened on: {exc.strerror}; name another --host or --port") from exc
 

@@ -18,6 +18,7 @@ import yaml
 from loader.cli import commands
 
 FOLDER = Path(__file__).parents[1] / "examples"
+UNITS = ["selligent-loader.service", "selligent-loader.timer", "selligent-stream.service"]
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.is_file())
 #: What would be seen in a list of processes.
 SECRETS = re.compile(r"https?://|:[^/@\s]+@|password=", re.I)
@@ -25,7 +26,7 @@ SECRETS = re.compile(r"https?://|:[^/@\s]+@|password=", re.I)
 
 def invocations() -> Iterator[tuple[str, list[str]]]:
     """Yield every command of the examples with the file it is in."""
-    for name in ("crontab", "selligent-loader.service"):
+    for name in ("crontab", "selligent-loader.service", "selligent-stream.service"):
         for line in (FOLDER / name).read_text("utf-8").splitlines():
             if not line.startswith("#"):
                 yield from ((name, shlex.split(found)) for found in re.findall(r"selligent-loader ([^;)>]+)", line))
@@ -76,21 +77,22 @@ def test_the_crontab_is_one() -> None:
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
-    for name in ("selligent-loader.service", "selligent-loader.timer"):
+    for name in UNITS:
         text = (FOLDER / name).read_text("utf-8").replace("/usr/local/bin/selligent-loader", "/bin/true")
         (tmp_path / name).write_text(text)
-    units = [str(tmp_path / name) for name in ("selligent-loader.service", "selligent-loader.timer")]
+    units = [str(tmp_path / name) for name in UNITS]
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, check=False)
-    told = [line for line in done.stderr.decode().splitlines() if "selligent-loader" in line]
+    told = [line for line in done.stderr.decode().splitlines() if "selligent-" in line]
     assert (told, done.returncode) == ([], 0), done.stderr.decode()
 
 
-def test_systemd_knows_the_exit_codes() -> None:
+@pytest.mark.parametrize(("name", "well", "final"), [("loader", "4", "2 3"), ("stream", None, "2")])
+def test_systemd_knows_the_exit_codes(name: str, well: str | None, final: str) -> None:
     unit = configparser.ConfigParser(interpolation=None, strict=False)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
-    unit.read(FOLDER / "selligent-loader.service")
+    unit.read(FOLDER / f"selligent-{name}.service")
     service = unit["Service"]
-    assert (service["SuccessExitStatus"], service["RestartPreventExitStatus"]) == ("4", "2 3")
+    assert (service.get("SuccessExitStatus"), service["RestartPreventExitStatus"]) == (well, final)
 
 
 def test_the_kubernetes_job_has_the_fields_of_its_kind() -> None:
