@@ -34,7 +34,7 @@ demo: .demo/events.jsonl .demo/site.sql
 	@$(LOADER) sample --site --events 100000 --seed 1 --out $@
 
 test: .venv/ready
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -17,6 +17,10 @@ from loader import embedded
 from loader.config import Settings
 from loader.migrate import migrate
 
+# A server that crashes comes back to its port. So that no other has it then, each process of the tests has ports of its
+# own, and the command, which tests start too, the usual ones.
+embedded.FIRST_PORT += 200 * (1 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
+
 #: A script for the environment of a client.
 collect_ignore = ["send_demo.py"]
 

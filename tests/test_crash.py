@@ -132,9 +132,9 @@ def test_a_load_killed_again_and_again_ends_like_one_that_was_not(settings: Sett
     seconds_of(settings, folder)
 
     broken_off = "select from files where status = 'failed' and error = 'the loader was killed' and events_read > 0"
-    assert len(select(settings, broken_off)) >= KILLS // 4
+    assert len(select(settings, broken_off)) >= KILLS // 10
     statuses = Counter(row["status"] for row in select(settings, "select status from loads"))
-    assert statuses["failed"] >= KILLS // 4  # the others were killed while they brought the views up to date
+    assert statuses["failed"] >= KILLS // 10  # the others were killed while they brought the views up to date
     assert statuses.keys() <= {"failed", "ok", "empty"}
     assert differences(stored(settings), stored(clean)) == {}
     for view in ("campaigns", "email_messages"):
