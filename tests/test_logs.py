@@ -113,9 +113,9 @@ def test_no_line_is_personal_and_each_has_the_load(
 
 
 def test_the_lines_of_all_processes_have_the_load(run: Run, tmp_path: Path) -> None:
-    for name in "ab":
-        (tmp_path / name).write_bytes(ndjson(event(messageId=f"{name}{n}") for n in range(3)))
-    ended = run("load", "a", "b", "--jobs", "2", "--verbose", "--log-format", "json")
+    for name in "abcdef":  # so many that none has them all before the other begins
+        (tmp_path / name).write_bytes(ndjson(event(messageId=f"{name}{n}") for n in range(10_000)))
+    ended = run("load", *"abcdef", "--jobs", "2", "--verbose", "--log-format", "json")
     lines = [json.loads(line) for line in ended.err.splitlines()]
     assert {line["load_id"] for line in lines} == {1}
     assert len({line["process"] for line in lines if line["message"].startswith("reading")}) == 2
