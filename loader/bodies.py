@@ -16,6 +16,8 @@ class RefusedError(Exception):
     def __init__(self, status: int, reason: str, retry_after: int = 0) -> None:
         super().__init__(reason)
         self.status, self.reason, self.retry_after = status, reason, retry_after
+        #: Whether not all of its body was read: then the connection ends, since what comes next may be body or request.
+        self.is_unread = False
 
 
 @dataclass(slots=True)
@@ -43,10 +45,8 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
     return head
 
 
-def check_head(head: Head, limit: int) -> None:
-    """Raise RefusedError for a body that need not be read."""
-    if head.length > limit:
-        raise too_large(limit)
+def check_head(head: Head) -> None:
+    """Raise RefusedError for what is not JSON by its headers."""
     if head.encoding not in (b"", b"identity", b"gzip"):
         raise RefusedError(415, "the body may be plain or gzip")
     # Without one, or as plain text, as browsers' beacons send it, it is JSON too.
@@ -72,6 +72,8 @@ class Reader:
 
         Raises RefusedError for one that is too large, does not come, or is not what it is said to be.
         """
+        if head.length > limit:
+            raise too_large(limit)
         message = await receive()
         is_whole = message["type"] == "http.request" and not message.get("more_body")
         content = message.get("body", b"") if is_whole else await self._read_on(message, receive, limit)

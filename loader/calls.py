@@ -14,6 +14,8 @@ from loader.characters import repair
 MAX_EVENT = 32 << 10
 MAX_BATCH = 500 << 10
 MAX_EVENTS = 2500
+#: Bytes that a batch may become where what it says for all its events is given to each.
+MAX_LINES = 16 << 20
 #: Calls of one event, named by their type, and of many.
 SINGLE = ("track", "identify", "page", "screen", "group", "alias")
 BATCH = ("batch", "import")
@@ -111,6 +113,9 @@ def _read_batch(body: Body, received_at: str) -> Call:
     moment = Raw(f'"{received_at}"'.encode())
     said = {"sentAt": body.sent_at, "context": body.context, "integrations": body.integrations}
     shared = {name: value for name, value in said.items() if bytes(value) != b"null"}
+    size = sum(len(memoryview(value)) for value in shared.values())
+    if size > MAX_EVENT or size * len(body.batch) > MAX_LINES:
+        raise CallError("what the batch says for all its events is too large")
     events = []
     for number, raw in enumerate(body.batch):
         if len(memoryview(raw)) > MAX_EVENT:

@@ -83,6 +83,8 @@ class Feed:
         command = [*COMMAND, "--retry-for", RETRY_FOR, "--schema", settings.schema, str(folder)]
         with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as load:
             self._load = load
+            if self._ending.is_set():
+                load.terminate()
             with suppress(ProcessLookupError):
                 os.setpriority(os.PRIO_PROCESS, load.pid, 5)  # senders that wait come first
             return load.wait()

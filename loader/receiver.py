@@ -44,9 +44,13 @@ class Receiver:
         """
         head = read_head(scope["headers"])
         most = limit(kind)
-        check_head(head, most)
+        try:
+            content = await self.reader.read(receive, head, most)
+        except RefusedError as exc:
+            exc.is_unread = True
+            raise
+        check_head(head)
         key = self._key(_user(head.authorization)) if head.authorization is not None else None
-        content = await self.reader.read(receive, head, most)
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         try:
             call = read_call(kind, content, moment)

@@ -23,6 +23,8 @@ async def refuse(send: Send, refused: RefusedError) -> None:
         headers.append((b"retry-after", str(refused.retry_after).encode()))
     if refused.status == 401:
         headers.append((b"www-authenticate", b'Basic realm="write key"'))
+    if refused.is_unread:
+        headers.append((b"connection", b"close"))
     await respond(send, refused.status, as_json(refused.reason), *headers)
 
 

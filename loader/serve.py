@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 BACKLOG = 1024
 #: Seconds after which a connection is closed that sends nothing more; balancers keep theirs for a minute.
 KEEP_ALIVE = 75
+#: Seconds after which a stop waits no longer for senders; those that are late are let go before.
+STOP = 30
 
 
 def serve(sources: Sequence[Settings], plan: Plan) -> None:
@@ -89,6 +91,7 @@ def _server(receiver: Receiver, plan: Plan) -> uvicorn.Server:
         proxy_headers=bool(plan.proxies),
         forwarded_allow_ips=list(plan.proxies),
         timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=STOP,
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )

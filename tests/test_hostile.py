@@ -50,26 +50,22 @@ def is_well(target: Server) -> Iterator[None]:
 
 def raw(target: Server, *pieces: bytes, seconds: float = 15) -> bytes:
     """Send bytes, and return what comes back until the connection is closed or silent."""
-    answer = b""
     with socket.create_connection(("127.0.0.1", target.port), 5) as connection:
         with suppress(OSError):
             for piece in pieces:
                 connection.sendall(piece)
         connection.settimeout(seconds)
         with suppress(OSError):
-            while block := connection.recv(65536):
-                answer += block
-                if b'"success"' in answer:
-                    break
-    return answer
+            return answer(connection)
+    return b""
 
 
-def answers(connection: socket.socket, count: int) -> bool:
-    """Tell whether so many requests are answered with 200 before the connection is closed."""
+def answer(connection: socket.socket) -> bytes:
+    """Read the answer to one request."""
     read = b""
-    while read.count(b'{"success":true}') < count and (block := connection.recv(65536)):
+    while b'"success"' not in read and (block := connection.recv(65536)):
         read += block
-    return read.count(b'{"success":true}') == count
+    return read
 
 
 def head(target: Server, length: int, *lines: str) -> bytes:
@@ -132,11 +128,35 @@ def test_what_follows_a_refusal_or_a_body_does_not_go_on_for_ever(target: Server
                 connection.sendall(more)
 
 
-def test_requests_may_come_many_in_a_packet(target: Server) -> None:
+@pytest.mark.parametrize("more", [b"POST /v1/track HTTP/1.1\r\n", b"what is no request\r\n\r\n"])
+def test_what_comes_before_the_answer_is_not_answered(target: Server, more: bytes) -> None:
+    """The first request is; who sends more is told by the connection's end to send it again."""
     body = json.dumps({"batch": [EVENT]}).encode()
-    with socket.create_connection(("127.0.0.1", target.port), 5) as connection:
-        connection.sendall((head(target, len(body)) + body) * 100)
-        assert answers(connection, 100)
+    good = head(target, len(body)) + body
+    before = target.figure("events_total")
+    for rest in (good * 100, more):
+        with socket.create_connection(("127.0.0.1", target.port), 5) as connection:
+            connection.sendall(good + rest)
+            answer = b""
+            with suppress(ConnectionResetError):
+                while block := connection.recv(65536):
+                    answer += block
+        assert (answer.count(b"HTTP/1.1"), b"connection: close" in answer) == (1, True)
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert target.figure("events_total") == before + 2
+
+
+def test_what_a_batch_says_for_all_is_not_made_larger_than_memory(target: Server) -> None:
+    for size, count in ((100_000, 2500), (20_000, 2500)):
+        body = b'{"context":{"a":"%s"},"batch":[%s]}' % (b"x" * size, b",".join([b"{}"] * count))
+        assert target.post("batch", gzip.compress(body), headers={"Content-Encoding": "gzip"}).status_code == 400
+    assert target.figure("spool_bytes") < 10_000_000
+
+
+def test_a_request_has_few_headers(target: Server) -> None:
+    many = b"".join(b"X-%d: a\r\n" % n for n in range(199))
+    assert b" 404 " in raw(target, b"GET / HTTP/1.1\r\n" + many + b"\r\n")
+    assert b" 400 " in raw(target, b"GET / HTTP/1.1\r\n" + many * 2 + b"\r\n")
 
 
 def test_an_offer_of_another_protocol_is_not_taken(target: Server) -> None:
@@ -144,15 +164,19 @@ def test_an_offer_of_another_protocol_is_not_taken(target: Server) -> None:
     offer = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk"]
     body = json.dumps({"batch": [EVENT]}).encode()
     chunked = head(target, 0, "Transfer-Encoding: chunked", *offer).replace(b"Content-Length: 0\r\n", b"")
-    requests = (head(target, len(body), *offer) + body) * 2 + chunked + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    whole = head(target, len(body), *offer) + body
+    requests = (whole, whole, chunked + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
     before = target.figure("events_total")
-    for size in (len(requests), 100, 7):
+    for size in (1000, 100, 7):
         with socket.create_connection(("127.0.0.1", target.port), 5) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for at in range(0, len(requests), size):
-                connection.sendall(requests[at : at + size])
-            assert answers(connection, 3)
+            for request in requests:
+                for at in range(0, len(request), size):
+                    connection.sendall(request[at : at + size])
+                assert b" 200 OK" in answer(connection)
     assert target.figure("events_total") == before + 9
+    final = raw(target, whole.replace(b"Upgrade, HTTP2-Settings", b"close, Upgrade"))
+    assert (b" 200 " in final, b"connection: close" in final) == (True, True)
     assert b" 400 " in raw(target, b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n")
 
 
@@ -171,11 +195,14 @@ def test_more_connections_than_are_served_at_a_time(target: Server) -> None:
 
 @pytest.mark.slow
 def test_slow_senders_are_let_go(target: Server) -> None:
-    """Those who never end their headers, and those who never send their body."""
+    """Those who never end their headers, who never send their body, who send nothing more but a line end."""
     slow = []
     for n in range(300):
         connection = socket.create_connection(("127.0.0.1", target.port), 5)
-        connection.sendall(b"POST /v1/track HT" if n % 2 else head(target, 100) + b"{")
+        connection.sendall((b"POST /v1/track HT", head(target, 100) + b"{", head(target, 2) + b"{}")[n % 3])
+        if n % 3 == 2:
+            assert b" 400 " in answer(connection)
+            connection.sendall(b"\r\n")  # as if something came
         slow.append(connection)
     begun = time.monotonic()
     assert target.post("track", EVENT).status_code == 200
@@ -183,8 +210,9 @@ def test_slow_senders_are_let_go(target: Server) -> None:
     for connection in slow:
         connection.settimeout(40)
         with suppress(ConnectionResetError):
-            answer = connection.recv(1000)
-            assert not answer or answer.split()[1] == b"408"
+            last = answer(connection)
+            assert not last or last.split()[1] == b"408"
+            assert not connection.recv(1000)
         connection.close()
 
 
