@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 
 from loader import logs
 from loader.config import Settings
@@ -18,7 +18,7 @@ from loader.ledger import Ledger, prepared
 from loader.listing import discover
 from loader.patience import insist
 from loader.placing import place_waiting
-from loader.result import LoadResult, Options
+from loader.result import LoadResult, Options, accounted
 from loader.steps import step
 from loader.upkeep import analyze
 from loader.worker import Progress, Worker
@@ -63,7 +63,7 @@ def load_files(
         logs.bind(load_id)
         step("load.begun")
         result = LoadResult(load_id, errors=[str(problem) for problem in problems])
-        try:
+        with accounted(ledger, result):
             if result.load_id is not None:
                 placed = warehouse.insist(lambda: place_waiting(warehouse, options.caps))
                 result.values_placed, result.ddl = placed
@@ -73,16 +73,7 @@ def load_files(
             if not options.dry_run:
                 warehouse.insist(lambda: analyze(warehouse, result.tables))
             result.judge(options)
-        except BaseException as exc:
-            result.status = "failed"
-            result.errors.append(str(exc) or "interrupted")
-            raise
-        finally:
             result.seconds = time.monotonic() - started
-            if result.load_id is not None:
-                with suppress(LoaderError):
-                    error = "; ".join(result.errors) or None
-                    ledger.finish(result.load_id, result.status, error)
         step("load.finished")
     return result
 

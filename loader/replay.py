@@ -1,7 +1,7 @@
 """Replay: rejected events once more through the write path; what loads now is marked, the rest has its new reason."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,11 +10,10 @@ import pyarrow as pa
 from loader.catalog import Catalog
 from loader.chunks import CHUNK_SIZE, Chunk
 from loader.config import Settings
-from loader.errors import WarehouseError
 from loader.files import File
 from loader.ledger import Ledger, prepared
 from loader.rejects import REASONS, Choice, Reject
-from loader.result import LoadResult, Options
+from loader.result import LoadResult, Options, accounted
 from loader.transform import Transform
 from loader.warehouse import Warehouse
 from loader.writer import Writer, encoded
@@ -83,19 +82,12 @@ def replay(settings: Settings, choice: Choice, options: Options) -> LoadResult:
     with ExitStack() as stack:
         ledger = Ledger(stack.enter_context(prepared(settings)))
         result = LoadResult(ledger.begin("replay"))
-        try:
+        with accounted(ledger, result):
             rows, ddl = (
                 stack.enter_context(closing(Warehouse(settings.database_url, settings.schema))) for _ in range(2)
             )
             _replay(rows, Catalog(ddl, options.caps), choice, result)
             result.status = "ok" if result.counts["events_read"] else "empty"
-        except BaseException as exc:
-            result.status = "failed"
-            result.errors.append(str(exc) or "interrupted")
-            raise
-        finally:
-            with suppress(WarehouseError):
-                ledger.finish(result.load_id or 0, result.status, "; ".join(result.errors) or None)
     return result
 
 

@@ -1,6 +1,8 @@
 """Result: what was asked of a load, and what it did."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -9,7 +11,7 @@ from loader.archive import Days
 from loader.catalog import MAX_COLUMNS, MAX_TABLES, Caps
 from loader.dialect import Dialect
 from loader.errors import LoaderError
-from loader.ledger import COUNTS
+from loader.ledger import COUNTS, Ledger
 
 #: Exit code of a load with more rejects than allowed.
 PARTIAL = 3
@@ -120,3 +122,18 @@ class LoadResult:
             "errors": self.errors,
             "warnings": self.warnings,
         }
+
+
+@contextmanager
+def accounted(ledger: Ledger, result: LoadResult) -> Iterator[None]:
+    """Let the body do a load, and write to the ledger how it ended; a dry run is not there."""
+    try:
+        yield
+    except BaseException as exc:
+        result.status = "failed"
+        result.errors.append(str(exc) or "interrupted")
+        raise
+    finally:
+        if result.load_id is not None:
+            with suppress(LoaderError):
+                ledger.finish(result.load_id, result.status, "; ".join(result.errors) or None)
