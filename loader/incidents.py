@@ -27,6 +27,7 @@ from loader.embedded import home
 from loader.errors import LoaderError
 from loader.names import quoted
 from loader.status import IS_ALIVE
+from loader.tables import IS_OF_EVENTS
 from loader.warehouse import Warehouse
 from loader.webhook import post
 
@@ -37,11 +38,10 @@ _BEGIN = "insert into incidents (began_at, error) values (%s, %s)"
 _END = "update incidents set ended_at = now() where ended_at is null"
 _KILLED = f"select load_id, host, started_at from loads where status = 'running' and not {IS_ALIVE} order by load_id"
 #: What was not there when people were last told.
-_NEW_COLUMNS = """
+_NEW_COLUMNS = f"""
     select relname, attname, relname not in (select table_name from announced_columns) as is_new
     from pg_class join pg_attribute on attrelid = pg_class.oid
-    where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p') and attnum > 0 and not attisdropped
-        and exists (select from pg_attribute as mark where mark.attrelid = pg_class.oid and mark.attname = 'uuid_ts')
+    where relnamespace = to_regnamespace(%s) and {IS_OF_EVENTS} and attnum > 0 and not attisdropped
         and (relname, attname) not in (select table_name, column_name from announced_columns)
     order by relname, attnum
 """

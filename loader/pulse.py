@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from loader.names import quoted
+from loader.tables import IS_OF_EVENTS
 from loader.warehouse import Warehouse
 
 #: Tables larger than this, in bytes, are not counted row by row.
@@ -24,11 +25,10 @@ _SNAPSHOT = """
     set local enable_mergejoin to on;
     set local jit to off
 """
-_TABLES = """
+_TABLES = f"""
     select relname, pg_relation_size(oid), current_setting('block_size')::bigint
     from pg_class
-    where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p')
-        and exists (select from pg_attribute where attrelid = pg_class.oid and attname = 'uuid_ts')
+    where relnamespace = to_regnamespace(%s) and {IS_OF_EVENTS}
     order by relname
 """
 #: Of the newest events by the key, and of the rows at the table's end, which is where new ones go.

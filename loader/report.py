@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loader.config import Settings
-from loader.errors import LoaderError
+from loader.errors import BusyError, LoaderError
 from loader.incidents import Incidents
 from loader.metrics import write_metrics
 from loader.result import LoadResult
 from loader.webhook import check_url
-
-#: Exit code of a load that leaves its work to another: neither a failure nor a success.
-BUSY = 4
 
 
 @dataclass(slots=True)
@@ -34,7 +31,7 @@ class Watchers:
 
     def tell(self, code: int, error: str, seconds: float, result: LoadResult | None) -> None:
         """Tell with which exit code a load ended; `error` is why if that is not 0."""
-        if code == BUSY:
+        if code == BusyError.exit_code:  # neither a failure nor a success
             return
         if self.metrics:
             write_metrics(self.metrics, self.schema, code, seconds, result)

@@ -9,6 +9,12 @@ from loader.names import bounded
 
 #: The table of all events.
 TRACKS = "tracks"
+#: Whether a row of pg_class is a table of events, as SQL: all of them have the column, and no other table.
+IS_OF_EVENTS = """
+    relkind in ('r', 'p') and exists (
+        select from pg_attribute as mark where mark.attrelid = pg_class.oid and mark.attname = 'uuid_ts'
+    )
+"""
 #: The documented properties of each collection, beside MAILING on all (Selligent's and Segment's e-mail specification).
 COLLECTIONS: dict[str, tuple[str, ...]] = {
     "email_delivered": (),

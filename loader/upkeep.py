@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 
+from loader import locks
 from loader.errors import LoaderError
 from loader.names import quoted
 from loader.warehouse import Warehouse
@@ -11,8 +12,6 @@ log = logging.getLogger(__name__)
 
 #: Share of a table that may be new before it is analyzed.
 NEW = 0.03
-#: How long others that change the table are waited for.
-PATIENCE = "2s"
 
 #: Rows that the server counts as changed since it last looked, as an earlier load that was killed left them, and
 #: those of this load, which it may not have heard of.
@@ -38,7 +37,7 @@ def analyze(warehouse: Warehouse, rows: Mapping[str, int]) -> list[str]:
 
 def _analyze(warehouse: Warehouse, name: str) -> bool:
     try:
-        with warehouse.transaction(lock_timeout=PATIENCE):
+        with warehouse.transaction(lock_timeout=locks.TABLE_TIMEOUT):
             warehouse.fetch(f"analyze {quoted(warehouse.schema)}.{quoted(name)}")
     except LoaderError as exc:
         log.info("%s is not analyzed: %s", name, exc)

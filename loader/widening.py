@@ -10,17 +10,16 @@ from loader.errors import SchemaError, UsageError
 from loader.filling import BATCH, Home, settle, take
 from loader.ledger import prepared
 from loader.names import column_identifier, is_context, quoted
-from loader.tables import STANDARD, TRACKS
+from loader.tables import IS_OF_EVENTS, STANDARD, TRACKS
 from loader.values import TEXT, TIMESTAMPTZ
 from loader.views import read_grants, read_views
 from loader.warehouse import Warehouse, engine, translated
 
 #: The tables of events that have a column of this name, with its type, their size in bytes and number of rows.
-_COLUMNS = """
+_COLUMNS = f"""
     select relname, format_type(atttypid, null), pg_total_relation_size(pg_class.oid), greatest(reltuples, 0)::bigint
     from pg_class join pg_attribute on attrelid = pg_class.oid
-    where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p') and attname = %s and not attisdropped
-        and exists (select from pg_attribute as other where attrelid = pg_class.oid and other.attname = 'uuid_ts')
+    where relnamespace = to_regnamespace(%s) and {IS_OF_EVENTS} and attname = %s and not attisdropped
     order by relname
 """
 #: The views that stand on a column of some tables, and those that stand on these.

@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from loader import upkeep
+from loader import locks, upkeep
 from loader.config import Settings
 from loader.warehouse import Warehouse
 from tests.loading import event, load_events, one, select
@@ -54,7 +54,7 @@ def test_what_a_killed_load_left_counts_as_new(settings: Settings, tmp_path: Pat
 
 
 def test_a_table_in_use_is_left_alone(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "PATIENCE", "100ms")
+    monkeypatch.setattr(locks, "TABLE_TIMEOUT", "100ms")
     load(settings, tmp_path, "first", 10)
     assert settings.database_url
     with psycopg.connect(settings.database_url) as connection:
