@@ -15,8 +15,9 @@ from benchmarks.history import fill
 from benchmarks.loading import copy_rows, empty, execute, load_file, prepare_rows, truncate
 from benchmarks.nightly import compare_nights
 from benchmarks.views import compare_views
-from loader import embedded, sample
 from loader.config import Settings
+from loader.postgres import embedded
+from loader.sample import ndjson as sample
 
 README = Path(__file__).parent / "README.md"
 Row = tuple[str, str, str]
@@ -121,7 +122,7 @@ def compare_memory(settings: Settings, folder: Path, options: argparse.Namespace
         path = write_sample(folder / "events.jsonl", events)
         empty(settings)
         # What Linux says of the process alone; `getrusage` would start from our own peak.
-        script = "import sys; from loader.cli import run; code = run(sys.argv[1:]); " + (
+        script = "import sys; from loader.cli.main import run; code = run(sys.argv[1:]); " + (
             "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0], file=sys.stderr); sys.exit(code)"
         )
         environment = os.environ | {"SELLIGENT_DATABASE_URL": settings.database_url or ""}

@@ -2,7 +2,7 @@
 
 from benchmarks.loading import execute
 from loader.config import Settings
-from loader.extract import ENVELOPE
+from loader.events.fields import COLUMN_FIELDS
 
 #: Which part of the events each collection has.
 SHARES = {"email_delivered": 0.62, "email_opened": 0.32, "email_link_clicked": 0.06}
@@ -24,7 +24,9 @@ _INSERT = """
 
 def fill(settings: Settings, rows: int) -> None:
     """Store so many events of the years before the samples', and as many rows in `tracks`."""
-    shared = ", ".join(f'"{name}"' for name in (*ENVELOPE, "context_ip", "context_user_agent", "context_traits_email"))
+    shared = ", ".join(
+        f'"{name}"' for name in (*COLUMN_FIELDS, "context_ip", "context_user_agent", "context_traits_email")
+    )
     for table, share in SHARES.items():
         execute(settings, _INSERT.format(schema=settings.schema, table=table, rows=int(rows * share)))
         execute(

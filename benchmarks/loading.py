@@ -8,19 +8,19 @@ from pathlib import Path
 
 import psycopg
 
-from loader.batch import Batch
-from loader.catalog import Caps, Catalog
-from loader.chunks import read_chunks
 from loader.config import Settings
-from loader.files import File
+from loader.inputs.file import File
+from loader.inputs.formats import opened
+from loader.inputs.json_lines import read_chunks
 from loader.migrate import migrate
-from loader.pipeline import load
-from loader.result import Options
-from loader.streams import opened
-from loader.tables import TRACKS
-from loader.transform import Transform
-from loader.warehouse import Warehouse
-from loader.writer import Encoded, encoded
+from loader.pipeline.result import Options
+from loader.pipeline.writer import Encoded, encoded
+from loader.postgres.connection import Warehouse
+from loader.schema.catalog import Caps, Catalog
+from loader.schema.event_tables import TRACKS
+from loader.transform.batch import Batch
+from loader.transform.transform import Transform
+from tests.loading import load
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def load_file(settings: Settings, path: Path, *, again: bool = False) -> Measure
 def prepare_rows(settings: Settings, path: Path) -> list[Encoded]:
     """Return the new rows of a file, encoded; the tables and columns they need are made."""
     seen: set[tuple[object, str]] = set()
-    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+    with closing(Warehouse(settings)) as warehouse:
         transform = Transform(Catalog(warehouse, Caps()))
         with opened(File(str(path))) as (stream, _):
             return [encoded(_unseen(transform.finish(transform.prepare(chunk)), seen)) for chunk in read_chunks(stream)]
@@ -93,7 +93,7 @@ def copy_rows(settings: Settings, prepared: list[Encoded], events: int) -> Measu
     """Copy rows in one transaction a chunk, and do nothing else."""
 
     def run() -> int:
-        with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+        with closing(Warehouse(settings)) as warehouse:
             for made in prepared:
                 with warehouse.transaction():
                     for table, part in made.batch.parts.items():
@@ -105,7 +105,7 @@ def copy_rows(settings: Settings, prepared: list[Encoded], events: int) -> Measu
 
 def truncate(settings: Settings) -> None:
     """Empty the tables of events, run-time ones included, and keep their columns."""
-    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse, warehouse.transaction():
+    with closing(Warehouse(settings)) as warehouse, warehouse.transaction():
         query = "select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables where schemaname = %s"
         ((tables,),) = warehouse.fetch(query.replace("%I", "%%I"), settings.schema)
         warehouse.fetch(f"truncate {tables}")

@@ -11,8 +11,8 @@ import psycopg
 
 from benchmarks.history import fill
 from benchmarks.loading import Measured, empty, execute, load_file, measure
-from loader import sample
 from loader.config import Settings
+from loader.sample import ndjson as sample
 
 EVENTS = 200_000
 #: A load in a process of its own, which ends by saying its events and the most memory it had, in kB. The views are not

@@ -20,11 +20,12 @@ from statistics import median
 
 import uvloop
 
-from loader import embedded, sample
 from loader.config import Settings
-from loader.keys import create_key
-from loader.ledger import prepared
+from loader.endpoint.write_keys import create_key
 from loader.migrate import migrate
+from loader.postgres import embedded
+from loader.sample import ndjson as sample
+from loader.schema.source import prepared
 from tests.serving import free_port
 
 BATCH = 100
@@ -225,7 +226,7 @@ def compare(options: argparse.Namespace, settings: Settings, spool: Path, key: s
     port, empty = free_port(), free_port()
     every = "10s" if options.soak else "1d"
     how = ["--spool", str(spool), "--schema", settings.schema, "--rate", "0", "--load-every", every, "--keep", "60s"]
-    serve = [sys.executable, "-c", "from loader.cli import main; main()", "serve", "--port", str(port), *how]
+    serve = [sys.executable, "-c", "from loader.cli.main import main; main()", "serve", "--port", str(port), *how]
     place = {"SELLIGENT_DATABASE_URL": settings.database_url or ""}
     with running(*serve, port=port, environment=place) as process:
         if options.soak:

@@ -12,12 +12,12 @@ from statistics import median
 import psycopg
 
 from benchmarks.loading import empty, execute, load_file
-from loader import sample, sample_site
 from loader.config import Settings
-from loader.embedded_programs import find_wheel
-from loader.refresh import refresh
-from loader.tuning import change_setting
-from loader.warehouse import Warehouse
+from loader.postgres.connection import Warehouse
+from loader.postgres.embedded_programs import find_wheel
+from loader.sample import ndjson, site
+from loader.views.refresh import refresh
+from loader.views.settings import change_setting
 
 SITE = "bench_site"
 NIGHTLY = 100_000  # events
@@ -99,18 +99,18 @@ def prepare(settings: Settings, folder: Path, events: int) -> float:
     """Load a year of events but its last night, and the site's data; return the seconds of the first refresh."""
     script = folder / "site.sql"
     with script.open("wb") as stream:
-        for block in sample_site.script(events, 1, SITE):
+        for block in site.script(events, 1, SITE):
             stream.write(block)
     psql = find_wheel() / "pginstall/bin/psql"
     execute(settings, f"drop schema if exists {SITE} cascade")
     subprocess.run([psql, "-q", "-f", str(script), settings.database_url or ""], check=True, stdout=subprocess.DEVNULL)
     empty(settings)
-    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+    with closing(Warehouse(settings)) as warehouse:
         change_setting(warehouse, "segment_schemas", SITE)
     refresh(settings)
     year, night = folder / "events.jsonl", folder / "night.jsonl"
     with year.open("wb") as stream, night.open("wb") as last:
-        lines = (line for block in sample.lines(events, 1) for line in block.splitlines(keepends=True))
+        lines = (line for block in ndjson.lines(events, 1) for line in block.splitlines(keepends=True))
         stream.writelines(islice(lines, events - NIGHTLY))
         last.writelines(lines)
     load_file(settings, year)

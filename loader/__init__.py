@@ -2,15 +2,50 @@
 
 from typing import TYPE_CHECKING, Any
 
+from loader.errors import (
+    BusyError,
+    ContentionError,
+    DisconnectedError,
+    InputError,
+    LoaderError,
+    OutageError,
+    OverfullError,
+    RefusedError,
+    SchemaError,
+    TakenError,
+    UnfinishedError,
+    UsageError,
+    WarehouseError,
+)
+from loader.version import __version__
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
 
     import pandas as pd
 
-    from loader.result import LoadResult
+    from loader.pipeline.result import LoadResult, Options
 
-__version__ = "0.1.0"
+__all__ = [
+    "BusyError",
+    "ContentionError",
+    "DisconnectedError",
+    "InputError",
+    "LoadResult",
+    "LoaderError",
+    "Options",
+    "OutageError",
+    "OverfullError",
+    "RefusedError",
+    "SchemaError",
+    "TakenError",
+    "UnfinishedError",
+    "UsageError",
+    "WarehouseError",
+    "__version__",
+    "load",
+]
 
 
 def load(
@@ -20,11 +55,21 @@ def load(
     schema: str | None = None,
     **options: Any,
 ) -> "LoadResult":
-    """Load a data frame, or what paths, globs and URLs mean, as the command does; return what it did.
+    """Load a data frame, or files, folders, globs and URLs, as the command does; return the result.
 
-    Without `database_url` and `schema` the environment decides, as for the command; `options` are those of
-    `loader.result.Options`. What could not be read is in the result's `errors`. Raises the errors of `loader.errors`.
+    Without `database_url` and `schema` the environment decides, as for the command. `options` are the fields of
+    `Options`, and `retry_for`, a `timedelta`: how long work is repeated after a lost connection (10 minutes). Files
+    that could not be read are in the result's `errors`. Raises LoaderError and its children.
     """
-    from loader.session import load_source  # what it needs takes a second to import
+    from loader.api import load_source  # what it imports takes a second
 
     return load_source(source, database_url, schema, options)
+
+
+def __getattr__(name: str) -> Any:
+    """Import the types of options and results on first use: what they import takes half a second."""
+    if name not in {"LoadResult", "Options"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from loader.pipeline import result
+
+    return getattr(result, name)

@@ -3,9 +3,12 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import platformdirs
 
 from loader.errors import UsageError
-from loader.names import ops_schema
 
 #: Longest schema name, so that its companion `<schema>_ops` fits PostgreSQL's 63 bytes.
 MAX_SCHEMA = 59
@@ -19,6 +22,8 @@ class Settings:
 
     database_url: str | None = field(repr=False)  # it may hold a password
     schema: str
+    #: How long work is repeated after a lost connection.
+    retry_for: timedelta = timedelta()
 
     @property
     def ops(self) -> str:
@@ -40,3 +45,24 @@ def settings(
             f"schema {name!r} cannot be used; choose one of at most {MAX_SCHEMA} bytes, without %, not pg_…"
         )
     return Settings(url, name)
+
+
+def root() -> Path:
+    """Return the folder that holds them: the checkout, or the installed package."""
+    package = Path(__file__).parent
+    return package if (package / "migrations").is_dir() else package.parent
+
+
+def ops_schema(schema: str) -> str:
+    """Return the companion of a source's schema, which holds what is no analyst's business."""
+    return f"{schema}_ops"
+
+
+ROOT_HOME = Path("/var/lib/selligent-loader")
+
+
+def home() -> Path:
+    """Return the folder of the embedded server: `SELLIGENT_HOME`, else where the user's data belongs."""
+    if chosen := os.environ.get("SELLIGENT_HOME"):
+        return Path(chosen).expanduser()
+    return ROOT_HOME if os.geteuid() == 0 else platformdirs.user_data_path("selligent-loader")

@@ -79,6 +79,6 @@ def bind(load_id: int | None) -> None:
     _lines.load_id = load_id
 
 
-def tell_error(message: str) -> None:
+def report_error(message: str) -> None:
     """Say why the command fails."""
     _log.error("%s", message)

@@ -1,19 +1,19 @@
 """Schema up to date: Alembic's revisions and the views, on one connection in one transaction."""
 
+from collections.abc import Sequence
+
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
-from loader.config import Settings
+from loader.config import Settings, root
 from loader.errors import SchemaError
-from loader.paths import root
-from loader.views import apply_views, read_views
-from loader.warehouse import engine, translated
-
-
-def head() -> str:
-    """Return the newest revision, by the ordinals of the file names."""
-    return max(path.name.split("_")[0] for path in (root() / "migrations" / "versions").glob("[0-9]*.py"))
+from loader.postgres.connection import engine
+from loader.postgres.sqlstate import translated
+from loader.schema.source import head, prepared
+from loader.views.definitions import apply_views, read_views
+from loader.views.refresh import refresh
+from loader.views.settings import change_setting
 
 
 def config(settings: Settings) -> Config:
@@ -24,10 +24,11 @@ def config(settings: Settings) -> Config:
     return made
 
 
-def migrate(settings: Settings) -> tuple[str | None, str]:
-    """Bring the schema up to date and return its version before, None if there was none, and after; safe to repeat.
+def migrate(settings: Settings, segment_schemas: Sequence[str] = ()) -> tuple[str | None, str]:
+    """Bring the schema, the views and their figures up to date; safe to repeat.
 
-    Raises SchemaError for the schema of a newer version, WarehouseError where the database says no.
+    `segment_schemas` become the setting of that name, if there are any. Return the version before, None if there was
+    none, and after. Raises SchemaError for the schema of a newer version, WarehouseError if the database fails.
     """
     made = config(settings)
     with translated(), engine(settings.database_url).begin() as connection:
@@ -41,4 +42,8 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
         command.upgrade(made, "head")
         if before == head():  # else the last revision has brought them up to date
             apply_views(connection, read_views(settings, connection))
+    if segment_schemas:
+        with prepared(settings) as warehouse:
+            change_setting(warehouse, "segment_schemas", " ".join(segment_schemas))
+    refresh(settings)
     return before, head()

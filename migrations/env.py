@@ -6,15 +6,19 @@ from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import Connection, text
 
-from loader import locks, views
 from loader.config import Settings, settings
-from loader.metadata import warehouse
-from loader.migrate import head
-from loader.names import quoted
-from loader.warehouse import engine
+from loader.postgres import advisory_locks
+from loader.postgres.connection import engine
+from loader.quoting import quoted
+from loader.schema.ops_tables import warehouse
+from loader.schema.source import head
+from loader.views import definitions
 
 #: One migration of a source at a time, none while a load adds columns or the views are refreshed.
-LOCKS = [f"select pg_advisory_xact_lock({lock}, hashtext('{{ops}}'))" for lock in (locks.SCHEMA, locks.REFRESH)]
+LOCKS = [
+    f"select pg_advisory_xact_lock({lock}, hashtext('{{ops}}'))"
+    for lock in (advisory_locks.SCHEMA, advisory_locks.REFRESH)
+]
 
 
 def source() -> Settings:
@@ -49,9 +53,9 @@ def bring_views_up_to_date(*, ctx: MigrationContext, step: MigrationInfo, **_: A
     if not step.is_upgrade or step.up_revision_id != head():
         return
     if ctx.connection is not None and not ctx.as_sql:
-        views.apply_views(ctx.connection, views.read_views(source(), ctx.connection))
+        definitions.apply_views(ctx.connection, definitions.read_views(source(), ctx.connection))
         return
-    for view in views.read_views(source()):
+    for view in definitions.read_views(source()):
         ctx.impl.static_output(view.script)
 
 

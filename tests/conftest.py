@@ -13,9 +13,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from loader import embedded
 from loader.config import Settings
 from loader.migrate import migrate
+from loader.postgres import embedded
 
 # A server that crashes comes back to its port. So that no other has it then, each process of the tests has ports of its
 # own, and the command, which tests start too, the usual ones.

@@ -1,16 +1,19 @@
 """Loading for tests: events in, rows out."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
+from loader.api import RETRY_FOR
+from loader.api import load as load_and_refresh
 from loader.config import Settings
-from loader.pipeline import load
-from loader.result import LoadResult, Options
+from loader.pipeline.result import LoadResult, Options
 
 Event = dict[str, Any]
 
@@ -24,6 +27,11 @@ BASE: Event = {
     "receivedAt": "2025-01-01T00:00:03.000Z",
     "timestamp": "2025-01-01T00:00:02.000Z",
 }
+
+
+def load(settings: Settings, paths: Sequence[str], options: Options, retry_for: timedelta = RETRY_FOR) -> LoadResult:
+    """Load as the command does, without the refresh of the figures."""
+    return load_and_refresh(replace(settings, retry_for=retry_for), paths, options, is_refreshing=False)
 
 
 def event(**fields: Any) -> Event:

@@ -9,8 +9,8 @@ from typing import Any
 
 import duckdb
 
-from loader.names import column_identifier, snake, table_identifier
-from loader.tables import STANDARD
+from loader.events.identifiers import column_identifier, snake, table_identifier
+from loader.schema.event_tables import STANDARD
 from tests.model_values import Broken, Number, Pairs, converted, kind_of, microseconds, parse, repaired, text_of
 
 Path = tuple[str, ...]

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 
 from loader.config import Settings
-from loader.keys import create_key
-from loader.ledger import prepared
+from loader.endpoint.write_keys import create_key
+from loader.schema.source import prepared
 from tests.loading import select
 from tests.test_crash import INSTALLED
 from tests.waiting import until

@@ -1,4 +1,4 @@
-"""Steps of a load, to be there when it is at one: `loader.steps` tells them to Python's audit hooks."""
+"""Steps of a load, to be there when it is at one: `loader.crash_points` tells them to Python's audit hooks."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from loader.steps import Received, Step
+from loader.crash_points import Received, Step
 
 _listeners: list[Callable[[str], None]] = []
 
@@ -18,8 +18,8 @@ import sys
 from tests.stepping import kill_at
 step, lives = sys.argv.pop(1).split(":")
 kill_at(step, int(lives))
-import loader.worker
-loader.worker.CHUNK_SIZE = 300_000
+import loader.pipeline.worker
+loader.pipeline.worker.CHUNK_SIZE = 300_000
 from loader.cli import main
 main()
 """

@@ -11,9 +11,8 @@ import pytest
 
 from loader.config import Settings
 from loader.errors import LoaderError, WarehouseError
-from loader.pipeline import load
-from loader.result import Options
-from tests.loading import event, load_bytes, load_events, ndjson, one, select
+from loader.pipeline.result import Options
+from tests.loading import event, load, load_bytes, load_events, ndjson, one, select
 
 GOOD = event(messageId="good")
 
@@ -266,8 +265,8 @@ def test_an_event_whose_table_cannot_be_made_is_a_reject(settings: Settings, tmp
 def test_a_line_that_is_too_long_is_kept_in_pieces(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loader.chunks.MAX_LINE", 10_000)
-    monkeypatch.setattr("loader.worker.CHUNK_SIZE", 1_000)
+    monkeypatch.setattr("loader.inputs.chunk.MAX_LINE", 10_000)
+    monkeypatch.setattr("loader.pipeline.worker.CHUNK_SIZE", 1_000)
     line = json.dumps(event(properties={"text": "x" * 45_000})).encode()
     result = load_bytes(settings, surrounded(line), tmp_path)
     pieces = select(settings, "select line, raw, reason from rejected_events order by rejected_id")

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from loader import sample
-from loader.calls import MAX_BATCH, MAX_EVENT, MAX_EVENTS, CallError, read_call
 from loader.config import Settings
+from loader.endpoint.limits import MAX_BATCH, MAX_EVENT, MAX_EVENTS
+from loader.endpoint.tracking_calls import CallError, read_call
 from loader.migrate import migrate
+from loader.sample import ndjson as sample
 from tests.loading import content, event, load_bytes, ndjson, one, select
 
 NOW = "2025-06-01T12:00:00.000Z"

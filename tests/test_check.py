@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from loader.check import ERROR, OK, WARN, Check, Limits, check, exit_code, judge_volume
 from loader.config import Settings
-from loader.ledger import prepared
+from loader.monitoring.checks import ERROR, OK, WARN, Check, Limits, check, exit_code, judge_volume
+from loader.schema.source import prepared
 from tests.loading import Event, event, load_events
 from tests.test_cli import Run, run_command
 
@@ -149,7 +149,7 @@ def test_a_volume_is_judged_by_its_median_and_spread(before: list[int], last: in
         ("update loads set events_read = events_read + 1", "reconciliation of the ledger"),
         ("update loads set status = 'failed', error = 'no room'", "last load of files"),
         ("update loads set status = 'running'", "last load of files"),  # nobody holds its lock
-        ("update loads set finished_at = now() - interval '2 h'", "views"),
+        ("delete from refreshed; update loads set finished_at = now() - interval '2 h'", "views"),
     ],
 )  # fmt: skip
 def test_what_is_not_whole_is_told(settings: Settings, tmp_path: Path, statement: str, name: str) -> None:
@@ -162,7 +162,7 @@ def test_what_is_not_whole_is_told(settings: Settings, tmp_path: Path, statement
 def test_large_tables_are_compared_day_by_day(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loader.pulse.COUNTED", 0)
+    monkeypatch.setattr("loader.monitoring.freshness.COUNTED", 0)
     night(settings, tmp_path)
     change(settings, "analyze")
     assert found(settings) == (0, [])

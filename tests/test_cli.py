@@ -21,9 +21,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from loader import __version__, embedded, sample
-from loader.cli import commands
+from loader import __version__
+from loader.cli.main import commands
 from loader.config import Settings
+from loader.postgres import embedded
+from loader.sample import ndjson as sample
 from tests.loading import content, event, ndjson, one, select
 from tests.waiting import until
 
@@ -135,7 +137,7 @@ def test_init_says_what_it_did_and_what_to_do_next(run: Run) -> None:
     first, second = run("init", "--schema", "other"), run("init", "--schema", "other")
     assert (first.code, second.code) == (0, 0)
     assert re.fullmatch(r"schema 'other' is made, version \d{4}\nnext: selligent-loader load PATH\n", first.out)
-    assert second.out == "schema 'other' is ready as it was\nnext: selligent-loader load PATH\n"
+    assert second.out == "schema 'other' is up to date\nnext: selligent-loader load PATH\n"
 
 
 def test_init_prints_json(run: Run) -> None:
@@ -145,7 +147,7 @@ def test_init_prints_json(run: Run) -> None:
 
 
 def test_migrate_says_what_it_did(run: Run) -> None:
-    assert run("migrate").out == "schema 'selligent' is ready as it was\n"
+    assert run("migrate").out == "schema 'selligent' is up to date\n"
 
 
 def test_the_schema_can_come_from_the_environment(run: Run, settings: Settings) -> None:
@@ -503,7 +505,7 @@ def test_a_load_that_waits_for_a_lock_can_be_interrupted(
 
 def check_interrupted(settings: Settings, folder: Path, code: int) -> None:
     said = (folder / "said").read_text("utf-8")
-    assert "error: interrupted; the next load goes on where this one ended" in said
+    assert "error: interrupted; the next load continues where this one ended" in said
     assert "Traceback" not in said
     assert (code, "Fatal Python error" in said) == (1, False)
     assert one(settings, "select status, error from loads") == {"status": "failed", "error": "interrupted"}

@@ -4,7 +4,7 @@ import pytest
 
 from loader.config import settings
 from loader.errors import UsageError
-from loader.warehouse import connect
+from loader.postgres.connection import connect
 
 ENVIRONMENT = {"SELLIGENT_DATABASE_URL": "a", "DATABASE_URL": "b", "SELLIGENT_SCHEMA": "s"}
 

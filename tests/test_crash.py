@@ -16,14 +16,18 @@ from typing import Any
 
 import pytest
 
-from loader import locks, sample
 from loader.config import Settings
 from loader.migrate import migrate
+from loader.postgres import advisory_locks
+from loader.sample import ndjson as sample
 from tests.loading import content, one, select
 from tests.waiting import until
 
 #: The command with small chunks, so that there are many transactions to be killed in.
-SMALL_CHUNKS = "import loader.worker; loader.worker.CHUNK_SIZE = 300_000; from loader.cli import main; main()"
+SMALL_CHUNKS = (
+    "import loader.pipeline.worker; loader.pipeline.worker.CHUNK_SIZE = 300_000; "
+    "from loader.cli.main import main; main()"
+)
 COMMAND = [sys.executable, "-c", SMALL_CHUNKS]
 INSTALLED = [str(Path(sys.executable).with_name("selligent-loader"))]
 KILLS = 20
@@ -115,7 +119,7 @@ def left_behind(settings: Settings) -> list[Any]:
         where database = (select oid from pg_database where datname = current_database())
             and locktype = 'advisory' and classid in (%s, %s)
     """
-    return select(settings, sessions) + select(settings, held, locks.LOAD, locks.FILE)
+    return select(settings, sessions) + select(settings, held, advisory_locks.LOAD, advisory_locks.FILE)
 
 
 @pytest.mark.slow

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from loader.archive import Days
 from loader.config import Settings
-from loader.contents import read_contents
-from loader.files import local_file
-from loader.pipeline import load
-from loader.result import LoadResult, Options
-from tests.loading import event, load_bytes, load_file, ndjson, one, select
+from loader.inputs.discovery import Days
+from loader.inputs.file import local_file
+from loader.inputs.formats import read_contents
+from loader.pipeline.result import LoadResult, Options
+from tests.loading import event, load, load_bytes, load_file, ndjson, one, select
 
 MIDNIGHT = 1_735_689_600  # 2025-01-01
 
@@ -107,7 +106,7 @@ def test_a_left_file_that_stays_as_it_is_goes_on_where_it_was_left(settings: Set
     path = put(tmp_path, "a", events("a", "b")[:-30])
     assert is_left(settings, run(settings, tmp_path))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("loader.files.SETTLING", 0.0)
+        patch.setattr("loader.inputs.file.SETTLING", 0.0)
         result = load_file(settings, path)
     assert (result.counts["events_read"], result.counts["events_rejected"]) == (1, 1)
 
@@ -128,7 +127,7 @@ def test_a_file_that_grows_while_it_is_read_is_left(
             yield found
 
     with monkeypatch.context() as patch:
-        patch.setattr("loader.worker.read_contents", growing)
+        patch.setattr("loader.pipeline.worker.read_contents", growing)
         assert is_left(settings, run(settings, tmp_path))
     run(settings, tmp_path)
     assert stored(settings) == ["a", "b", "c"]

@@ -15,15 +15,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from loader import filling
-from loader.cli import run
+from loader.cli.main import run
 from loader.config import Settings
-from loader.ledger import prepared
 from loader.migrate import migrate
-from loader.pipeline import load
-from loader.result import Options
-from loader.status import read_status
-from tests.loading import content, event, load_bytes, load_events, load_file, ndjson, one, select, tables
+from loader.monitoring.status import read_status
+from loader.pipeline import backfill
+from loader.pipeline.result import Options
+from loader.schema.source import prepared
+from tests.loading import content, event, load, load_bytes, load_events, load_file, ndjson, one, select, tables
 
 #: Values of all kinds, and what a later one of the same property may be.
 VALUES: list[Any] = [
@@ -109,7 +108,7 @@ def test_what_waited_for_its_column_is_placed_as_a_load_would_have_stored_it(
     migrate(clean)
     events = drifting(200)
     load_events(clean, events, tmp_path, "clean")
-    monkeypatch.setattr(filling, "BATCH", 150)  # some of an event's values are beyond it
+    monkeypatch.setattr(backfill, "BATCH", 150)  # some of an event's values are beyond it
     waiting = load_bytes(settings, ndjson(events), tmp_path, max_columns=14)
     assert (waiting.status, waiting.values_placed) == ("ok", 0)
     assert one(settings, "select count(*) from discarded_values where reason = 'no_column'")["count"] > 1000
@@ -269,8 +268,8 @@ def test_nothing_that_others_built_is_in_the_way_or_is_touched(settings: Setting
 
 
 KILLABLE = """
-import loader.filling
-loader.filling.BATCH = 20
+import loader.pipeline.backfill
+loader.pipeline.backfill.BATCH = 20
 from loader.cli import main
 main()
 """

@@ -18,8 +18,9 @@ import psycopg
 import pytest
 
 import loader
-from loader import embedded, embedded_programs
+from loader import config
 from loader.errors import UsageError, WarehouseError
+from loader.postgres import embedded, embedded_programs
 from tests.waiting import until
 
 ROOT = os.geteuid() == 0
@@ -355,7 +356,7 @@ def test_the_home_is_the_users_unless_chosen(
     monkeypatch.setenv("HOME", "/users/ada")
     monkeypatch.setenv("XDG_DATA_HOME", "/users/ada/data")
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    assert embedded.home() == Path(expected)
+    assert config.home() == Path(expected)
 
 
 def test_a_home_that_cannot_be_made_is_told(folder: Path) -> None:

@@ -15,7 +15,7 @@ import click
 import pytest
 import yaml
 
-from loader.cli import commands
+from loader.cli.main import commands
 
 FOLDER = Path(__file__).parents[1] / "examples"
 UNITS = ["selligent-loader.service", "selligent-loader.timer", "selligent-stream.service"]

@@ -20,17 +20,18 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from loader import locks, sample, worker
-from loader.cli import run
+from loader.cli.main import run
 from loader.config import Settings
+from loader.crash_points import Step
 from loader.errors import DisconnectedError, OutageError, WarehouseError
 from loader.migrate import migrate
-from loader.pipeline import load
-from loader.result import LoadResult, Options
-from loader.steps import Step
-from loader.warehouse import Warehouse
+from loader.pipeline import worker
+from loader.pipeline.result import LoadResult, Options
+from loader.postgres import advisory_locks
+from loader.postgres.connection import Warehouse
+from loader.sample import ndjson as sample
 from tests.loading import event as an_event
-from tests.loading import ndjson, one, select, tables
+from tests.loading import load, ndjson, one, select, tables
 from tests.stepping import KILLED_AT, at
 from tests.test_crash import INSTALLED, differences, left_behind, stored
 from tests.waiting import until
@@ -64,8 +65,8 @@ def expected(settings: Settings, folder: Path) -> dict[str, list[str]]:
     return stored(clean)
 
 
-def read(settings: Settings, folder: Path, **options: Any) -> LoadResult:
-    return load(settings, [str(folder)], Options(**{"max_rejects": 100, "retry_for": timedelta(seconds=30), **options}))
+def read(settings: Settings, folder: Path, retry_for: timedelta = timedelta(seconds=30), **options: Any) -> LoadResult:
+    return load(settings, [str(folder)], Options(**{"max_rejects": 100, **options}), retry_for)
 
 
 def admin(settings: Settings, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -141,7 +142,7 @@ def test_what_a_pipe_gave_is_not_lost_with_the_connection(
     data = b"".join(sample.lines(EVENTS, seed=3))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(data))))
     with at("chunk.copied", lambda: terminate(settings), times=3):
-        result = load(settings, ["-"], Options(retry_for=timedelta(seconds=30)))
+        result = load(settings, ["-"], Options(), timedelta(seconds=30))
     assert result.counts["events_read"] == EVENTS
     assert one(settings, "select count(*) from tracks") == {"count": result.counts["events_loaded"]}
 
@@ -199,11 +200,11 @@ def test_a_commit_without_an_answer_is_not_done_twice(
 def test_a_file_that_another_load_took_over_is_left_to_it(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "events"
     path.write_bytes(b"".join(sample.lines(2_000, seed=3)))
-    other = Warehouse(settings.database_url, settings.schema)
+    other = Warehouse(settings)
 
     def take_over() -> None:
         terminate(settings)
-        assert other.try_hold(locks.FILE, f"{settings.ops}/{path}")
+        assert other.try_hold(advisory_locks.FILE, f"{settings.ops}/{path}")
 
     with closing(other), at("chunk.copied", take_over):
         result = read(settings, path)
@@ -248,7 +249,7 @@ def test_an_outage_while_tables_change_is_no_fault_of_the_data(
         until(lambda: admin(settings, query + " and wait_event_type = 'Lock'"), 20)
 
     with blocker:
-        blocker.execute("select pg_advisory_xact_lock(%s, hashtext('selligent_ops'))", [locks.SCHEMA])
+        blocker.execute("select pg_advisory_xact_lock(%s, hashtext('selligent_ops'))", [advisory_locks.SCHEMA])
         thread = threading.Thread(target=cancel)
         thread.start()
         with pytest.raises(OutageError, match="cancelled it; the next load goes on"):
@@ -315,7 +316,7 @@ def test_an_administrator_sees_who_it_is_and_it_waits_for_nothing_forever(settin
         f"selligent-loader load {load_id}",
         f"selligent-loader load {load_id} columns",
     } <= found
-    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse, warehouse.transaction():
+    with closing(Warehouse(settings)) as warehouse, warehouse.transaction():
         query = "select count(*) from pg_settings where setting = '0' and name = any(%s)"
         timeouts = ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"]
         assert warehouse.fetch(query, timeouts) == [(0,)]

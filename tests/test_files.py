@@ -12,12 +12,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from loader.chunks import read_chunks
-from loader.elements import ElementError
 from loader.errors import InputError
-from loader.files import File
-from loader.listing import discover
-from loader.streams import opened
+from loader.inputs.discovery import discover
+from loader.inputs.file import File
+from loader.inputs.formats import opened
+from loader.inputs.json_lines import ElementError, read_chunks
 
 TEXT = b'{"a":1}\n{"b":2}\r\n\n{"c":3}'
 
@@ -153,7 +152,7 @@ def test_a_truncated_array_ends_in_what_is_left_of_its_last_element() -> None:
 
 
 def test_a_line_that_is_too_long_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loader.chunks.MAX_LINE", 10)
+    monkeypatch.setattr("loader.inputs.chunk.MAX_LINE", 10)
     data = b"a\n" + b"x" * 35 + b"\nb\n"
     chunks = list(read_chunks(stream(data), size=4))
     assert {(c.first_line, c.overlong) for c in chunks} == {(1, False), (2, True), (3, False)}
@@ -164,6 +163,6 @@ def test_a_line_that_is_too_long_comes_in_pieces(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_element_that_is_too_long_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loader.chunks.MAX_LINE", 10)
+    monkeypatch.setattr("loader.inputs.chunk.MAX_LINE", 10)
     with pytest.raises(ElementError):
         lines_of(b'[1,"' + b"x" * 50, size=4)

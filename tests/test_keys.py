@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from loader.cli import run
+from loader.cli.main import run
 from loader.config import Settings
+from loader.endpoint.write_keys import create_key, find, import_key, list_keys, note_use, revoke_key, valid_keys
 from loader.errors import UsageError
-from loader.keys import create_key, find, import_key, list_keys, note_use, revoke_key, valid_keys
-from loader.ledger import prepared
 from loader.migrate import migrate
+from loader.schema.source import prepared
 from tests.loading import select
 
 

@@ -11,14 +11,14 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from loader import sample
 from loader.config import Settings
 from loader.errors import InputError, SchemaError
-from loader.pipeline import load
-from loader.result import Options
+from loader.pipeline.result import Options
+from loader.sample import ndjson as sample
 from tests.loading import (
     content,
     event,
+    load,
     load_bytes,
     load_events,
     load_file,
@@ -251,7 +251,7 @@ def test_the_same_events_give_the_same_tables_however_they_come(
     size: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("loader.worker.CHUNK_SIZE", size)
+    monkeypatch.setattr("loader.pipeline.worker.CHUNK_SIZE", size)
     results = [load_bytes(settings, piece, tmp_path, f"piece{i}") for i, piece in enumerate(pieces)]
     assert content(settings) == expected
     for result in results:

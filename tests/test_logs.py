@@ -12,8 +12,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from loader.cli.progress import reported
 from loader.config import Settings
-from loader.progress import reported
 from tests.loading import event, ndjson, one, select
 from tests.test_cli import Run, run_command
 
@@ -123,11 +123,11 @@ def test_the_lines_of_all_processes_have_the_load(run: Run, tmp_path: Path) -> N
 
 
 def test_progress_is_a_line_of_the_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr("loader.progress.INTERVAL", 0.0)
+    monkeypatch.setattr("loader.cli.progress.INTERVAL", 0.0)
     with reported(200) as report:
         report(50, 1000)
     assert caplog.messages[0].startswith("25%, 1,000 events, ")
-    assert caplog.records[0].name == "loader.progress"
+    assert caplog.records[0].name == "loader.cli.progress"
 
 
 def test_errors_without_a_load_are_lines_of_the_format(run: Run) -> None:

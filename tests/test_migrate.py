@@ -11,10 +11,11 @@ from psycopg import sql
 
 from loader.config import Settings
 from loader.errors import LoaderError
-from loader.migrate import config, head, migrate
-from loader.names import RESERVED_WORDS, SHIPPED_RELATIONS
-from loader.tables import COLLECTIONS
-from loader.views import View
+from loader.events.identifiers import RESERVED_WORDS, SHIPPED_RELATIONS
+from loader.migrate import config, migrate
+from loader.schema.event_tables import COLLECTIONS
+from loader.schema.source import head
+from loader.views.definitions import View
 from tests.loading import event, load_events
 
 RELATIONS = "select count(*) from pg_class where relnamespace = any(%s::regnamespace[]) and relkind = 'r'"
@@ -103,7 +104,7 @@ def test_every_word_the_server_reserves_is_known(settings: Settings) -> None:
 def test_a_migration_that_fails_leaves_nothing_behind(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     other = Settings(settings.database_url, "other")
     broken = View("broken", "other", "other_ops", "select 1 / 0;")
-    monkeypatch.setattr("loader.views.read_views", lambda *_: [broken])
+    monkeypatch.setattr("loader.views.definitions.read_views", lambda *_: [broken])
     with pytest.raises(LoaderError, match="division by zero"):
         migrate(other)
     assert rows(settings, "select count(*) from pg_namespace where nspname like 'other%%'") == [(0,)]

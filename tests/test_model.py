@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
 from loader.config import Settings
-from loader.metadata import warehouse
-from loader.tables import COLLECTIONS, MAILING, STANDARD
-from loader.warehouse import engine
+from loader.postgres.connection import engine
+from loader.schema.event_tables import COLLECTIONS, MAILING, STANDARD
+from loader.schema.ops_tables import warehouse
 from tests.loading import content, event, load_bytes, load_events, select
 from tests.model import Model
 from tests.model_values import canonical, is_stored, parse
@@ -155,7 +155,7 @@ class Warehouse:
 
     def load(self, data: bytes, size: int, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
         """Load a file, and let the model do so."""
-        monkeypatch.setattr("loader.worker.CHUNK_SIZE", size)
+        monkeypatch.setattr("loader.pipeline.worker.CHUNK_SIZE", size)
         self.files += 1
         before = Counter(model.counts)
         result = load_bytes(self.settings, data, self.folder, f"file{self.files}")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from loader.names import (
+from loader.events.identifiers import (
     RESERVED_WORDS,
     SHIPPED_RELATIONS,
     STANDARD_TABLES,

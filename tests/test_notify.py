@@ -17,8 +17,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from loader.config import Settings
-from loader.incidents import describe
-from loader.webhook import post
+from loader.monitoring.incidents import describe
+from loader.monitoring.webhook import post
 from tests.loading import event, ndjson, one, select
 from tests.test_cli import AWAY, COMMAND, Run, environment, run_command, started
 from tests.waiting import until
@@ -203,7 +203,7 @@ def test_a_webhook_that_is_down_fails_no_load_and_stays_secret(run: Run, setting
 
 
 def test_a_slow_webhook_is_not_waited_for(webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loader.webhook.TIMEOUT", 0.3)
+    monkeypatch.setattr("loader.monitoring.webhook.TIMEOUT", 0.3)
     webhook.delay = 3
     begun = time.monotonic()
     assert not post(webhook.url, "text")

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from loader.archive import Days
 from loader.config import Settings
 from loader.errors import InputError, UsageError
-from loader.pipeline import load
-from loader.result import LoadResult, Options
-from tests.loading import event, ndjson, select
+from loader.inputs.discovery import Days
+from loader.pipeline.result import LoadResult, Options
+from tests.loading import event, load, ndjson, select
 from tests.loading import one as row
 
 fsspec = pytest.importorskip("fsspec")

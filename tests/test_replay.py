@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from loader.config import Settings
-from loader.ledger import prepared
-from loader.rejects import Choice, export_rejects
-from loader.replay import replay
-from loader.result import LoadResult, Options
+from loader.pipeline.rejected_events import Choice, export_rejects
+from loader.pipeline.replay import replay_rejects as replay
+from loader.pipeline.result import LoadResult, Options
+from loader.schema.source import prepared
 from tests.loading import event, load_bytes, ndjson, one, select
 
 NEW = [event(messageId=f"n{i}", event=f"New {i % 8}", properties={"n": i}) for i in range(400)]
@@ -79,8 +79,8 @@ def test_the_events_of_a_body_that_can_be_read_now_are_rejects_of_their_own(sett
 
 
 KILLABLE = """
-import loader.replay, sys
-loader.replay.CHUNK_SIZE = 2_000
+import loader.pipeline.replay, sys
+loader.pipeline.replay.CHUNK_SIZE = 2_000
 from loader.cli import main
 main()
 """
@@ -121,7 +121,7 @@ def finished(settings: Settings, *arguments: str) -> int:
 def test_rejects_are_exported_as_they_came_one_a_line(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loader.chunks.MAX_LINE", 1000)
+    monkeypatch.setattr("loader.inputs.chunk.MAX_LINE", 1000)
     long = b'{"x": "' + b"y" * 5000 + b'"}'
     load_bytes(settings, b'"\xff"\n' + long + b"\n" + b"5\r\n" + long, tmp_path, name="lines")
     load_bytes(settings, b'[{"a":\n1},\n7]', tmp_path, name="array")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from loader.sample import lines
+from loader.sample.ndjson import lines
 
 Event = dict[str, Any]
 

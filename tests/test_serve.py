@@ -15,13 +15,12 @@ import httpx
 import pytest
 
 from loader.config import Settings
-from loader.keys import import_key, list_keys, revoke_key
-from loader.ledger import prepared
+from loader.endpoint.write_keys import import_key, list_keys, revoke_key
 from loader.migrate import migrate
-from loader.pipeline import load
-from loader.result import Options
+from loader.pipeline.result import Options
+from loader.schema.source import prepared
 from tests.conftest import clone
-from tests.loading import event, one, select
+from tests.loading import event, load, one, select
 from tests.serving import Server, new_key, serving, stored, wait_for
 from tests.test_crash import INSTALLED
 from tests.waiting import until

@@ -13,13 +13,14 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from loader import embedded, sample
-from loader.cli import run
+from loader.cli.main import run
 from loader.config import Settings
-from loader.embedded_programs import find_programs, give
 from loader.migrate import migrate
-from loader.pipeline import load
-from loader.result import Options
+from loader.pipeline.result import Options
+from loader.postgres import embedded
+from loader.postgres.embedded_programs import find_programs, give
+from loader.sample import ndjson as sample
+from tests.loading import load
 from tests.stepping import at
 from tests.test_crash import differences, stored
 from tests.waiting import until
@@ -27,7 +28,7 @@ from tests.waiting import until
 
 @pytest.fixture
 def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("loader.worker.CHUNK_SIZE", 300_000)
+    monkeypatch.setattr("loader.pipeline.worker.CHUNK_SIZE", 300_000)
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"".join(sample.lines(6_000, seed=3)) + b"{\n")
     return path
@@ -85,7 +86,7 @@ def test_a_full_disk_is_told_and_the_next_load_goes_on(
         events.write_bytes(b"".join(sample.lines(60_000, seed=3)))
         command = ["load", str(events), "--database-url", str(settings.database_url)]
         assert run(command) == 1
-        assert "make room on the server's disk; the next load goes on where this one ended" in capsys.readouterr().err
+        assert "make room on the server's disk; the next load continues where this one ended" in capsys.readouterr().err
         subprocess.run(["mount", "-o", "remount,size=1g", disk], check=True)
         assert run(command) == 0
         clean = Settings(server.url, "whole")

@@ -71,7 +71,7 @@ def test_importing_is_quick() -> None:
     code = "import sys, loader; assert loader.load; assert not {'pandas', 'pyarrow', 'duckdb'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
     subprocess.run(
-        [sys.executable, "-c", "import sys, loader.cli; assert not {'pandas', 'fsspec'} & set(sys.modules)"],
+        [sys.executable, "-c", "import sys, loader.cli.main; assert not {'pandas', 'fsspec'} & set(sys.modules)"],
         check=True,
         cwd=Path(__file__).parents[1],
     )

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.shape import NAMELESS, RESERVED, columns, leaves, original, pointer
-from loader.tables import STANDARD
+from loader.events.fields import leaves, original, pointer
+from loader.schema.event_tables import STANDARD
+from loader.transform.columns import NAMELESS, RESERVED, assign_columns
 
 KEYS = st.text(max_size=6) | st.sampled_from(["email_id", "emailId", "user_id", "context_ip", "a/b", "~", "", "0"])
 PATHS = st.sets(
@@ -21,22 +22,22 @@ def properties(*names: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", [*STANDARD, "userId", "sentAt", "context_ip", "contextAnything"])
 def test_a_property_that_is_called_like_a_standard_column_is_discarded(name: str) -> None:
-    assert columns(properties(name)).discarded == {("properties", name): RESERVED}
+    assert assign_columns(properties(name)).discarded == {("properties", name): RESERVED}
 
 
 @pytest.mark.parametrize("path", [("properties", "é"), ("properties", ""), ("context", "メール")])
 def test_a_key_without_letter_or_digit_is_discarded(path: tuple[str, str]) -> None:
-    assert columns([path]).discarded == {path: NAMELESS}
+    assert assign_columns([path]).discarded == {path: NAMELESS}
 
 
 def test_names_that_meet_in_a_column_are_ordered_with_its_own_name_first() -> None:
-    meeting = columns(properties("emailID", "EmailId", "email_id")).paths["email_id"]
+    meeting = assign_columns(properties("emailID", "EmailId", "email_id")).paths["email_id"]
     assert [original(path) for path in meeting] == ["email_id", "EmailId", "emailID"]
 
 
 def test_context_keeps_its_columns() -> None:
     paths = [("context", "ip"), ("context", "userAgent"), ("context", "traits", "email")]
-    assert set(columns(paths).paths) == {"context_ip", "context_user_agent", "context_traits_email"}
+    assert set(assign_columns(paths).paths) == {"context_ip", "context_user_agent", "context_traits_email"}
 
 
 def test_an_object_with_nothing_in_it_makes_no_column() -> None:
@@ -45,14 +46,14 @@ def test_an_object_with_nothing_in_it_makes_no_column() -> None:
 
 @given(PATHS)
 def test_every_path_has_exactly_one_place(paths: set[tuple[str, ...]]) -> None:
-    made = columns(paths)
+    made = assign_columns(paths)
     placed = [path for meeting in made.paths.values() for path in meeting] + list(made.discarded)
     assert sorted(placed) == sorted(paths)
 
 
 @given(PATHS)
 def test_the_order_of_the_paths_does_not_matter(paths: set[tuple[str, ...]]) -> None:
-    assert columns(list(paths)) == columns(sorted(paths, reverse=True))
+    assert assign_columns(list(paths)) == assign_columns(sorted(paths, reverse=True))
 
 
 @given(st.lists(KEYS, min_size=1, max_size=4))

@@ -14,13 +14,14 @@ import pytest
 from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
-from loader import locks, sample_site
-from loader.cli import run
+from loader.cli.main import run
 from loader.config import Settings
-from loader.embedded_programs import find_wheel
 from loader.errors import SchemaError
 from loader.migrate import migrate
-from loader.refresh import is_stale, refresh
+from loader.postgres import advisory_locks
+from loader.postgres.embedded_programs import find_wheel
+from loader.sample import site
+from loader.views.refresh import is_stale, refresh
 from tests.loading import event, load_events, ndjson
 
 
@@ -263,7 +264,7 @@ def test_a_filter_on_campaign_or_time_reads_no_table_as_a_whole(connection: Conn
 def test_two_refreshes_at_once_wait_for_each_other(settings: Settings, connection: Connection[Any]) -> None:
     second = Thread(target=refresh, args=(settings,), daemon=True)
     with connection.transaction():
-        connection.execute("select pg_advisory_xact_lock(%s, hashtext('selligent_ops'))", (locks.REFRESH,))
+        connection.execute("select pg_advisory_xact_lock(%s, hashtext('selligent_ops'))", (advisory_locks.REFRESH,))
         second.start()
         second.join(1)
         assert second.is_alive()
@@ -277,7 +278,7 @@ def test_the_samples_site_gives_every_view_something_to_say(
     script, events = tmp_path / "site.sql", tmp_path / "events.jsonl"
     for path, arguments in ((script, ["--site"]), (events, [])):
         assert run(["sample", "--events", "5000", *arguments, "--out", str(path)]) == 0
-    assert script.read_bytes() == b"".join(sample_site.script(5000, 1, "site"))
+    assert script.read_bytes() == b"".join(site.script(5000, 1, "site"))
     psql = [str(find_wheel() / "pginstall/bin/psql"), "-q", "-f", str(script), settings.database_url or ""]
     for _ in range(2):  # the second time finds the schema and leaves it alone
         subprocess.run(psql, check=True, capture_output=True)

@@ -16,12 +16,11 @@ from typing import Any, get_args
 import pytest
 
 from loader.config import Settings
+from loader.crash_points import Received
 from loader.errors import BusyError, UsageError
-from loader.pipeline import load
-from loader.result import Options
-from loader.spool import FullError, Spool
-from loader.steps import Received
-from tests.loading import event, ndjson, one, select
+from loader.pipeline.result import Options
+from loader.spool.writer import FullError, Spool
+from tests.loading import event, load, ndjson, one, select
 from tests.stepping import at
 
 LIMIT = 1 << 30
@@ -107,11 +106,11 @@ def test_a_server_killed_at_any_step_has_all_that_it_answered_for(
     script = f"""
 import os
 from pathlib import Path
-import loader.spool
+import loader.spool.writer
 from loader.spool import Spool
 from tests.stepping import kill_at
 kill_at({step!r}, 3)
-loader.spool.SEGMENT_SIZE = 1000
+loader.spool.writer.SEGMENT_SIZE = 1000
 def deliver(waiting, error):
     assert error is None
     os.write(1, b"".join(b"%d\\n" % n for n in waiting))

@@ -12,12 +12,13 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from loader import locks, sample
 from loader.config import Settings
-from loader.migrate import head
-from loader.pulse import read_pulses, snapshot
-from loader.status import read_status
-from loader.warehouse import Warehouse
+from loader.monitoring.freshness import read_pulses, snapshot
+from loader.monitoring.status import read_status
+from loader.postgres import advisory_locks
+from loader.postgres.connection import Warehouse
+from loader.sample import ndjson as sample
+from loader.schema.source import head
 from tests.loading import event, load_events, one, select
 from tests.test_cli import committed, started
 from tests.waiting import until
@@ -50,7 +51,7 @@ def test_status_works_during_a_load_with_rights_to_read_only(
         process.stdin.write(lines)
         process.stdin.flush()
         until(lambda: committed(settings))
-        with closing(Warehouse(reader.database_url, reader.schema)) as warehouse:
+        with closing(Warehouse(reader)) as warehouse:
             told = json.loads(json.dumps(read_status(warehouse), default=str))
         process.stdin.close()
         assert process.wait(60) == 0
@@ -67,7 +68,7 @@ def test_status_works_during_a_load_with_rights_to_read_only(
             assert lock["application"].startswith("selligent-loader")
         tracks = next(row for row in told["collections"] if row["table"] == "tracks")
         assert tracks["rows"] > 0
-    with closing(Warehouse(reader.database_url, reader.schema)) as warehouse:
+    with closing(Warehouse(reader)) as warehouse:
         ended = read_status(warehouse)
     assert (ended["running"], ended["locks"]) == ([], [])
     assert ended["loads"][0]["status"] == "ok"
@@ -80,11 +81,11 @@ def test_a_killed_load_is_told_from_one_that_runs(settings: Settings, tmp_path: 
         process.wait()
         database = "select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
         until(lambda: not select(settings, database))
-    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+    with closing(Warehouse(settings)) as warehouse:
         told = read_status(warehouse)
         with warehouse.transaction():  # the lock of a load of another source
-            warehouse.fetch("select pg_advisory_xact_lock(%s, 77)", locks.LOAD)
-            with closing(Warehouse(settings.database_url, settings.schema)) as other:
+            warehouse.fetch("select pg_advisory_xact_lock(%s, 77)", advisory_locks.LOAD)
+            with closing(Warehouse(settings)) as other:
                 assert [load["is_alive"] for load in read_status(other)["running"]] == [False]
     assert [(load["load_id"], load["is_alive"]) for load in told["running"]] == [(1, False)]
     assert told["locks"] == []
@@ -98,7 +99,7 @@ def test_the_last_loads_of_every_kind_are_shown(settings: Settings) -> None:
     assert settings.database_url
     with psycopg.connect(settings.database_url) as connection:
         connection.execute(add, [["replay"] + ["files"] * 30])
-    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+    with closing(Warehouse(settings)) as warehouse:
         told = read_status(warehouse)
     kinds = [load["kind"] for load in told["loads"]]
     assert kinds == ["files"] * 10 + ["replay"]
@@ -110,12 +111,12 @@ def test_rows_of_large_tables_are_estimated_and_named_so(
 ) -> None:
     load_events(settings, [event(messageId=f"m{n}") for n in range(50)], tmp_path)
     assert settings.database_url
-    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
+    with closing(Warehouse(settings)) as warehouse:
         for limit, estimate, rows in [(64 << 20, False, 50), (0, True, 700)]:
             with psycopg.connect(settings.database_url) as connection:
                 connection.execute("analyze selligent.tracks")
                 connection.execute("update pg_class set reltuples = 700 where relname = 'tracks'")
-            monkeypatch.setattr("loader.pulse.COUNTED", limit)
+            monkeypatch.setattr("loader.monitoring.freshness.COUNTED", limit)
             with snapshot(warehouse):
                 found = next(pulse for pulse in read_pulses(warehouse) if pulse.table == "tracks")
             assert (found.is_estimate, found.rows) == (estimate, rows)
@@ -128,7 +129,7 @@ def test_the_newest_load_is_found_of_events_that_come_late(settings: Settings, t
         at = f"{year}-01-01T00:00:00.000Z"
         fields = {"originalTimestamp": at, "timestamp": at, "receivedAt": at, "sentAt": at}
         load_events(settings, [event(messageId=f"{name}{n}", **fields) for n in range(1500)], tmp_path, name)
-    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse, snapshot(warehouse):
+    with closing(Warehouse(settings)) as warehouse, snapshot(warehouse):
         found = {pulse.table: pulse for pulse in read_pulses(warehouse)}
     newest = one(settings, "select max(timestamp) as event, max(uuid_ts) as load from email_opened")
     assert (found["email_opened"].newest_event, found["email_opened"].newest_load) == (newest["event"], newest["load"])

@@ -14,13 +14,13 @@ import httpx
 import psycopg
 import pytest
 
-from loader import embedded
 from loader.config import Settings
-from loader.ledger import Ledger, prepared
 from loader.migrate import migrate
-from loader.pipeline import load
-from loader.result import Options
-from tests.loading import event, one, select
+from loader.pipeline.ledger import Ledger
+from loader.pipeline.result import Options
+from loader.postgres import embedded
+from loader.schema.source import prepared
+from tests.loading import event, load, one, select
 from tests.serving import Server, free_port, new_key, serving, stored, wait_for
 from tests.test_server_faults import crash
 from tests.waiting import until

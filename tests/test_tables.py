@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from loader import sample
 from loader.config import Settings
-from loader.dialect import Dialect
+from loader.inputs.csv import Dialect
+from loader.sample import ndjson as sample
 from tests.loading import content, load_bytes, load_events, one, select
 from tests.loading import event as base
 
@@ -95,8 +95,8 @@ def test_a_row_without_a_line_end_that_was_written_just_now_is_left(settings: Se
 def test_chunks_do_not_matter_nor_where_reading_goes_on(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from loader.contents import read_contents
-    from loader.files import local_file
+    from loader.inputs.file import local_file
+    from loader.inputs.formats import read_contents
 
     path = tmp_path / "export.csv"
     path.write_text(HEAD + "".join(row(n, f'"é\n{n}"' if n % 3 else "x") for n in range(50)) + "bad\n")

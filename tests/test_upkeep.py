@@ -6,9 +6,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from loader import locks, upkeep
 from loader.config import Settings
-from loader.warehouse import Warehouse
+from loader.pipeline.load import analyze
+from loader.postgres import advisory_locks
+from loader.postgres.connection import Warehouse
 from tests.loading import event, load_events, one, select
 
 
@@ -54,7 +55,7 @@ def test_what_a_killed_load_left_counts_as_new(settings: Settings, tmp_path: Pat
 
 
 def test_a_table_in_use_is_left_alone(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "TABLE_TIMEOUT", "100ms")
+    monkeypatch.setattr(advisory_locks, "TABLE_TIMEOUT", "100ms")
     load(settings, tmp_path, "first", 10)
     assert settings.database_url
     with psycopg.connect(settings.database_url) as connection:
@@ -65,6 +66,6 @@ def test_a_table_in_use_is_left_alone(settings: Settings, tmp_path: Path, monkey
 
 
 def test_nothing_touched_is_nothing_analyzed(settings: Settings) -> None:
-    with closing(Warehouse(settings.database_url, settings.schema)) as warehouse:
-        assert upkeep.analyze(warehouse, {}) == []
-        assert upkeep.analyze(warehouse, {"email_opened": 1}) == ["email_opened"]
+    with closing(Warehouse(settings)) as warehouse:
+        assert analyze(warehouse, {}) == []
+        assert analyze(warehouse, {"email_opened": 1}) == ["email_opened"]

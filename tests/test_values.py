@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.values import BIGINT, BOOLEAN, DOUBLE, ISO_8601, TEXT, TIMESTAMPTZ, cast
+from loader.duckdb import cast
+from loader.events.values import BIGINT, BOOLEAN, DOUBLE, ISO_8601, TEXT, TIMESTAMPTZ
 
 DATABASE = duckdb.connect()
 DATABASE.execute("set timezone = 'UTC'")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from psycopg import Connection
 
 from loader.config import Settings
-from loader.refresh import refresh
+from loader.views.refresh import refresh
 from tests.metrics import CLICK, DELIVERY, MODELS, Event, Identify, Metrics, Order, Visit, World
 
 EVENTS = (

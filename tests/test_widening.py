@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from loader.cli import run
+from loader.cli.main import run
 from loader.config import Settings
-from loader.worker import Worker
+from loader.pipeline.worker import Worker
 from tests.loading import event, load_events, load_file, one, select
 
 FIRST = {"score": 5, "share": 0.25, "done": True, "due": "2025-03-01T08:15:00+02:00"}

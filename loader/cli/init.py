@@ -1,0 +1,63 @@
+"""The commands that prepare a database and bring it up to date."""
+
+from typing import Any
+
+import click
+
+from loader.cli.keys import ENDPOINT, introduce, print_overview
+from loader.cli.options import connected, json_option
+from loader.cli.output import print_json
+from loader.config import Settings
+from loader.migrate import migrate
+
+segment_option = click.option(
+    "--segment-schema",
+    "sites",
+    metavar="NAME",
+    multiple=True,
+    help="Schema with the site's Segment data, kept as a setting; several are possible.",
+)
+
+
+@click.command(
+    "init",
+    epilog="\b\nExamples:\n  selligent-loader init\n  selligent-loader init --segment-schema site\n"
+    "  selligent-loader init --nickname Selligent --endpoint https://events.example.com",
+)
+@segment_option
+@click.option("--nickname", help="What people call the source; prints what Selligent needs to send events here.")
+@click.option("--endpoint", metavar="URL", default=ENDPOINT, show_default=True, help="Where Selligent finds `serve`.")
+@connected
+@json_option
+def init_command(
+    settings: Settings, as_json: bool, sites: tuple[str, ...], nickname: str | None, endpoint: str
+) -> None:
+    """Prepare a database: schemas, tables, views. Safe to repeat."""
+    done = _migrate(settings, sites)
+    overview = introduce(settings, nickname, endpoint) if nickname else {}
+    if as_json:
+        print_json(done | overview)
+        return
+    _print_migrated(done)
+    print_overview(overview) if overview else print("next: selligent-loader load PATH")
+
+
+@click.command("migrate", epilog="\b\nExample:\n  selligent-loader migrate")
+@segment_option
+@connected
+@json_option
+def migrate_command(settings: Settings, as_json: bool, sites: tuple[str, ...]) -> None:
+    """Bring the schema, the views and their figures up to date, also with new tables of the site's data."""
+    done = _migrate(settings, sites)
+    print_json(done) if as_json else _print_migrated(done)
+
+
+def _migrate(settings: Settings, sites: tuple[str, ...]) -> dict[str, Any]:
+    before, after = migrate(settings, sites)
+    return {"schema": settings.schema, "from": before, "to": after}
+
+
+def _print_migrated(done: dict[str, Any]) -> None:
+    before, after = done["from"], done["to"]
+    what = "is up to date" if before == after else f"is brought from version {before} to {after}"
+    print(f"schema {done['schema']!r} {what if before else f'is made, version {after}'}")

@@ -1,0 +1,82 @@
+"""The command that loads files."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loader import logs
+from loader.api import load
+from loader.cli.options import Allowance, Duration, caps_options, connected, input_options, json_option
+from loader.cli.output import print_json, print_result
+from loader.cli.progress import reported
+from loader.config import Settings
+from loader.monitoring.outcome import Report, watched
+from loader.pipeline.result import Options
+
+
+@click.command(
+    "load",
+    epilog="\b\nExamples:\n  selligent-loader load events.jsonl archive/ 'logs/*.gz'\n"
+    "  zcat events.gz | selligent-loader load -\n  selligent-loader load --dry-run events.jsonl\n"
+    "  selligent-loader load --from 2025-03-01 --to 2025-03-07 s3://bucket/segment-logs/\n"
+    "  selligent-loader load --delimiter ';' --encoding latin-1 export.csv history.parquet",
+)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--jobs", default=1, type=click.IntRange(1), help="Processes, each with files of its own.")
+@click.option(
+    "--max-rejects",
+    default="0",
+    type=Allowance(),
+    help="More rejected events than this number, or share of those read (0.5%), make exit code 3.",
+)
+@caps_options
+@click.option("--dry-run", is_flag=True, help="Say what would be loaded, with new tables and columns; write nothing.")
+@click.option("--again", is_flag=True, help="Read files that have been read before; what is stored stays once.")
+@click.option("--exclusive", is_flag=True, help="Run alone: exit code 4 if another load runs.")
+@click.option(
+    "--retry-for", default="10min", type=Duration(), show_default=True, help="How long to try a lost connection again."
+)
+@click.option(
+    "--metrics",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File for Prometheus: how the load ended, and what the last good one did.",
+)
+@click.option(
+    "--notify",
+    metavar="URL",
+    envvar="SELLIGENT_NOTIFY_URL",
+    help="Webhook for a first failure, the recovery, and new columns; better in SELLIGENT_NOTIFY_URL.",
+)
+@input_options
+@connected
+@json_option
+@click.pass_context
+def load_command(  # noqa: PLR0913
+    context: click.Context,
+    /,
+    *,
+    settings: Settings,
+    as_json: bool,
+    paths: tuple[str, ...],
+    metrics: Path | None,
+    notify: str | None,
+    retry_for: timedelta,
+    **how: Any,
+) -> None:
+    """Load files, folders, globs, URLs or - for standard input.
+
+    They hold JSON lines or arrays, CSV or Parquet, plain or compressed with gzip or zstd.
+    """
+    options = Options(**how)
+    settings = replace(settings, retry_for=retry_for)
+    with nullcontext(Report()) if options.dry_run else watched(settings, metrics, notify) as report:
+        report.result = result = load(settings, paths, options, reported)
+    print_json(result.as_json()) if as_json else print_result(result)
+    for error in result.errors:
+        logs.report_error(error)
+    context.exit(result.exit_code)

@@ -1,0 +1,99 @@
+"""The command line: arguments in, exit code out."""
+
+import os
+import signal
+import sys
+import threading
+
+import click
+
+from loader import logs
+from loader.cli.database import db, sample_command
+from loader.cli.init import init_command, migrate_command
+from loader.cli.keys import keys, sources
+from loader.cli.load import load_command
+from loader.cli.output import print_json
+from loader.cli.rejects import rejects
+from loader.cli.serve import serve_command
+from loader.cli.status import check_command, status_command
+from loader.cli.views import dictionary_command, grant_command, refresh_command, settings_group
+from loader.cli.widen import widen_command
+from loader.errors import LoaderError
+from loader.version import __version__
+
+#: The commands as `--help` lists them.
+GROUPS = {
+    "Load": [init_command, load_command, rejects, widen_command],
+    "Look": [status_command, check_command, dictionary_command, sources],
+    "Serve": [serve_command, keys],
+    "Maintain": [migrate_command, refresh_command, settings_group, grant_command, db, sample_command],
+}
+EPILOG = """\b
+Examples:
+  selligent-loader init
+  selligent-loader load events/ archive/*.gz
+  selligent-loader status
+
+Without SELLIGENT_DATABASE_URL (or DATABASE_URL) an embedded PostgreSQL is used.
+"""
+
+
+class GroupedCommands(click.Group):
+    """A group whose help lists its commands under headings, each with its whole summary."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section for each heading."""
+        for heading, listed in GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(str(command.name), command.get_short_help_str(1000)) for command in listed])
+
+
+@click.group(cls=GroupedCommands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="selligent-loader")
+def commands() -> None:
+    """Bring Selligent's e-mail events into PostgreSQL, as Segment's warehouses would have written them."""
+
+
+for listed in GROUPS.values():
+    for command in listed:
+        commands.add_command(command)
+
+
+def main() -> None:
+    """Run the command and exit."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    code = run(sys.argv[1:])
+    # A thread that reads from a silent pipe would keep the interpreter from ending.
+    if threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and return its exit code; errors go to standard error."""
+    logs.configure(logs.Style())
+    try:
+        return commands.main(arguments, prog_name="selligent-loader", standalone_mode=False) or 0
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except LoaderError as exc:
+        _report(str(exc), arguments)
+        return exc.exit_code
+    except BrokenPipeError:  # the reader of our output has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return LoaderError.exit_code
+    except OSError as exc:
+        _report(str(exc), arguments)
+        return LoaderError.exit_code
+    except click.Abort:
+        _report("interrupted; the next load continues where this one ended", arguments)
+        return LoaderError.exit_code
+
+
+def _report(error: str, arguments: list[str]) -> None:
+    if "--json" in arguments:
+        print_json({"status": "failed", "error": error})
+    logs.report_error(error)

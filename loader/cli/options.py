@@ -1,0 +1,142 @@
+"""Options that many commands have."""
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import Any, ClassVar
+
+import click
+
+from loader import logs
+from loader.config import settings
+from loader.inputs.csv import Dialect
+from loader.inputs.discovery import Days
+from loader.pipeline.result import Percentage
+from loader.schema.catalog import MAX_COLUMNS, MAX_TABLES
+
+Command = Callable[..., Any]
+
+
+def connected(command: Command) -> Command:
+    """Give a command the settings that flags and environment mean."""
+
+    @click.option("--database-url", metavar="URL", help="Database; else SELLIGENT_DATABASE_URL, DATABASE_URL.")
+    @click.option("--schema", metavar="NAME", help="Schema of the source; else SELLIGENT_SCHEMA, selligent.")
+    @click.option("--verbose", is_flag=True, help="Say more on standard error.")
+    @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", help="What standard error is for.")
+    @wraps(command)
+    def run(
+        *arguments: Any, database_url: str | None, schema: str | None, verbose: bool, log_format: str, **others: Any
+    ) -> Any:
+        logs.configure(logs.Style(log_format, verbose))
+        return command(*arguments, settings=settings(database_url, schema), **others)
+
+    return run
+
+
+class Duration(click.ParamType[timedelta]):
+    """A length of time, as `26h`."""
+
+    name = "duration"
+    units: ClassVar = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Return what a text says."""
+        found = re.fullmatch("([0-9]{1,6})([a-z]+)", str(value))
+        if not found or found[2] not in self.units:
+            raise click.BadParameter(f"{value!r} is no duration; write 90s, 10min, 26h, 30d or 2w", ctx, param)
+        return timedelta(**{self.units[found[2]]: int(found[1])})
+
+
+class Allowance(click.ParamType[int | Percentage]):
+    """A number, or a share in per cent."""
+
+    name = "number|percentage"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Percentage:
+        """Return what a text says: `20` or `0.5%`."""
+        text = str(value)
+        if text.isascii() and text.isdecimal():
+            return int(text)
+        if re.fullmatch(r"[0-9]+([.][0-9]+)?%", text) and float(text[:-1]) <= 100:
+            return Percentage(float(text[:-1]))
+        raise click.BadParameter(f"{text!r} is neither a number nor a percentage; write 20 or 0.5%", ctx, param)
+
+
+class Moment(click.ParamType[datetime]):
+    """A time, as an age or as ISO 8601 has it."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return what a text says: `90d` ago, or `2025-03-01`; without an offset it is UTC."""
+        with suppress(click.BadParameter, OverflowError):
+            return datetime.now(UTC) - Duration().convert(value, param, ctx)
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is no time; write 90d, 12h or 2025-03-01", ctx, param) from None
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def caps_options(command: Command) -> Command:
+    """Give a command the options that bound what senders can make by inventing names."""
+    columns = click.option(
+        "--max-columns",
+        default=MAX_COLUMNS,
+        show_default=True,
+        type=click.IntRange(1, 1600),
+        help="Columns of a table; what has none waits until this is raised.",
+    )
+    tables = click.option(
+        "--max-tables",
+        default=MAX_TABLES,
+        show_default=True,
+        type=click.IntRange(1),
+        help="Tables of events; others' events are rejects to replay.",
+    )
+    return columns(tables(command))
+
+
+def input_options(command: Command) -> Command:
+    """Give a command what is to be known of its files: `days`, `table`."""
+    day = click.DateTime(["%Y-%m-%d"])
+
+    @click.option("--from", "first", metavar="DATE", type=day, help="First received day, of Segment's archive.")
+    @click.option("--to", "last", metavar="DATE", type=day, help="Last received day, of Segment's archive.")
+    @click.option("--delimiter", metavar="CHARACTER", help="Between the cells of CSV files; else it is found out.")
+    @click.option("--encoding", metavar="NAME", help="Of CSV files; else UTF-8, UTF-16 or Windows-1252 is found out.")
+    @wraps(command)
+    def run(
+        *arguments: Any,
+        first: datetime | None,
+        last: datetime | None,
+        delimiter: str | None,
+        encoding: str | None,
+        **others: Any,
+    ) -> Any:
+        days = Days(first and first.date(), last and last.date())
+        return command(*arguments, days=days, table=Dialect(delimiter, encoding), **others)
+
+    return run
+
+
+class Size(click.ParamType[int]):
+    """Bytes, written as a number and a unit."""
+
+    name = "size"
+    units: ClassVar = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return bytes."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:[.]\d+)?) ?([A-Z]+)", str(value))
+        if not found or found[2] not in self.units:
+            self.fail(f"{value!r} is no size; write 500MB or 10GB", param, ctx)
+        return int(float(found[1]) * self.units[found[2]])
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

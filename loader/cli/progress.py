@@ -1,0 +1,61 @@
+"""Progress: a bar on a terminal, now and then a plain line elsewhere; always on standard error."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from loader import logs
+from loader.pipeline.worker import Progress as Report
+
+#: Whoever does not ask for more sees these lines too.
+log = logging.getLogger(__name__)
+log.setLevel(logging.INFO)
+
+#: Seconds between lines.
+INTERVAL = 10.0
+
+
+@contextmanager
+def reported(total: int) -> Iterator[Report]:
+    """Give the body a function that reports bytes and events; `total` is the number of bytes, 0 if it is unknown."""
+    if sys.stderr.isatty() and logs.style().format == "text":
+        with _bar(total) as report:
+            yield report
+    else:
+        yield _lines(total)
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Report]:
+    events, started = 0, time.monotonic()
+    columns = BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[events]}"), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total or None, events="")
+
+        def report(size: int, count: int) -> None:
+            nonlocal events
+            events += count
+            rate = events / max(time.monotonic() - started, 0.001)
+            progress.update(task, advance=size, events=f"{events:,} events, {rate:,.0f}/s")
+
+        yield report
+
+
+def _lines(total: int) -> Report:
+    events, read, started = 0, 0, time.monotonic()
+    last = started
+
+    def report(size: int, count: int) -> None:
+        nonlocal events, read, last
+        events, read, now = events + count, read + size, time.monotonic()
+        if now - last >= INTERVAL:
+            last = now
+            share = f"{read / total:.0%}, " if total else ""
+            log.info("%s%s events, %s/s", share, f"{events:,}", f"{events / (now - started):,.0f}")
+
+    return report

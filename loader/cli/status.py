@@ -1,0 +1,58 @@
+"""The commands that show the state of a warehouse and check it."""
+
+from typing import Any
+
+import click
+
+from loader.cli.options import Duration, connected, json_option
+from loader.cli.output import print_json, print_table
+from loader.config import Settings
+from loader.errors import UsageError
+from loader.monitoring.checks import Limits, check, exit_code
+from loader.monitoring.status import read_status
+from loader.schema.source import prepared
+
+
+@click.command(
+    "check",
+    epilog="\b\nExamples:\n  selligent-loader check\n  selligent-loader check --warn 26h --error 50h --json\n\n"
+    "Exit code 0: well, or only warnings; 5: data is stale; 3: something else is wrong.",
+)
+@click.option("--warn", default="26h", type=Duration(), show_default=True, help="Age of the newest event to warn of.")
+@click.option("--error", default="50h", type=Duration(), show_default=True, help="Age of the newest event to fail at.")
+@click.option(
+    "--max-rejects", default=0, type=click.IntRange(0), help="How many events may be rejected in the time of --error."
+)
+@connected
+@json_option
+@click.pass_context
+def check_command(context: click.Context, /, settings: Settings, as_json: bool, **limits: Any) -> None:
+    """Say whether data is fresh, whole and as much as usual, one line for each check.
+
+    A collection is judged by its own rhythm: the days without events that it usually has are added to --warn and
+    --error, and of rare events, as complaints, nothing is expected.
+    """
+    if limits["error"] < limits["warn"]:
+        raise UsageError("--error is an age that is not below --warn")
+    with prepared(settings) as warehouse:
+        checks = check(warehouse, Limits(**limits))
+    if as_json:
+        status = {0: "ok", 3: "wrong", 5: "stale"}[exit_code(checks)]
+        print_json({"status": status, "checks": [check.as_json() for check in checks]})
+    else:
+        print(*(check.line for check in checks), sep="\n")
+    context.exit(exit_code(checks))
+
+
+@click.command("status", epilog="\b\nExample:\n  selligent-loader status --json")
+@connected
+@json_option
+def status_command(settings: Settings, as_json: bool) -> None:
+    """Show the last loads, the collections, and what was rejected or discarded."""
+    with prepared(settings) as warehouse:
+        status = read_status(warehouse)
+    if as_json:
+        print_json(status)
+        return
+    for title, rows in status.items():
+        print_table(title, rows)

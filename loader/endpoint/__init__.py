@@ -1,0 +1,1 @@
+"""The HTTP endpoint that takes events by Segment's tracking API."""

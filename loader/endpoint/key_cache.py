@@ -1,0 +1,150 @@
+"""Keyring: the keys that a server knows, as the database had them seconds ago, or before it went away."""
+
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack, closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from loader.config import Settings
+from loader.endpoint.limits import KEYS, MOST, STRANGERS
+from loader.endpoint.write_keys import Key, find, note_use, valid_keys
+from loader.errors import LoaderError, OutageError
+from loader.postgres.connection import Warehouse
+from loader.schema.source import prepared
+from loader.spool.segments import replace_file
+
+log = logging.getLogger(__name__)
+
+
+class Keyring:
+    """The valid keys of several sources; a copy of their hashes outlives the server."""
+
+    def __init__(self, sources: Sequence[Settings], copy: Path) -> None:
+        """Ask the database; if it is away the copy counts.
+
+        Raises SchemaError for a database that is not prepared, OutageError if there is no copy either.
+        """
+        self._sources, self._copy = sources, copy
+        self._warehouses: dict[str, Warehouse] = {}
+        self._open = ExitStack()
+        self._used: dict[Key, datetime] = {}
+        self._keys: list[Key] = []
+        try:
+            for settings in sources:
+                with prepared(settings, "serve"):
+                    pass
+            self.refresh()
+        except OutageError as exc:
+            if not copy.exists():
+                raise
+            log.warning("%s; the keys that were last known are valid", exc)
+            self._keys = self._read_copy()
+
+    def close(self) -> None:
+        """Write when keys were last used, if the database is there."""
+        with suppress(LoaderError):
+            self.refresh()
+        self._open.close()
+
+    def find(self, key: str) -> Key | None:
+        """Return the valid key that a sender gave, and note that it was used."""
+        found = find(self._keys, key)
+        if found:
+            self._used[found] = datetime.now(UTC)
+        return found
+
+    @property
+    def count(self) -> int:
+        return len(self._keys)
+
+    def refresh(self) -> None:
+        """Ask the database which keys are valid, and tell it which were used.
+
+        Raises WarehouseError if it is away; what was known goes on being so.
+        """
+        found = [key for settings in self._sources for key in self._ask(settings)]
+        if found != self._keys:
+            self._keys = found
+            self._write_copy()
+
+    def _ask(self, settings: Settings) -> list[Key]:
+        if settings.schema not in self._warehouses:
+            warehouse = Warehouse(settings, "serve keys")
+            self._warehouses[settings.schema] = self._open.enter_context(closing(warehouse))
+        warehouse = self._warehouses[settings.schema]
+        used = {key: moment for key, moment in list(self._used.items()) if key.schema == settings.schema}
+        if used:
+            warehouse.insist(lambda: note_use(warehouse, {key.key_id: moment for key, moment in used.items()}))
+            for key, moment in used.items():
+                if self._used.get(key) == moment:
+                    del self._used[key]
+        return warehouse.insist(lambda: valid_keys(warehouse))
+
+    def _write_copy(self) -> None:
+        rows = [{"schema": key.schema, "key_id": key.key_id, "hash": key.digest.hex()} for key in self._keys]
+        try:
+            replace_file(self._copy, json.dumps(rows).encode())
+        except OSError as exc:
+            log.warning("the keys cannot be kept in %s: %s", self._copy, exc.strerror)
+
+    def _read_copy(self) -> list[Key]:
+        schemas = {settings.schema for settings in self._sources}
+        rows = json.loads(self._copy.read_bytes())
+        return [Key(r["schema"], r["key_id"], bytes.fromhex(r["hash"])) for r in rows if r["schema"] in schemas]
+
+
+class Strangers:
+    """Counts refused requests by address."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def note(self, address: str) -> None:
+        """Count a request; addresses beyond so many are one."""
+        with self._lock:
+            known = address in self._counts or len(self._counts) < MOST
+            self._counts[address if known else "others"] += 1
+
+    def tell(self) -> None:
+        """Log what was counted since the last time."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        for address, count in counts.most_common(10):
+            log.warning("%d requests without a valid key came from %r", count, address)
+
+
+class Watch:
+    """Looks at the keys again and again, and tells of those who had none."""
+
+    def __init__(self, keyring: Keyring, strangers: Strangers) -> None:
+        self._keyring, self._strangers = keyring, strangers
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Look for the last time."""
+        self._ending.set()
+        self._thread.join()
+        self._strangers.tell()
+        self._keyring.close()
+
+    def _run(self) -> None:
+        is_away, told = False, time.monotonic()
+        while not self._ending.wait(KEYS):
+            if time.monotonic() > told + STRANGERS:
+                self._strangers.tell()
+                told = time.monotonic()
+            try:
+                self._keyring.refresh()
+                is_away = False
+            except LoaderError as exc:
+                if not is_away:
+                    log.warning("%s; the keys that were last known are valid", exc)
+                is_away = True

@@ -1,0 +1,185 @@
+"""Receiver: a call of the tracking API comes in, its events go to the spool, and then it is answered."""
+
+import asyncio
+import base64
+import binascii
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from loader.endpoint.key_cache import Keyring, Strangers
+from loader.endpoint.limits import RETRY_AFTER, Bucket
+from loader.endpoint.metrics import Gauges
+from loader.endpoint.openapi import document
+from loader.endpoint.requests import Reader, RequestRefused, check_head, read_head, refuse, respond
+from loader.endpoint.tracking_calls import BATCH, SINGLE, CallError, limit, read_call
+from loader.endpoint.write_keys import Key
+from loader.spool.writer import FullError, Spool
+
+log = logging.getLogger(__name__)
+SUCCESS = b'{"success":true}'
+
+
+class Receiver:
+    """What all calls have in common: keys, rates, spool, figures."""
+
+    def __init__(self, keyring: Keyring, spool: Spool, gauges: Gauges, strangers: Strangers, rate: float) -> None:
+        self.spool, self.gauges = spool, gauges
+        self._keyring, self._strangers, self._rate = keyring, strangers, rate
+        self._buckets: dict[Key, Bucket] = {}
+        self.reader = Reader()
+
+    async def receive(self, kind: str, scope: Scope, receive: Receive) -> None:
+        """Take a call.
+
+        Raises RequestRefused if it is not to be answered with 200.
+        """
+        head = read_head(scope["headers"])
+        most = limit(kind)
+        try:
+            content = await self.reader.read(receive, head, most)
+        except RequestRefused as exc:
+            exc.is_unread = True
+            raise
+        check_head(head)
+        key = self._key(_user(head.authorization)) if head.authorization is not None else None
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        try:
+            call = read_call(kind, content, moment)
+        except CallError as exc:
+            raise RequestRefused(400, str(exc)) from None
+        key = key or self._key(call.write_key)
+        self._limit(key, call.events)
+        if call.events:
+            await self._store(key.schema, call.lines)
+        self.gauges.events(key.schema, kind, call.events)
+
+    def note_stranger(self, scope: Scope) -> None:
+        """Count a request without a valid key."""
+        self._strangers.note((scope.get("client") or ("unknown",))[0])
+
+    def _key(self, given: str | None) -> Key:
+        if found := self._keyring.find(given or ""):
+            return found
+        raise RequestRefused(401, "the write key is missing or not valid")
+
+    def _limit(self, key: Key, events: int) -> None:
+        if not self._rate:
+            return
+        bucket = self._buckets.get(key) or self._buckets.setdefault(key, Bucket(self._rate))
+        if wait := bucket.take(events, time.monotonic()):
+            raise RequestRefused(429, "too many events at once", wait)
+
+    async def _store(self, schema: str, lines: bytes) -> None:
+        waiting = asyncio.get_running_loop().create_future()
+        try:
+            self.spool.append(schema, lines, waiting)
+        except FullError as exc:
+            raise RequestRefused(503, str(exc), RETRY_AFTER) from None
+        if await waiting:
+            raise RequestRefused(503, "events cannot be stored now", RETRY_AFTER)
+
+
+def _user(authorization: bytes) -> str | None:
+    """Return the user of Basic authentication; None if it is another, or broken."""
+    scheme, _, encoded = authorization.partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        return base64.b64decode(encoded.strip(), validate=True).partition(b":")[0].decode("ascii")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def deliver_to(loop: asyncio.AbstractEventLoop) -> Any:
+    """Return what the spool's thread calls: those who wait in the loop hear of all their events at once."""
+
+    def settle(waiting: Sequence["asyncio.Future[OSError | None]"], error: OSError | None) -> None:
+        for future in waiting:
+            if not future.done():
+                future.set_result(error)
+
+    def deliver(waiting: Sequence["asyncio.Future[OSError | None]"], error: OSError | None) -> None:
+        loop.call_soon_threadsafe(settle, waiting, error)
+
+    return deliver
+
+
+class Calls:
+    """The paths of the tracking API, as an ASGI application before another one, which has all other paths.
+
+    What every event goes through is not routed: that would take a third of its time.
+    """
+
+    def __init__(self, receiver: Receiver, others: ASGIApp) -> None:
+        self._receiver, self._others = receiver, others
+        self._kinds = {f"/v1/{kind}": kind for kind in (*SINGLE, *BATCH)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = self._kinds.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if kind is None:
+            await self._others(scope, receive, send)
+            return
+        receiver = self._receiver
+        try:
+            await receiver.receive(kind, scope, receive)
+        except RequestRefused as exc:
+            if exc.status == 401:
+                receiver.note_stranger(scope)
+            receiver.gauges.request(exc.status)
+            await refuse(send, exc)
+        except Exception:
+            log.exception("a call was not answered")
+            receiver.gauges.request(500)
+            await refuse(send, RequestRefused(500, "this is our fault; the event is not stored, try again"))
+        else:
+            receiver.gauges.request(200)
+            await respond(send, 200, SUCCESS)
+
+
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def app(receiver: Receiver) -> ASGIApp:
+    """Return the server's application."""
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def ready(_: Request) -> Response:
+        is_ready = await asyncio.to_thread(receiver.spool.is_ready)
+        return JSONResponse({"status": "ready" if is_ready else "the spool takes no events"}, 200 if is_ready else 503)
+
+    async def metrics(_: Request) -> Response:
+        return Response(await asyncio.to_thread(receiver.gauges.text), media_type=PROMETHEUS)
+
+    async def openapi(_: Request) -> Response:
+        return JSONResponse(document())
+
+    async def post_only(_: Request) -> Response:
+        raise HTTPException(405)
+
+    routes = [
+        *(Route(f"/v1/{kind}", post_only, methods=["POST"]) for kind in (*SINGLE, *BATCH)),
+        Route("/healthz", health),
+        Route("/readyz", ready),
+        Route("/metrics", metrics),
+        Route("/openapi.json", openapi),
+    ]
+    made = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
+    made.router.redirect_slashes = False
+    return Calls(receiver, made)
+
+
+async def _refuse(_: Request, exc: Exception) -> Response:
+    status, headers = getattr(exc, "status_code", 500), getattr(exc, "headers", None)
+    return JSONResponse({"success": False, "error": getattr(exc, "detail", "")}, status, headers)

@@ -1,0 +1,111 @@
+"""Serve: a server from its start to its graceful stop."""
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+
+import uvicorn
+import uvloop
+
+from loader.config import Settings
+from loader.endpoint.http_connection import Connection, end_late
+from loader.endpoint.key_cache import Keyring, Strangers, Watch
+from loader.endpoint.limits import BACKLOG, KEEP_ALIVE, STOP, Plan
+from loader.endpoint.metrics import Gauges
+from loader.endpoint.routes import Receiver, app, deliver_to
+from loader.endpoint.spool_loader import Feed
+from loader.errors import UsageError
+from loader.spool.writer import Spool
+
+log = logging.getLogger(__name__)
+
+
+def serve(sources: Sequence[Settings], plan: Plan) -> None:
+    """Take events until a signal ends it.
+
+    Raises BusyError if another server has the spool, UsageError for a port that is taken.
+    """
+    uvloop.run(_serve(sources, plan))
+
+
+async def _serve(sources: Sequence[Settings], plan: Plan) -> None:
+    loop = asyncio.get_running_loop()
+    gauges, strangers = Gauges(), Strangers()
+    with ExitStack() as opened:
+        spool = Spool(plan.spool, [settings.schema for settings in sources], plan.spool_limit, deliver_to(loop))
+        opened.enter_context(closing(spool))
+        keyring = Keyring(sources, plan.spool / "keys.json")
+        opened.enter_context(closing(Watch(keyring, strangers)))
+        if not keyring.count:
+            log.warning("there is no write key yet; make one with `selligent-loader keys create`")
+        receiver = Receiver(keyring, spool, gauges, strangers, plan.rate)
+        watch_spool(gauges, spool)
+        server = _server(receiver, plan)
+
+        def stop() -> None:
+            server.should_exit = True
+
+        listener = opened.enter_context(_listener(plan.host, plan.port))
+        opened.enter_context(closing(Feed(sources, spool, gauges, plan)))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        opened.callback(asyncio.ensure_future(end_late(server.server_state.connections)).cancel)
+        gc.collect()
+        gc.freeze()  # what is there now stays: no request waits until all of it was looked through again
+        opened.callback(gc.unfreeze)
+        print(f"listening on {_address(plan)}", file=sys.stderr, flush=True)
+        await server.serve([listener])  # until what came before the signal is answered
+
+
+def watch_spool(gauges: Gauges, spool: Spool) -> None:
+    """Have the spool's figures told."""
+    gauges.watch("spool_bytes", "Bytes that are not known to be loaded", lambda: spool.depth)
+    gauges.watch("load_lag_seconds", "Since when the oldest event waits to be loaded", spool.age)
+
+
+def _server(receiver: Receiver, plan: Plan) -> uvicorn.Server:
+    certificate, key = plan.tls or (None, None)
+    config = uvicorn.Config(
+        app(receiver),
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level=logging.CRITICAL,  # strangers could fill the log with the rest
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(plan.proxies),
+        forwarded_allow_ips=list(plan.proxies),
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=STOP,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
+    try:
+        config.load()
+    except OSError as exc:
+        raise UsageError(f"{certificate} and {key} are no certificate and its key in PEM: {exc.strerror}") from exc
+    return uvicorn.Server(config)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Return the socket that is listened on.
+
+    Raises UsageError for an address that is not to be had.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # :: is all addresses of IPv4 too
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except OSError as exc:
+        raise UsageError(f"{host}:{port} cannot be listened on: {exc.strerror}; name another --host or --port") from exc
+
+
+def _address(plan: Plan) -> str:
+    host = f"[{plan.host}]" if ":" in plan.host else plan.host
+    return f"{'https' if plan.tls else 'http'}://{host}:{plan.port}"

@@ -1,0 +1,101 @@
+"""Names: what a source calls an event or a property → its identifier in PostgreSQL."""
+
+import hashlib
+import re
+
+#: PostgreSQL's limit in bytes, one less than its NAMEDATALEN.
+MAX_LENGTH = 63
+
+#: Key words that cannot name a column or table unquoted: `pg_get_keywords()`, categories R and T, PostgreSQL 15 to 18.
+RESERVED_WORDS = frozenset(
+    """
+    all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation
+    column concurrently constraint create cross current_catalog current_date current_role current_schema current_time
+    current_timestamp current_user default deferrable desc distinct do else end except false fetch for foreign freeze
+    from full grant group having ilike in initially inner intersect into is isnull join lateral leading left like limit
+    localtime localtimestamp natural not notnull null offset on only or order outer overlaps placing primary references
+    returning right select session_user similar some symmetric system_user table tablesample then to trailing true
+    union unique user using variadic verbose when where window with
+    """.split()  # noqa: SIM905
+)
+
+#: Columns that every table has already, so that quoting does not help: PostgreSQL's documentation, "System Columns".
+SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
+
+#: Tables that Segment makes for its own calls: its documentation, "Warehouse Schemas".
+STANDARD_TABLES = frozenset({"accounts", "aliases", "groups", "identifies", "pages", "screens", "tracks", "users"})
+
+#: Relations beside the collections that `migrations/` and `sql/` make in the source's schema, and those of its
+#: companion that views read from.
+SHIPPED_RELATIONS = frozenset(
+    """
+    campaign_days campaign_funnel campaign_names campaigns conversions conversions_attributed discarded_values
+    email_events email_messages identities identity_coverage links load_health loads machine_opens mailbox_domains
+    recipients recorded_events rejected_events settings site_events site_identifies visitors
+    """.split()  # noqa: SIM905
+)
+
+#: Snake case of an event name → table, where Segment's e-mail specification and Selligent differ.
+ALIASES = {"unsubscribed": "email_unsubscribed"}
+
+# go-snakecase first keeps a prefix that is snake case already; splitting that prefix too gives the same words.
+_WORD = re.compile("[A-Z0-9]+[a-z0-9]*|[a-z0-9]+")
+
+
+def snake(name: str) -> str:
+    """Return the snake case of a name by the rules of Segment's go-snakecase, empty without an ASCII letter or digit.
+
+    >>> snake("emailId"), snake("HTMLEmail"), snake("iOSVersion"), snake("2FA Enabled"), snake("Cízǔ"), snake("été")
+    ('email_id', 'htmlemail', 'i_osversion', '2fa_enabled', 'c_z', 't')
+    """
+    return "_".join(_WORD.findall(name)).lower()
+
+
+def column_identifier(original: str) -> str | None:
+    """Return the column of a property or of a dotted path, None without an ASCII letter or digit.
+
+    >>> column_identifier("context.traits.email"), column_identifier("Order"), column_identifier("2faEnabled")
+    ('context_traits_email', '_order', '_2fa_enabled')
+    """
+    return _identifier(snake(original), original, taken=SYSTEM_COLUMNS)
+
+
+def table_identifier(event: str) -> str | None:
+    """Return the table of an event, None without an ASCII letter or digit.
+
+    >>> table_identifier("Order Completed"), table_identifier("Unsubscribed"), table_identifier("Users")
+    ('order_completed', 'email_unsubscribed', '_users')
+    """
+    slug = snake(event)
+    return _identifier(ALIASES.get(slug, slug), event, taken=STANDARD_TABLES | SHIPPED_RELATIONS)
+
+
+def _identifier(slug: str, original: str, *, taken: frozenset[str]) -> str | None:
+    """Return a slug as PostgreSQL can take it: prefixed with `_` where it is not free, then cut to its limit.
+
+    >>> _identifier("a" * 64, "A" * 64, taken=frozenset())
+    'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa_d53eda7a'
+    """
+    if not slug:
+        return None
+    if slug[0].isdigit() or slug in RESERVED_WORDS or slug in taken:
+        slug = f"_{slug}"
+    return bounded(slug, original)
+
+
+def is_context(column: str) -> bool:
+    """Tell whether a column is the context's: properties called so are discarded as reserved."""
+    return column.startswith("context_")
+
+
+def bounded(identifier: str, original: str | None = None) -> str:
+    """Return an identifier of at most 63 bytes; a longer one ends in a hash of its full original name.
+
+    >>> bounded("a" * 64)
+    'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa_ffe054fe'
+    """
+    if len(identifier) <= MAX_LENGTH:
+        return identifier
+    digest = hashlib.sha256((original or identifier).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    # No `__` before the digest, so that the identifier, sent back as a name, is its own identifier.
+    return f"{identifier[: MAX_LENGTH - 9].rstrip('_')}_{digest}"

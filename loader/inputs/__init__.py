@@ -1,0 +1,1 @@
+"""Files, folders, object stores and data frames, read as chunks of raw lines."""

@@ -1,0 +1,198 @@
+"""Dialect: how the cells of a CSV file are told apart, and what its bytes mean."""
+
+import codecs
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
+
+from loader.errors import InputError, UsageError
+from loader.events.fields import COLUMN_FIELDS
+from loader.events.outcomes import Reject
+from loader.inputs.chunk import Chunk
+from loader.inputs.csv_rows import Records, cut
+from loader.inputs.tabular import Documents
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What is known of CSV files beforehand; None is found out from each."""
+
+    delimiter: str | None = None
+    encoding: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.delimiter is not None and (len(self.delimiter.encode()) != 1 or self.delimiter in '"\r\n'):
+            raise UsageError(f"delimiter {self.delimiter!r} cannot be used; give one ASCII character, like ;")
+        try:
+            codecs.lookup(self.encoding or "utf-8")
+        except LookupError:
+            raise UsageError(f"encoding {self.encoding!r} is not known; give one like utf-8 or latin-1") from None
+
+
+DELIMITERS = ",;\t|"
+#: Encodings by the mark at a file's start.
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+#: What is taken for what is not UTF-8, as browsers do; bytes it does not have are those of Latin 1.
+_OLD = "cp1252"
+codecs.register_error("as-latin-1", lambda exc: (exc.object[exc.start : exc.end].decode("latin-1"), exc.end))  # type: ignore[attr-defined]
+
+
+class Recoded:
+    """A stream of text as UTF-8, without the mark at its start."""
+
+    def __init__(self, stream: IO[bytes], encoding: str | None, size: int) -> None:
+        self._stream, self._start = stream, stream.read(size)
+        mark, found = next(((m, name) for m, name in _MARKS.items() if self._start.startswith(m)), (b"", None))
+        self.encoding = codecs.lookup(encoding or found or _guessed(self._start)).name
+        self._start = self._start.removeprefix(mark)
+        errors = "as-latin-1" if encoding is None else "strict"
+        self._decoder = None if self.encoding == "utf-8" else codecs.getincrementaldecoder(self.encoding)(errors)
+
+    def read(self, size: int) -> bytes:
+        """Return some bytes, none at the end."""
+        while raw := self._start or self._stream.read(size):
+            self._start = b""
+            if self._decoder is None:
+                return raw
+            if text := self._decoder.decode(raw):
+                return text.encode()
+        return self._decoder.decode(b"", True).encode() if self._decoder else b""
+
+    def raw(self, text: bytes) -> bytes:
+        """Return text as the stream had it."""
+        return text if self._decoder is None else text.decode().encode(self.encoding, "replace")
+
+
+def _guessed(start: bytes) -> str:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return _OLD
+    return "utf-8"
+
+
+def find_delimiter(heading: str) -> str:
+    """Return what separates the names in a heading: of all, what makes most known names, then most names, of it.
+
+    >>> find_delimiter("user_id;event;campaign, name"), find_delimiter("id")
+    (';', ',')
+    """
+    known = {*COLUMN_FIELDS, *COLUMN_FIELDS.values()}
+    cells = {mark: heading.split(mark) for mark in DELIMITERS}
+    return max(DELIMITERS, key=lambda mark: (len(known & {c.strip(' "\r\n') for c in cells[mark]}), len(cells[mark])))
+
+
+def is_heading(line: bytes) -> bool:
+    """Tell whether a line names at least two columns of events."""
+    text = line.decode("utf-8", "replace").lstrip("\ufeff")
+    names = {name.strip(' "\r\n') for name in text.split(find_delimiter(text))}
+    return len(names & {*COLUMN_FIELDS, *COLUMN_FIELDS.values()}) >= 2 and text.lstrip()[:1] not in {"{", "["}
+
+
+def read_comma(stream: IO[bytes], uri: str, at: tuple[int, int], size: int, dialect: Dialect) -> Iterator[Chunk]:
+    """Yield the rows of a CSV stream from a position on, in bytes of UTF-8 text, which is on a line: `at` has both.
+
+    A row without a line end comes last, as a chunk that is not `ended`. Raises InputError for bytes that the encoding
+    does not have, and for columns that are not those of events.
+    """
+    text = Recoded(stream, dialect.encoding, size)
+    try:
+        yield from _read(text, uri, at, size, dialect)
+    except UnicodeDecodeError as exc:
+        raise InputError(f"{uri!r} is not {text.encoding}: {exc.reason}; name its encoding by --encoding") from exc
+
+
+def _read(text: Recoded, uri: str, at: tuple[int, int], size: int, dialect: Dialect) -> Iterator[Chunk]:
+    rest = text.read(size)
+    if not rest.strip():
+        return
+    delimiter = (dialect.delimiter or find_delimiter(rest.partition(b"\n")[0].decode("utf-8", "replace"))).encode()
+    heading = cut(rest, delimiter, final=True)
+    end = int(heading.ends[0])
+    names = next(csv.reader([rest[:end].decode("utf-8", "replace")], delimiter=delimiter.decode()), [])
+    table = Rows(text, names, delimiter, uri)
+    place, line = at if at[0] else (end, 1 + rest.count(b"\n", 0, end))
+    skip = place
+    while len(rest) < skip and (more := text.read(size)):
+        skip, rest = skip - len(rest), more
+    rest, final = rest[skip:], False
+    while not final:
+        more = text.read(size)
+        final, block = not more, rest + more
+        found = cut(block, delimiter, final=final)
+        whole, last = found.split_last() if final and not block.endswith(b"\n") else (found, None)
+        stop = int(whole.ends[-1]) if len(whole.ends) else 0
+        if stop:
+            yield (chunk := table.chunk(block[:stop], whole, place, line))
+            place, line = chunk.end, chunk.next_line
+        rest = block[stop:]
+        if last:
+            yield table.chunk(rest, last, place, line, ended=False)
+
+
+class Rows:
+    """Makes chunks of the rows of one file."""
+
+    def __init__(self, text: Recoded, names: list[str], delimiter: bytes, uri: str) -> None:
+        """Raise InputError if the columns are not those of events."""
+        self._documents = Documents(names, uri)
+        self._text = text
+        self._width = len(names)
+        columns = [str(n) for n in range(len(names))]
+        self._read_options = arrow_csv.ReadOptions(column_names=columns, use_threads=False, block_size=1 << 30)
+        self._parse_options = arrow_csv.ParseOptions(delimiter=delimiter.decode(), newlines_in_values=True)
+        self._convert_options = arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(columns, pa.string()),
+            strings_can_be_null=True,
+            null_values=[""],
+            check_utf8=False,
+        )
+
+    def chunk(self, block: bytes, found: Records, place: int, line: int, *, ended: bool = True) -> Chunk:
+        """Return the chunk of a block of whole rows; blank ones are no rows."""
+        breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+        lines = line + np.searchsorted(breaks, found.starts)
+        lengths = np.diff(found.ends, prepend=0)
+        is_blank = np.zeros(len(lengths), np.bool_)
+        for n in np.flatnonzero(lengths <= 2).tolist():
+            is_blank[n] = not block[found.starts[n] : found.ends[n]].strip()
+        good = (found.cells == self._width) & ~is_blank
+        bad = {int(n): "malformed_row" for n in np.flatnonzero(~good & ~is_blank)}
+        try:
+            block.decode()
+        except UnicodeDecodeError:
+            bad |= dict.fromkeys(_not_utf8(block, found), "not_utf8")
+            good[list(bad)] = False
+        raws = {n: block[found.starts[n] : found.ends[n]] for n in sorted(bad)}
+        rejects = [
+            Reject(int(lines[n]), self._text.raw(raw).removesuffix(b"\n").removesuffix(b"\r"), bad[n])
+            for n, raw in raws.items()
+        ]
+        kept = block if good.all() else np.frombuffer(block, np.uint8)[np.repeat(good, lengths)].tobytes()
+        return Chunk(
+            self._parsed(kept), line, line + len(breaks), place + len(block), False, ended, lines[good], tuple(rejects)
+        )
+
+    def _parsed(self, rows: bytes) -> pa.Array:
+        if not rows:
+            return pa.array([], pa.binary())
+        source = pa.BufferReader(rows)
+        table = arrow_csv.read_csv(source, self._read_options, self._parse_options, self._convert_options)
+        return self._documents.texts(table.columns)
+
+
+def _spans(found: Records) -> Iterator[tuple[int, int]]:
+    return zip(found.starts.tolist(), found.ends.tolist(), strict=True)
+
+
+def _not_utf8(block: bytes, found: Records) -> Iterator[int]:
+    for n, (start, end) in enumerate(_spans(found)):
+        try:
+            block[start:end].decode()
+        except UnicodeDecodeError:
+            yield n

@@ -1,0 +1,118 @@
+"""Listing: which files the paths of a command mean, as they are now."""
+
+import glob
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from loader.errors import InputError, UsageError
+from loader.inputs.file import STANDARD_INPUT, File, local_file
+from loader.inputs.object_store import list_files, remote_file
+
+#: Names that tools leave beside what they write, and of files that are not yet whole. A leading dot hides a file.
+NO_EVENTS = re.compile(
+    r"\.|dummy-object\.txt$|_SUCCESS$|_committed_|_started_|.*(_\$folder\$|\.crc|\.part|\.filepart|\.tmp|~)$"
+)
+#: A folder of Segment's archive: the UTC day as a Unix time stamp, in seconds or in milliseconds.
+_DAY = re.compile(r"[0-9]{9,10}([0-9]{3})?")
+_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """The received days to load, first and last included; None is no limit."""
+
+    first: date | None = None
+    last: date | None = None
+
+    def __post_init__(self) -> None:
+        if self.first and self.last and self.first > self.last:
+            raise UsageError(f"there is no day from {self.first} to {self.last}; exchange --from and --to")
+
+    def __bool__(self) -> bool:
+        return self != Days()
+
+    def have(self, path: str) -> bool:
+        """Tell whether a file was received on one of these days; one of an unknown day was not."""
+        if not self:
+            return True
+        day = received_day(path)
+        return day is not None and (self.first or day) <= day <= (self.last or day)
+
+
+def holds_events(path: str, size: int | None) -> bool:
+    """Tell whether a file that was found in a folder, at a path below it, may hold events.
+
+    >>> [holds_events(path, 9) for path in ("a/b.gz", "a/.git/b", "_SUCCESS", "a.gz.part")], holds_events("a.gz", 0)
+    ([True, False, False, False], False)
+    """
+    return bool(size) and not any(NO_EVENTS.match(part) for part in path.split("/"))
+
+
+def received_day(path: str) -> date | None:
+    """Return the day in the folder right above a file, if that is one of Segment's archive.
+
+    >>> received_day("segment-logs/Xy1/1735689600000/a.gz"), received_day("logs/1735689600/a.gz"), received_day("a.gz")
+    (datetime.date(2025, 1, 1), datetime.date(2025, 1, 1), None)
+    """
+    folder = path.replace("\\", "/").rpartition("/")[0].rpartition("/")[2]
+    if not _DAY.fullmatch(folder):
+        return None
+    seconds = int(folder) // (1000 if len(folder) > 10 else 1)
+    return None if seconds % _SECONDS else datetime.fromtimestamp(seconds, UTC).date()
+
+
+def discover(paths: Sequence[str], days: Days = Days()) -> tuple[list[File], list[InputError]]:
+    """Return the files that paths, folders, globs and URLs mean, once each and in order, and what is wrong with others.
+
+    What lies in a folder and holds no events is left out, and so is what was not received on these days.
+    """
+    found: dict[str, File] = {}
+    errors: list[InputError] = []
+    for path in paths:
+        try:
+            found.update((file.uri, file) for file in _expand(path) if days.have(file.uri))
+        except InputError as exc:
+            errors.append(exc)
+    return list(found.values()), errors
+
+
+def is_changed(file: File) -> bool:
+    """Tell whether a file is not what it was when it was listed.
+
+    Raises InputError or OSError if it is gone.
+    """
+    return (now := as_it_is(file)).size != file.size or now.fingerprint != file.fingerprint
+
+
+def as_it_is(file: File) -> File:
+    """Return a file as it is now; a pipe and a table in memory do not change.
+
+    Raises InputError or OSError if it is gone.
+    """
+    if file.size is None or file.table is not None:
+        return file
+    return remote_file(file.uri) if file.is_remote else replace(local_file(Path(file.uri)), uri=file.uri)
+
+
+def _expand(path: str) -> list[File]:
+    if path == STANDARD_INPUT:
+        return [File(path)]
+    if "://" in path:
+        found, problem = list_files(path), "holds no files"
+        if [below for below, _ in found] == [""]:
+            return [file for _, file in found]
+    elif Path(path).is_dir():
+        found = [(p.relative_to(path).as_posix(), local_file(p)) for p in sorted(Path(path).rglob("*")) if p.is_file()]
+        problem = "holds no files"
+    elif Path(path).exists():
+        return [local_file(Path(path))]
+    else:
+        matching = (Path(p) for p in sorted(glob.glob(path, recursive=True)))  # noqa: PTH207
+        found = [(p.name, local_file(p)) for p in matching if p.is_file()]
+        problem = "matches no files" if glob.has_magic(path) else "does not exist"
+    if not found:
+        raise InputError(f"{path!r} {problem}; check the path")
+    return [file for below, file in found if holds_events(below, file.size)]

@@ -1,0 +1,136 @@
+"""Streams: the bytes of a file, whatever it is compressed with."""
+
+import io
+import json
+import sys
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+import pyarrow as pa
+
+from loader.errors import InputError, LoaderError, UnfinishedError
+from loader.inputs.chunk import Chunk
+from loader.inputs.csv import Dialect, is_heading, read_comma
+from loader.inputs.discovery import as_it_is, is_changed
+from loader.inputs.file import STANDARD_INPUT, File
+from loader.inputs.json_lines import ElementError, read_chunks
+from loader.inputs.object_store import open_remote
+from loader.inputs.parquet import read_parquet, read_table
+
+#: How compressed files begin, and pyarrow's name for what they are.
+COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+#: How files begin that cannot be read here, and what they are.
+UNREADABLE = {
+    b"BZh": "compressed with bzip2",
+    b"PK\x03\x04": "a zip archive",
+    b"\xfd7zXZ": "compressed with xz",
+}
+
+
+@contextmanager
+def opened(file: File) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Open a file as a stream of decompressed bytes, beside that of the bytes as stored.
+
+    Raises InputError if it cannot be opened or read, or breaks off, then or while the body reads it; UnfinishedError
+    if it breaks off and was changed just now.
+    """
+    try:
+        with _raw(file) as raw:
+            yield _decompressed(raw, file.uri), raw
+    except ElementError as exc:
+        raise InputError(f"{file.uri!r} {exc}; write one event a line instead of an array") from exc
+    except (OSError, pa.ArrowInvalid) as exc:
+        problem = getattr(exc, "strerror", None) or exc
+        is_broken = getattr(exc, "errno", None) is None  # what the system says has a number
+        if is_broken and as_it_is(file).is_settling:
+            raise unfinished(file) from exc
+        raise InputError(f"{file.uri!r} cannot be read: {problem}; it is read again once it is whole") from exc
+    except Exception as exc:
+        if isinstance(exc, LoaderError) or not file.is_remote:
+            raise
+        # A system's own package may raise whatever it likes.
+        raise InputError(f"{file.uri!r} breaks off: {exc or type(exc).__name__}; load it again") from exc
+
+
+def unfinished(file: File) -> UnfinishedError:
+    """Return the error that a file is still being written."""
+    return UnfinishedError(f"{file.uri!r} is still being written; what is missing is left for the next load")
+
+
+def _raw(file: File) -> IO[bytes]:
+    if file.uri == STANDARD_INPUT:
+        return sys.stdin.buffer
+    return open_remote(file.uri) if file.is_remote else Path(file.uri).open("rb")
+
+
+def _decompressed(raw: IO[bytes], uri: str) -> IO[bytes]:
+    start: bytes = raw.peek(6)[:6]  # type: ignore[attr-defined]
+    for magic, kind in UNREADABLE.items():
+        if start.startswith(magic):
+            raise InputError(f"{uri!r} is {kind}; convert it to UTF-8 JSON lines, plain, gzip or zstd")
+    for magic, kind in COMPRESSIONS.items():
+        if start.startswith(magic):
+            stream = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), kind)
+            return cast(IO[bytes], io.BufferedReader(stream, 1 << 20))
+    return raw
+
+
+#: How names of CSV files end, before that of a compression.
+_TABLES = (".csv", ".tsv")
+_COMPRESSED = (".gz", ".zst", ".zstd")
+
+
+def read_contents(file: File, position: int, line: int, size: int, dialect: Dialect) -> Iterator[tuple[Chunk, int]]:
+    """Yield the chunks of a file from a position on, and how many of its bytes, as stored, have been read.
+
+    Raises InputError if it cannot be read; UnfinishedError, after what is whole, if it is still being written: it
+    breaks off and was changed just now, or it has changed while it was read.
+    """
+    if file.table is not None:
+        yield from ((chunk, chunk.end) for chunk in read_table(file.table, file.uri, position))
+        return
+    with opened(file) as (stream, raw):
+        for chunk in _chunks(stream, file, (position, line), size, dialect):
+            consumed = raw.tell() if raw.seekable() else chunk.end
+            if _is_cut(chunk) and as_it_is(file).is_settling:
+                if chunk.lines is None:
+                    yield chunk.without_last(), consumed
+                raise unfinished(file)
+            yield chunk, consumed
+        if is_changed(file):
+            raise unfinished(file)
+
+
+def _chunks(stream: IO[bytes], file: File, at: tuple[int, int], size: int, dialect: Dialect) -> Iterator[Chunk]:
+    """Yield the chunks of a stream in the format it begins like, or its name ends like."""
+    start: bytes = stream.peek(1 << 16)  # type: ignore[attr-defined]
+    if start.startswith(b"PAR1"):
+        return read_parquet(stream, file.uri, at[0], size)
+    name = file.uri.lower()
+    for ending in _COMPRESSED:
+        name = name.removesuffix(ending)
+    is_wide = start.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+    is_json = start.removeprefix(BOM_UTF8).lstrip()[:1] in {b"{", b"["}
+    if not is_json and (name.endswith(_TABLES) or is_heading(start.partition(b"\n")[0])):
+        return read_comma(stream, file.uri, at, size // 2, dialect)
+    if is_wide:
+        raise InputError(f"{file.uri!r} is encoded in UTF-16; convert it to UTF-8 JSON lines")
+    return read_chunks(stream, position=at[0], line=at[1], size=size)
+
+
+def _is_cut(chunk: Chunk) -> bool:
+    """Tell whether a chunk ends in the middle of an event."""
+    if chunk.ended or chunk.overlong:
+        return False
+    if chunk.lines is not None:  # a cell that is cut off looks like a whole one
+        return True
+    try:
+        json.loads(chunk.raw(-1).strip() or b"null", parse_int=str)  # however many digits
+    except ValueError:
+        return True
+    except RecursionError:  # it is deep, whatever it is
+        return False
+    return False

@@ -1,0 +1,96 @@
+"""Remote: files on object stores and other systems, by fsspec, which is loaded where there are some."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import IO, Any, cast
+from urllib.parse import urlsplit
+
+from loader.errors import InputError, UsageError
+from loader.inputs.file import File
+
+#: What systems call the mark that changes with a file's content, the best first.
+_MARKS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "modified", "created")
+_TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
+#: Bytes fetched at a time.
+_BLOCK = 8 << 20
+
+
+def list_files(url: str) -> list[tuple[str, File]]:
+    """Return the files that a URL or a glob means, each with its path below the URL.
+
+    Raises InputError if they cannot be listed.
+    """
+    with _told(url):
+        system, root = _system(url)
+        if "*" in root or "?" in root or "[" in root:
+            found = system.glob(root, detail=True)
+            base = root.split("*")[0].split("?")[0].split("[")[0].rpartition("/")[0]
+        else:
+            found, base = system.find(root, detail=True), root
+            if not found and not system.exists(root):
+                raise FileNotFoundError("there is no such bucket, folder or file")
+        return [
+            (path.removeprefix(base).strip("/"), _file(system, path, about))
+            for path, about in sorted(found.items())
+            if about.get("type") != "directory" and not path.endswith("/")
+        ]
+
+
+def remote_file(url: str) -> File:
+    """Return a file as it is now.
+
+    Raises InputError.
+    """
+    with _told(url):
+        system, path = _system(url)
+        return _file(system, path, system.info(path))
+
+
+def open_remote(url: str) -> IO[bytes]:
+    """Open a file as a stream of its bytes, fetched some at a time and kept in memory only.
+
+    Raises InputError.
+    """
+    with _told(url):
+        system, path = _system(url)
+        return cast(IO[bytes], io.BufferedReader(system.open(path, "rb", block_size=_BLOCK), 1 << 20))
+
+
+def _system(url: str) -> tuple[Any, str]:
+    if urlsplit(url).password:
+        raise UsageError("an address with a password would end up in the ledger; give it to the system's own settings")
+    try:
+        import fsspec
+        from fsspec.core import url_to_fs
+
+        system, path = url_to_fs(url, use_listings_cache=False)
+    except ImportError as exc:
+        extra = "selligent-loader[s3]" if url.startswith("s3") else "fsspec and its package for that system"
+        raise UsageError(f"{url!r} needs `pip install {extra}`") from exc
+    except ValueError as exc:
+        known = ", ".join(sorted(fsspec.available_protocols()))
+        raise UsageError(f"{url!r} is on no known system; known are {known}") from exc
+    return system, str(path)
+
+
+def _file(system: Any, path: str, about: dict[str, Any]) -> File:
+    known = {name: value.timestamp() if isinstance(value, datetime) else value for name, value in about.items()}
+    mark = next((known[name] for name in _MARKS if known.get(name)), None)
+    modified = next((known[name] for name in _TIMES if isinstance(known.get(name), int | float)), None)
+    return File(system.unstrip_protocol(path), about.get("size"), str(mark).strip('"'), modified)
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Turn what a system raises, which is not only OSError, into our errors."""
+    try:
+        yield
+    except (InputError, UsageError):
+        raise
+    except Exception as exc:
+        told = " ".join(str(exc).split()) or type(exc).__name__
+        raise InputError(
+            f"{url!r} cannot be read: {told}; check the address, and what the system's settings allow"
+        ) from exc

@@ -1,0 +1,167 @@
+"""Headings: the names of a table's columns → the places of their values in an event."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loader.duckdb import Scratch
+from loader.errors import InputError
+from loader.events.fields import COLUMN_FIELDS, CONTEXT, NOT_COLUMNS, PROPERTIES, TIME_FIELDS, Path
+from loader.quoting import quote
+
+#: Fields that only Segment's JSON has: where one of these is, names are those of the JSON.
+_SEGMENT = {*COLUMN_FIELDS.values(), CONTEXT, PROPERTIES} - COLUMN_FIELDS.keys()
+#: When a row was loaded into the table it comes from.
+_OURS = "uuid_ts"
+#: What a table must have, one of each, and how that is told.
+_NEEDED = (
+    ({"userId", "anonymousId"}, "user_id (userId) or anonymous_id (anonymousId)"),
+    ({"event", "type"}, "event_text or event"),
+    (set(TIME_FIELDS), "one of original_timestamp, timestamp, sent_at, received_at (originalTimestamp, …)"),
+)
+
+
+def read_headings(names: Sequence[str], uri: str) -> list[Path | None]:
+    """Return the path of each column in an event; None for one that is not loaded.
+
+    Raises InputError where a table of events would have columns that are not there.
+
+    >>> read_headings(["user_id", "event", "sent_at", "context_ip", "revenue"], "x")[2:]
+    [('sentAt',), ('context', 'ip'), ('properties', 'revenue')]
+    >>> read_headings(["userId", "event", "timestamp", "context.traits.email", "properties"], "x")[3:]
+    [('context', 'traits', 'email'), ('properties',)]
+    """
+    clean = [name.strip() for name in names]
+    is_json = any(name.partition(".")[0] in _SEGMENT for name in clean)
+    paths: list[Path | None] = []
+    for name in clean:
+        path = _path(name, is_json, has_text="event_text" in clean)
+        if path and path in paths:
+            raise InputError(f"{uri!r} has two columns for {'.'.join(path)!r}, one is {name!r}; rename it")
+        paths.append(path)
+    missing = [told for some, told in _NEEDED if not any((field,) in paths for field in some)]
+    if missing:
+        found = ", ".join(name for name in clean[:20])
+        raise InputError(f"{uri!r} has no column {', nor '.join(missing)}; its columns are {found}")
+    return paths
+
+
+def _path(name: str, is_json: bool, *, has_text: bool) -> Path | None:
+    if name in {"", _OURS} or (name == "event" and has_text):
+        return None
+    if is_json and (name in _SEGMENT | NOT_COLUMNS or name.partition(".")[0] in {CONTEXT, PROPERTIES}):
+        return tuple(name.split("."))
+    if name in COLUMN_FIELDS:
+        return (COLUMN_FIELDS[name],)
+    if name.startswith(f"{CONTEXT}_"):
+        return CONTEXT, name.removeprefix(f"{CONTEXT}_")
+    return PROPERTIES, name
+
+
+_IDENTITIES = ("messageId", "userId", "anonymousId")
+#: What exports write for a time, and ISO 8601 does not: an offset without minutes, and a zone by name.
+_SPELLINGS = ((r"(:\d\d(?:\.\d+)?[+-]\d\d)$", r"\1:00"), (r" UTC$", "Z"))
+
+
+class Documents:
+    """Turns rows of tables into JSON; nulls and NaN are left out."""
+
+    def __init__(self, names: Sequence[str], uri: str) -> None:
+        """Raise InputError if the columns are not those of events."""
+        self._paths = read_headings(names, uri)
+        self._original = names.index("original_timestamp") if "original_timestamp" in names else None
+        self._scratch = Scratch()
+
+    def texts(self, columns: Sequence[pa.ChunkedArray | pa.Array]) -> pa.Array:
+        """Return the rows of columns, which are in the order of the names, as JSON (Arrow binary)."""
+        leaves: dict[Path, pa.ChunkedArray] = {}
+        for column, path in zip(columns, self._paths, strict=True):
+            if path:
+                leaves |= _flattened(path, column)
+        if self._original is not None and ("timestamp",) in leaves:  # the table's own, made of received_at
+            absent = pc.is_null(columns[self._original])
+            leaves["timestamp",] = pc.if_else(absent, None, leaves["timestamp",])
+        cells = {path: f"c{n}" for n, path in enumerate(leaves)}
+        self._scratch.register("cells", pa.table(list(leaves.values()), list(cells.values())))
+        fragments = {path: _json(path, cells[path], leaves[path].type) for path in leaves}
+        found = self._scratch.arrow(f"select {_object((), fragments)} as text from cells")["text"]
+        return found.cast(pa.binary()).combine_chunks() if len(found) else pa.array([], pa.binary())
+
+
+def _flattened(path: Path, column: pa.ChunkedArray | pa.Array) -> dict[Path, pa.ChunkedArray]:
+    """Return the leaves of structs, each as Arrow and DuckDB both have it."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_struct(column.type):
+        names = [field.name for field in column.type]
+        table = pa.table([column], ["c"]).flatten()
+        inner: dict[Path, pa.ChunkedArray] = {}
+        for name, part in zip(names, table.columns, strict=True):
+            inner |= _flattened((*path, name), part)
+        return inner
+    return {path: _plain(path, column)}
+
+
+def _plain(path: Path, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        moment = pa.timestamp("us", "UTC") if kind.tz else pa.timestamp("us")
+        return column.cast(moment, safe=False).cast(pa.timestamp("us"))
+    if pa.types.is_null(kind):
+        return column.cast(pa.string())
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        try:
+            return column.cast(pa.string())
+        except pa.ArrowInvalid:
+            return column
+    if pa.types.is_floating(kind) and (path[-1] in _IDENTITIES or path[-1].endswith(("_id", "Id"))):
+        return _whole(column)
+    return column
+
+
+def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return numbers as whole ones if all are: pandas makes 7.0 of 7 where a row has none."""
+    try:
+        return pc.if_else(pc.is_nan(column), None, column).cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column
+
+
+def _json(path: Path, cell: str, kind: pa.DataType) -> str:
+    """Return SQL for a cell as JSON, null if it is absent."""
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if pa.types.is_timestamp(kind):
+        return f"""to_json(replace(strftime({cell}, '%Y-%m-%dT%H:%M:%S.%fZ'), '000Z', 'Z'))::varchar"""
+    if pa.types.is_floating(kind):
+        return f"""case when isinf({cell}) then to_json({cell}::varchar) when not isnan({cell}) then to_json({cell})
+            end::varchar"""
+    if is_text and path in {(CONTEXT,), (PROPERTIES,)}:
+        is_object = f"json_valid({cell}) and ltrim({cell}, E' \\t\\r\\n') like '{{%'"
+        return f"case when {is_object} then {cell} else to_json({cell})::varchar end"
+    if is_text and path[-1] in TIME_FIELDS and len(path) == 1:
+        for pattern, spelling in _SPELLINGS:
+            cell = f"regexp_replace({cell}, {quote(pattern)}, {quote(spelling)})"
+        cell = f"nullif({cell}, '')"
+    return f"to_json({cell})::varchar"
+
+
+def _object(path: Path, fragments: Mapping[Path, str]) -> str:
+    """Return SQL for the JSON object at a path."""
+    below = dict.fromkeys(
+        found[len(path)] for found in fragments if len(found) > len(path) and found[: len(path)] == path
+    )
+    members = [f"'{_key(key)}:' || ({_value((*path, key), fragments)})" for key in below]
+    if path in fragments:  # JSON that came as a text, beside columns of its own
+        members.insert(0, f"nullif(regexp_extract({fragments[path]}, '(?s)^\\s*\\{{(.*)\\}}\\s*$', 1), '')")
+    return f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'"
+
+
+def _value(path: Path, fragments: Mapping[Path, str]) -> str:
+    has_more = any(len(found) > len(path) and found[: len(path)] == path for found in fragments)
+    return f"nullif({_object(path, fragments)}, '{{}}')" if has_more else fragments[path]
+
+
+def _key(name: str) -> str:
+    return json.dumps(name).replace("'", "''")

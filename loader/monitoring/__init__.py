@@ -1,0 +1,1 @@
+"""Status, checks, incidents and metrics of loads."""

@@ -1,0 +1,149 @@
+"""What a source's schemas say of loads, collections, rejects and discards; reads only, also during a load."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from loader.events.outcomes import REMEDIES
+from loader.monitoring.freshness import read_pulses, snapshot
+from loader.pipeline.ledger import read_running_loads
+from loader.postgres import advisory_locks
+from loader.postgres.connection import Warehouse, operation
+from loader.schema.catalog import MAX_COLUMNS
+from loader.schema.introspection import read_columns
+from loader.version import __version__
+
+_REASONS = "select reason, count(*) from discarded_values group by reason order by 2 desc, 1"
+
+
+def read_pending(warehouse: Warehouse) -> list[dict[str, Any]]:
+    """Return the properties whose values wait for a column, the most values first, in the transaction at hand."""
+    columns = read_columns(warehouse)
+    return [
+        {"table": table, "property": name, "values": count, "since": since, **_obstacle(len(columns.get(table, ())))}
+        for table, name, count, since in warehouse.fetch(operation("pending_columns"))
+    ]
+
+
+def _obstacle(columns: int) -> dict[str, str]:
+    """Return why a table of so many columns did not get one more, and what to do."""
+    if columns >= MAX_COLUMNS:
+        return {
+            "why": f"the table has {columns} columns",
+            "todo": f"`load --max-columns N` with more than {columns} places them, also without new files",
+        }
+    return {
+        "why": f"a reader held the table, or --max-columns was reached (it has {columns})",
+        "todo": "the next load places them; if not, end the reader's transaction or raise --max-columns",
+    }
+
+
+def read_reasons(warehouse: Warehouse) -> list[dict[str, Any]]:
+    """Return the discarded values by reason, and what to do about them, in the transaction at hand."""
+    rows = warehouse.fetch(_REASONS)
+    return [{"reason": reason, "values": count, "todo": REMEDIES.get(reason, "")} for reason, count in rows]
+
+
+Rows = list[dict[str, Any]]
+
+#: Our advisory locks by their first key.
+LOCKS = {
+    advisory_locks.SCHEMA: "schema",
+    advisory_locks.LOAD: "load",
+    advisory_locks.FILE: "file",
+    advisory_locks.REFRESH: "refresh",
+    advisory_locks.BEGIN: "begin",
+    advisory_locks.INCIDENT: "incident",
+    advisory_locks.FILL: "fill",
+}
+
+_SCHEMA = "select %s, version_num, %s from alembic_version"
+_LOADS = """
+    select load_id, kind, status, started_at, extract(epoch from finished_at - started_at)::float8, files,
+        events_read, events_loaded, events_duplicate, events_rejected, error
+    from (select *, row_number() over (partition by kind order by load_id desc) as place from loads) as latest
+    where place <= 10 and status <> 'running'
+    order by load_id desc
+"""
+_REJECTS = "select reason, count(*) from rejected_events where replayed_at is null group by reason order by 2 desc, 1"
+_DISCARDS = """
+    select table_name, property, reason, count(*) from discarded_values
+    group by table_name, property, reason order by 4 desc, 1, 2, 3 limit 20
+"""
+
+
+def read_status(warehouse: Warehouse) -> dict[str, Rows]:
+    """Return all sections as of one moment, each as rows with names."""
+    with snapshot(warehouse):
+        return {title: read(warehouse) for title, read in SECTIONS.items()}
+
+
+def _schema(warehouse: Warehouse) -> Rows:
+    return _named(warehouse.fetch(_SCHEMA, warehouse.schema, __version__), "schema", "version", "loader")
+
+
+def _running(warehouse: Warehouse) -> Rows:
+    names = {"pid": "process"}
+    return [
+        {names.get(name, name): value for name, value in load.items() if name != "exclusive"}
+        for load in read_running_loads(warehouse)
+    ]
+
+
+def _collections(warehouse: Warehouse) -> Rows:
+    """Rows of small tables are counted, those of large ones are PostgreSQL's estimate."""
+    return [
+        {
+            "table": pulse.table,
+            "rows": pulse.rows,
+            "rows_are": "estimated" if pulse.is_estimate else "counted",
+            "newest_event": pulse.newest_event,
+            "newest_load": pulse.newest_load,
+        }
+        for pulse in read_pulses(warehouse)
+    ]
+
+
+def _loads(warehouse: Warehouse) -> Rows:
+    return _named(
+        warehouse.fetch(_LOADS),
+        *("load_id", "kind", "status", "started_at", "seconds", "files"),
+        *("events_read", "events_loaded", "events_duplicate", "events_rejected", "error"),
+    )
+
+
+def _rejects(warehouse: Warehouse) -> Rows:
+    return _named(warehouse.fetch(_REJECTS), "reason", "events")
+
+
+def _discards(warehouse: Warehouse) -> Rows:
+    return _named(warehouse.fetch(_DISCARDS), "table", "property", "reason", "values")
+
+
+def _locks(warehouse: Warehouse) -> Rows:
+    rows = warehouse.fetch(
+        operation("held_locks"),
+        keys=list(LOCKS),
+        names=list(LOCKS.values()),
+        load_lock=advisory_locks.LOAD,
+        file_lock=advisory_locks.FILE,
+        ops=warehouse.ops,
+    )
+    return _named(rows, "lock", "load_id", "uri", "is_granted", "application", "backend", "host", "process")
+
+
+#: What each section is called, and who reads it.
+SECTIONS: Mapping[str, Callable[[Warehouse], Rows]] = {
+    "schema": _schema,
+    "running": _running,
+    "collections": _collections,
+    "loads": _loads,
+    "rejects": _rejects,
+    "discards": _discards,
+    "discard_reasons": read_reasons,
+    "pending": read_pending,
+    "locks": _locks,
+}
+
+
+def _named(rows: list[tuple[Any, ...]], *names: str) -> Rows:
+    return [dict(zip(names, row, strict=True)) for row in rows]

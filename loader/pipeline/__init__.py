@@ -1,0 +1,1 @@
+"""Files become rows, one transaction a chunk; ledger, replay, backfill and widening."""

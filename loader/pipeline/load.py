@@ -1,0 +1,166 @@
+"""Pipeline: files into the warehouse, each chunk a transaction, the next one transformed while the last is copied."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, closing, contextmanager
+
+from loader import logs
+from loader.config import Settings
+from loader.crash_points import step
+from loader.errors import InputError, LoaderError
+from loader.inputs.file import File
+from loader.pipeline.backfill import place_waiting
+from loader.pipeline.ledger import Ledger, accounted
+from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.worker import Progress, Worker
+from loader.postgres import advisory_locks
+from loader.postgres.connection import Warehouse
+from loader.postgres.retry import insist
+from loader.quoting import quoted
+from loader.schema.source import prepared
+
+#: Gives the progress to report to, for a number of bytes to read, as the files have them.
+Reported = Callable[[int], AbstractContextManager[Progress]]
+
+
+@contextmanager
+def silent(_: int) -> Iterator[Progress]:
+    """Report nothing."""
+    yield lambda *_: None
+
+
+def load_files(
+    settings: Settings,
+    files: Sequence[File],
+    options: Options,
+    reported: Reported = silent,
+    problems: Sequence[InputError] = (),
+) -> LoadResult:
+    """Load files; `problems` are told in the result too.
+
+    Raises SchemaError if the database is not prepared, WarehouseError if it fails.
+    """
+    started = time.monotonic()
+    with prepared(settings, "load") as warehouse:
+        ledger = Ledger(warehouse)
+        load_id = None if options.dry_run else ledger.begin(exclusive=options.exclusive)
+        logs.bind(load_id)
+        step("load.begun")
+        result = LoadResult(load_id, errors=[str(problem) for problem in problems])
+        with accounted(ledger, result):
+            if result.load_id is not None:
+                placed = warehouse.insist(lambda: place_waiting(warehouse, options.caps))
+                result.values_placed, result.ddl = placed
+            to_read = files if options.again else warehouse.insist(lambda: ledger.unread(files))
+            with reported(sum(file.size or 0 for file in to_read)) as progress:
+                _read(to_read, settings, options, result, progress)
+            if not options.dry_run:
+                warehouse.insist(lambda: analyze(warehouse, result.tables))
+            result.judge(options)
+            result.seconds = time.monotonic() - started
+        step("load.finished")
+    return result
+
+
+def _read(files: Sequence[File], settings: Settings, options: Options, result: LoadResult, progress: Progress) -> None:
+    if min(options.jobs, len(files)) > 1:
+        _read_in_processes(files, settings, options, result, progress)
+    elif files:
+        with closing(_connected(settings, options, result.load_id)) as worker:
+            for file in files:
+                result.add(worker.read(file, progress))
+
+
+def _connected(settings: Settings, options: Options, load_id: int | None) -> Worker:
+    return insist(lambda: Worker(settings, options, load_id), settings.retry_for)
+
+
+def _read_in_processes(
+    files: Sequence[File], settings: Settings, options: Options, result: LoadResult, progress: Progress
+) -> None:
+    """Read files in several processes, which all end with the first that fails."""
+    with ProcessPoolExecutor(
+        min(options.jobs, len(files)),
+        multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(settings, options, result.load_id, logs.style()),
+    ) as pool:
+        tasks = {pool.submit(_read_one, file): file for file in files}
+        try:
+            for task in as_completed(tasks):
+                done = task.result()
+                result.add(done)
+                progress(tasks[task].size or 0, done.counts["events_read"])
+        except BrokenProcessPool as exc:
+            raise LoaderError("a process of the load was killed; run it again, it goes on where it ended") from exc
+        finally:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            pool.shutdown(cancel_futures=True)
+
+
+_worker: Worker
+
+
+def _start_worker(settings: Settings, options: Options, load_id: int | None, style: logs.Style) -> None:
+    global _worker  # noqa: PLW0603
+    logs.configure(style)
+    logs.bind(load_id)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker = _connected(settings, options, load_id)
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+    os._exit(LoaderError.exit_code)
+
+
+def _read_one(file: File) -> LoadResult:
+    return _worker.read(file, lambda *_: None)
+
+
+log = logging.getLogger(__name__)
+
+#: Share of a table that may be new before it is analyzed.
+NEW = 0.03
+
+#: Rows that the server counts as changed since it last looked, as an earlier load that was killed left them, and
+#: those of this load, which it may not have heard of.
+_DUE = """
+    select pg_class.relname from pg_class left join pg_stat_user_tables as stat on stat.relid = pg_class.oid
+    join unnest(%s::text[], %s::bigint[]) as touched (name, rows) on touched.name = pg_class.relname
+    where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p')
+        and greatest(coalesce(n_mod_since_analyze, 0), touched.rows) > %s * greatest(reltuples, 0)
+    order by pg_class.relname
+"""
+
+
+def analyze(warehouse: Warehouse, rows: Mapping[str, int]) -> list[str]:
+    """Analyze the tables of which more than a few per cent are new, given the new rows of each, and return them.
+
+    A table that others change, or of another role, is left alone; autovacuum comes to it.
+    """
+    names, counts = list(rows), list(rows.values())
+    with warehouse.transaction():
+        due = [name for (name,) in warehouse.fetch(_DUE, names, counts, quoted(warehouse.schema), NEW)]
+    return [name for name in due if _analyze(warehouse, name)]
+
+
+def _analyze(warehouse: Warehouse, name: str) -> bool:
+    try:
+        with warehouse.transaction(lock_timeout=advisory_locks.TABLE_TIMEOUT):
+            warehouse.fetch(f"analyze {quoted(warehouse.schema)}.{quoted(name)}")
+    except LoaderError as exc:
+        log.info("%s is not analyzed: %s", name, exc)
+        return False
+    log.info("%s is analyzed", name)
+    return True

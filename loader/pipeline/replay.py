@@ -1,0 +1,140 @@
+"""Replay: rejected events once more through the write path; what loads now is marked, the rest has its new reason."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+
+from loader.config import Settings
+from loader.events.outcomes import REASONS, Reject
+from loader.inputs.chunk import CHUNK_SIZE, Chunk
+from loader.inputs.file import File
+from loader.pipeline.ledger import Ledger, accounted
+from loader.pipeline.rejected_events import Choice
+from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.writer import Writer, encoded
+from loader.postgres.connection import Warehouse
+from loader.schema.catalog import Catalog
+from loader.schema.source import prepared
+from loader.transform.transform import Transform
+
+#: What the ledger calls the input of a replay; the lock on it lets one replay run at a time.
+REJECTS = File("rejects")
+#: Rejects whose sizes are looked at together.
+PAGE = 20_000
+
+#: The pieces of a line that is too long are no events.
+_OPEN = "replayed_at is null and reason <> 'too_long'"
+_NEWEST = "select coalesce(max(rejected_id), 0) from rejected_events"
+_SIZES = f"""
+    select rejected_id, octet_length(raw) from rejected_events
+    where rejected_id > %s and rejected_id <= %s and {_OPEN} and {{chosen}}
+    order by rejected_id limit {PAGE}
+"""
+_RAW = f"""
+    select rejected_id, raw from rejected_events
+    where rejected_id > %s and rejected_id <= %s and {_OPEN} and {{chosen}}
+    order by rejected_id
+"""
+_MARK = "update rejected_events set replayed_at = now() where rejected_id = any(%s)"
+_TELL = """
+    update rejected_events as kept set reason = told.reason, detail = told.detail
+    from unnest(%s::bigint[], %s::text[], %s::text[]) as told (rejected_id, reason, detail)
+    where kept.rejected_id = told.rejected_id
+"""
+_ADD = """
+    insert into rejected_events (load_id, uri, line, raw, reason, detail)
+    select %s, whole.uri, whole.line, part.raw, part.reason, part.detail
+    from unnest(%s::bigint[], %s::bytea[], %s::text[], %s::text[]) as part (rejected_id, raw, reason, detail)
+    join rejected_events as whole on whole.rejected_id = part.rejected_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Some rejects as the lines of a chunk, and their numbers."""
+
+    chunk: Chunk
+    ids: Sequence[int]
+
+    def keep(self, warehouse: Warehouse, load_id: int, rejects: Sequence[Reject]) -> None:
+        """Mark what is a reject no more, and give the others their new reasons, in the transaction at hand.
+
+        Of the body of a batch call that is one now, events that are rejects still are kept as such.
+        """
+        still: list[tuple[int, bytes, str, str]] = []
+        parts: list[tuple[int, bytes, str, str]] = []
+        for reject in rejects:
+            place = reject.line - self.chunk.first_line
+            found = still if reject.raw == self.chunk.raw(place) else parts
+            found.append((self.ids[place], reject.raw, reject.reason, reject.detail or REASONS[reject.reason]))
+        warehouse.fetch(_ADD, load_id, *([row[i] for row in parts] for i in range(4)))
+        warehouse.fetch(_TELL, *([row[i] for row in still] for i in (0, 2, 3)))
+        warehouse.fetch(_MARK, sorted(set(self.ids) - {row[0] for row in still}))
+
+
+def replay_rejects(settings: Settings, choice: Choice, options: Options) -> LoadResult:
+    """Load the rejects of a choice that can be loaded now.
+
+    Those of a chunk are marked in the transaction of its rows; a replay that is killed goes on when it is run again.
+    Raises SchemaError if the database is not prepared, WarehouseError if it fails, TakenError if another one runs.
+    """
+    with ExitStack() as stack:
+        ledger = Ledger(stack.enter_context(prepared(settings)))
+        result = LoadResult(ledger.begin("replay"))
+        with accounted(ledger, result):
+            rows, ddl = (stack.enter_context(closing(Warehouse(settings))) for _ in range(2))
+            _replay(rows, Catalog(ddl, options.caps), choice, result)
+            result.status = "ok" if result.counts["events_read"] else "empty"
+    return result
+
+
+def _replay(warehouse: Warehouse, catalog: Catalog, choice: Choice, result: LoadResult) -> None:
+    load_id = result.load_id or 0
+    transform, writer = Transform(catalog), Writer(warehouse, load_id)
+    with Ledger(warehouse).reading(load_id, REJECTS) as reading:
+        if reading is None:
+            return
+        for again in _chunks(warehouse, choice):
+            batch = encoded(transform.finish(transform.prepare(again.chunk)))
+            keep = partial(again.keep, warehouse, load_id)
+            written = writer.write(batch, REJECTS.uri, reading, keep)
+            result.files = 1
+            result.counts += written.counts
+            result.tables.update({table: part.rows.num_rows for table, part in written.parts.items()})
+    result.ddl = catalog.statements
+
+
+def _chunks(warehouse: Warehouse, choice: Choice) -> Iterator[Again]:
+    """Yield the rejects of a choice that there are now, some megabytes at a time."""
+    chosen, values = choice.condition
+    with warehouse.transaction():
+        ((newest,),) = warehouse.fetch(_NEWEST)
+    after, line, end = 0, 1, 0
+    while True:
+        with warehouse.transaction():
+            sizes = warehouse.fetch(_SIZES.format(chosen=chosen), after, newest, *values)
+            if not sizes:
+                return
+            last = _last(sizes)
+            rows = warehouse.fetch(_RAW.format(chosen=chosen), after, last, *values)
+        texts = [raw for _, raw in rows]
+        end += sum(map(len, texts))
+        yield Again(Chunk(pa.array(texts, pa.binary()), line, line + len(rows), end), [number for number, _ in rows])
+        after, line = last, line + len(rows)
+
+
+def _last(sizes: Sequence[tuple[int, int]]) -> int:
+    """Return the number of the last reject that goes into a chunk with those before it.
+
+    >>> _last([(1, 5), (2, CHUNK_SIZE), (3, 5)])
+    2
+    """
+    total = 0
+    for number, size in sizes:
+        total += size
+        if total > CHUNK_SIZE:
+            return number
+    return sizes[-1][0]

@@ -1,0 +1,133 @@
+"""Widening: a column that was guessed too narrow → text, with the values that had not fitted."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from loader.config import Settings
+from loader.errors import SchemaError, UsageError
+from loader.events.identifiers import column_identifier, is_context
+from loader.events.values import TEXT, TIMESTAMPTZ
+from loader.pipeline.backfill import BATCH, settle, take
+from loader.postgres import advisory_locks
+from loader.postgres.connection import Warehouse, engine, operation
+from loader.postgres.sqlstate import translated
+from loader.quoting import quoted
+from loader.schema.event_tables import STANDARD, TRACKS
+from loader.schema.introspection import read_event_columns, read_event_tables
+from loader.schema.source import prepared
+from loader.transform.refit import Home
+from loader.views.definitions import read_grants, read_views
+
+_WAITING = """
+    select property, count(*) from discarded_values
+    where table_name = any(%s) and reason = 'misfit' group by property order by property
+"""
+#: A time as the senders' libraries spell it: JavaScript's `toISOString`, more digits only where there are some.
+_TIME = """
+    to_char(
+        {column} at time zone 'UTC',
+        case when date_trunc('milliseconds', {column}) = {column} then 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
+            else 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"' end
+    )
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What widening a column means."""
+
+    column: str
+    #: Its type now.
+    kind: str
+    #: The tables in which it is widened; a column of the context has one type in all tables.
+    tables: Sequence[str]
+    #: Their size in bytes, indexes included, and an estimate of their rows.
+    size: int
+    rows: int
+    #: Properties that go to it, and how many of their values did not fit.
+    properties: Sequence[str]
+    values: int
+    #: Our views on it, to be made anew, and other people's, which forbid it.
+    views: Sequence[str]
+    foreign: Sequence[str]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def plan_widening(settings: Settings, warehouse: Warehouse, table: str, column: str) -> Plan:
+    """Return what it means to make a column text.
+
+    Raises UsageError for a column that is none, or text already, or one that Segment's rules give its type.
+    """
+    with warehouse.transaction():
+        kinds = {name: columns.get(column) for name, columns in read_event_columns(warehouse).items()}
+        _check(warehouse.schema, table, column, kinds.get(table))
+        tables = [
+            name for name, kind in kinds.items() if kind not in (None, TEXT) and (name == table or is_context(column))
+        ]
+        dependent = warehouse.fetch(
+            operation("dependent_views"), column_name=column, tables=tables, schema=quoted(warehouse.schema)
+        )
+        waiting = {p: count for p, count in warehouse.fetch(_WAITING, tables) if column_identifier(p) == column}
+        rewritten = [found for found in read_event_tables(warehouse) if found.name in tables]
+    ours = {(view.schema, view.name) for view in read_views(settings)}
+    return Plan(
+        column,
+        str(kinds[table]),
+        tables,
+        sum(found.total_bytes for found in rewritten),
+        sum(found.estimated_rows for found in rewritten),
+        list(waiting),
+        sum(waiting.values()),
+        [".".join(view) for view in dependent if view in ours],
+        [".".join(view) for view in dependent if view not in ours],
+    )
+
+
+def _check(schema: str, table: str, column: str, kind: str | None) -> None:
+    if kind is None:
+        raise UsageError(f"no table of events {table!r} in schema {schema!r} has a column {column!r}; check the names")
+    if column in STANDARD:
+        raise UsageError(f"column {column!r} has its type by Segment's rules, which cannot be changed")
+    if kind == TEXT:
+        raise UsageError(f"column {column!r} of {table!r} is text already; there is nothing to widen")
+
+
+def widen_column(settings: Settings, plan: Plan) -> int:
+    """Make a column text and fill in what had not fitted, in one transaction; return the number of these values.
+
+    Raises SchemaError if others' views depend on it, ContentionError if a reader holds the table.
+    """
+    if plan.foreign:
+        raise SchemaError(
+            f"others' views depend on column {plan.column!r}: {', '.join(plan.foreign)}; "
+            "drop them, widen the column, and make them anew"
+        )
+    with translated(), engine(settings.database_url).connect() as connection:
+        views = [view for view in read_views(settings, connection) if f"{view.schema}.{view.name}" in plan.views]
+        grants = read_grants(connection, views)
+    with prepared(settings) as warehouse, warehouse.transaction(lock_timeout=advisory_locks.TABLE_TIMEOUT):
+        for view in reversed(views):
+            warehouse.run(f"drop view {view.place}")
+        for table in plan.tables:
+            warehouse.run(_retyping(settings.schema, table, plan))
+        filled = sum(_fill(warehouse, table, plan) for table in plan.tables if table != TRACKS)
+        for script in (*(view.script for view in views), *grants):
+            warehouse.run(script)
+    return filled
+
+
+def _retyping(schema: str, table: str, plan: Plan) -> str:
+    """Return DDL that makes a column text; numbers and words stay as PostgreSQL prints them, times are ISO 8601."""
+    column = quoted(plan.column)
+    text = _TIME.format(column=column) if plan.kind == TIMESTAMPTZ else f"{column}::text"
+    return f"alter table {quoted(schema)}.{quoted(table)} alter column {column} type text using {text}"
+
+
+def _fill(warehouse: Warehouse, table: str, plan: Plan) -> int:
+    homes, filled = [Home(plan.column, TEXT, plan.properties)], 0
+    while plan.properties and (taken := take(warehouse, table, "misfit", homes, BATCH)).rows:
+        filled += settle(warehouse, table, homes, taken)
+    return filled

@@ -1,0 +1,150 @@
+"""Worker: reads files one after another, its own connections to the warehouse."""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import TypeVar
+
+import pyarrow as pa
+
+from loader.config import Settings
+from loader.crash_points import step
+from loader.errors import InputError, TakenError, UnfinishedError
+from loader.inputs.chunk import CHUNK_SIZE
+from loader.inputs.file import File
+from loader.inputs.formats import read_contents
+from loader.pipeline.ledger import Ledger, Reading
+from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.writer import Encoded, Writer, encoded
+from loader.postgres.connection import Warehouse
+from loader.schema.catalog import Catalog
+from loader.transform.batch import Batch
+from loader.transform.parse import Prepared
+from loader.transform.transform import Transform
+
+#: Called with bytes that were read, as the files have them, and the number of events in them.
+Progress = Callable[[int, int], None]
+
+log = logging.getLogger(__name__)
+
+# Arrow's own pool keeps some 40 MB more of what was freed, and is no faster here.
+pa.set_memory_pool(pa.system_memory_pool())
+
+
+class Worker:
+    """One connection writes rows, another adds tables and columns while the first is in a transaction."""
+
+    def __init__(self, settings: Settings, options: Options, load_id: int | None) -> None:
+        self._options = options
+        self._load_id = load_id
+        self._open = ExitStack()
+        warehouse, ddl = (
+            self._open.enter_context(closing(Warehouse(settings, purpose)))
+            for purpose in (f"load {load_id}", f"load {load_id} columns")
+        )
+        self._ledger = Ledger(warehouse)
+        if load_id is not None:
+            self._ledger.join(load_id)
+        self._writer = Writer(warehouse, load_id)
+        self._catalog = Catalog(ddl, options.caps, dry=options.dry_run)
+        self._transform = Transform(self._catalog)
+
+    def close(self) -> None:
+        """End its connections, and with them its locks."""
+        self._open.close()
+
+    def read(self, file: File, progress: Progress) -> LoadResult:
+        """Load what has not been loaded of a file; one that cannot be read is told in the result.
+
+        Raises WarehouseError if the database fails.
+        """
+        result = LoadResult(self._load_id)
+        log.info("reading %s", file.uri)
+        known = len(self._catalog.statements)
+        try:
+            if self._load_id is None:
+                self._read(file, Reading(0, 0, 1), result, progress)
+            else:
+                with self._ledger.reading(self._load_id, file, again=self._options.again) as reading:
+                    step("file.opened")
+                    if reading:
+                        self._read(file, reading, result, progress)
+                step("file.closed")
+        except UnfinishedError as exc:
+            log.warning("%s", exc)
+            result.warnings.append(str(exc))
+        except InputError as exc:
+            result.errors.append(str(exc))
+        except TakenError as exc:
+            log.warning("%s", exc)
+            result.left += 1
+        result.ddl = self._catalog.statements[known:]
+        return result
+
+    def _read(self, file: File, reading: Reading, result: LoadResult, progress: Progress) -> None:
+        result.files = 1
+        consumed = 0
+        with ahead(self._prepare(file, reading)) as prepared, ahead(self._finish(prepared)) as finished:
+            for batch, position in finished:
+                written = self._writer.write(batch, file.uri, reading)
+                result.counts += written.counts
+                result.tables.update({table: part.rows.num_rows for table, part in written.parts.items()})
+                progress(position - consumed, written.counts["events_read"])
+                consumed = position
+                del batch, written  # while the next is awaited
+
+    def _prepare(self, file: File, reading: Reading) -> Iterator[tuple[Prepared | Batch, int]]:
+        """Yield the chunks of a file, and how many bytes of it, as stored, have been read."""
+        for chunk, consumed in read_contents(file, reading.position, reading.line, CHUNK_SIZE, self._options.table):
+            yield self._transform.prepare(chunk), consumed
+
+    def _finish(self, prepared: Iterator[tuple[Prepared | Batch, int]]) -> Iterator[tuple[Encoded, int]]:
+        for chunk, position in prepared:
+            yield encoded(self._transform.finish(chunk)), position
+
+
+T = TypeVar("T")
+
+#: Seconds the thread has to end; one that reads from a silent pipe does not, and is left to the end of the process.
+PATIENCE = 2.0
+
+
+@contextmanager
+def ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
+    """Let a thread make the next item while one is used, never more; when the body ends it ends with the item it is at.
+
+    What the thread raises is raised where its item would be.
+    """
+    ready: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
+    taken = threading.Semaphore(0)
+    stopped = threading.Event()
+
+    def run() -> None:
+        try:
+            for item in items:
+                ready.put((item,))
+                del item  # it is the reader's now, who may be done with it before the next is made
+                while not taken.acquire(timeout=0.1):
+                    if stopped.is_set():
+                        return
+            ready.put(None)
+        except BaseException as exc:
+            ready.put(exc)
+
+    def made() -> Iterator[T]:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            taken.release()
+            yield item[0]
+            del item
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield made()
+    finally:
+        stopped.set()
+        thread.join(PATIENCE)

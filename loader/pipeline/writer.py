@@ -1,0 +1,216 @@
+"""Writer: a batch into the warehouse, rows, rejects, discards and the ledger in one transaction."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loader.crash_points import step
+from loader.errors import ContentionError, OverfullError, RefusedError, WarehouseError
+from loader.events.outcomes import Reject, stored_as
+from loader.events.values import is_text
+from loader.pipeline.ledger import Ledger, Reading
+from loader.pipeline.rejected_events import reject_rows
+from loader.postgres.connection import Warehouse, operation
+from loader.postgres.copy import array_literal, encode
+from loader.quoting import quoted
+from loader.schema.event_tables import TRACKS
+from loader.schema.introspection import read_columns
+from loader.transform.batch import Batch, Part, Repeated
+from loader.transform.oversized_rows import narrowed
+
+log = logging.getLogger(__name__)
+
+#: Reasons of rejects that only the database can give.
+CONFLICT, REFUSED = "key_conflict", "refused_by_database"
+#: How often a chunk is tried while other loaders get in its way.
+ATTEMPTS = 10
+
+#: Takes the rejects of a batch.
+Keep = Callable[[Sequence[Reject]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A batch with its rows as PostgreSQL takes them, in the hope that all of them are new."""
+
+    batch: Batch
+    rows: Mapping[str, Sequence[bytes]]
+
+
+def encoded(batch: Batch, before: Encoded | None = None) -> Encoded:
+    """Return a batch ready to be copied; parts that were encoded before are not encoded again."""
+    done = (
+        {table: before.rows[table] for table, part in before.batch.parts.items() if part is batch.parts[table]}
+        if before
+        else {}
+    )
+    rows = {table: done.get(table) or encode(part.rows) for table, part in batch.parts.items()}
+    return Encoded(batch, rows)
+
+
+class Writer:
+    """Writes batches of one load; without one it only finds out what is new."""
+
+    def __init__(self, warehouse: Warehouse, load_id: int | None) -> None:
+        self._warehouse = warehouse
+        self._ledger = Ledger(warehouse)
+        self._load_id = load_id
+        #: What was being written when the connection was lost, perhaps committed.
+        self._unsure: Batch | None = None
+        self._tracks = f"{quoted(warehouse.schema)}.{quoted(TRACKS)}"
+
+    def write(self, made: Encoded, uri: str, reading: Reading, keep: Keep | None = None) -> Batch:
+        """Write a batch and return what of it is new; without a load nothing is written.
+
+        `keep` takes the rejects, in the transaction of the rows; else they are new ones.
+
+        Raises WarehouseError, and leaves nothing behind, if the database fails.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                return self._warehouse.insist(partial(self._write, made, uri, reading, keep))
+            except ContentionError as exc:
+                log.info("another loader was first, the chunk is tried again: %s", exc)
+                failure = exc
+            except RefusedError:
+                batch = self._warehouse.insist(partial(self._without_refused, made.batch))
+                made = encoded(batch, made)
+        raise failure
+
+    def _write(self, made: Encoded, uri: str, reading: Reading, keep: Keep | None) -> Batch:
+        with self._warehouse.transaction():
+            if self._unsure and self._ledger.position(reading) == made.batch.chunk.end:
+                return self._unsure
+            batch = self._without_stored(made.batch)
+            if self._load_id is not None:
+                self._unsure = batch
+                self._copy_rows(encoded(batch, made))
+                step("chunk.copied")
+                keep(batch.rejects) if keep else self._copy_ops("rejected_events", reject_rows(batch.rejects, uri))
+                if batch.discards:
+                    self._copy_ops("discarded_values", batch.discards.rows)
+                self._ledger.advance(reading, batch.chunk.end, batch.chunk.next_line - 1, batch.counts)
+                step("chunk.advanced")
+        step("chunk.committed")
+        self._unsure = None
+        return batch
+
+    def _without_stored(self, batch: Batch) -> Batch:
+        """Return a batch without events whose key is stored: duplicates, or conflicts with another event's name."""
+        if not batch.parts:
+            return batch
+        tracks = batch.parts[TRACKS]
+        stored, owners = self._stored(tracks.rows)
+        if not len(stored) and all(repeated.is_duplicate for repeated in batch.repeated):
+            return batch
+        repeated = pa.array([event.key[0] for event in batch.repeated], pa.string())
+        rows = tracks.rows.take(stored)
+        doubtful = pc.or_(pc.not_equal(rows["event"], owners), pc.is_in(rows["id"], repeated))
+        events = _keyed(tracks, stored.filter(doubtful))
+        known = {event.key: owner for event, owner in zip(events, owners.filter(doubtful).to_pylist(), strict=True)}
+        rejects = []
+        for event in (*events, *batch.repeated):
+            owner = known.get(event.key, event.first_event)
+            if event.event != owner and batch.lines:
+                rejects.append(batch.lines.reject(event.n, CONFLICT, stored_as(owner)))
+        gone = tracks.numbers.take(stored).to_pylist() + [event.n for event in batch.repeated]
+        return replace(batch.without(gone, rejects), repeated=())
+
+    def _stored(self, tracks: pa.Table) -> tuple[pa.Array, pa.Array]:
+        """Return the places of rows whose key is stored, and the events stored with it.
+
+        A key later than the newest stored one is new, which in a nightly load most are.
+        """
+        times, ids = tracks["original_timestamp"], tracks["id"]
+        query = f"select max(original_timestamp) from {self._tracks} where original_timestamp <= %s"
+        ((newest,),) = self._warehouse.fetch(query, pc.max(times).as_py())
+        doubtful = pc.or_kleene(pc.is_null(times), pc.less_equal(times, pa.scalar(newest, times.type)))
+        sought = np.flatnonzero(pc.fill_null(doubtful, False))
+        found: list[tuple[int, str]] = []
+        if len(sought):
+            found = self._warehouse.fetch(
+                operation("stored_keys").format(tracks=self._tracks),
+                times=array_literal(times.take(sought).cast(pa.string())),
+                ids=array_literal(ids.take(sought)),
+            )
+        places = sought[[place for place, _ in found]]
+        return pa.array(places, pa.int64()), pa.array([event for _, event in found], pa.string())
+
+    def _copy_rows(self, made: Encoded) -> None:
+        self._check_types(made.batch)
+        for table, part in made.batch.parts.items():
+            if part.rows.num_rows:
+                self._warehouse.copy(self._warehouse.schema, table, part.rows.column_names, made.rows[table])
+
+    def _check_types(self, batch: Batch) -> None:
+        """Hold the tables, and make sure that their columns are what the rows are made for: binary COPY would not see.
+
+        Raises WarehouseError if somebody has widened one since.
+        """
+        tables = [table for table, part in batch.parts.items() if part.rows.num_rows]
+        if not tables:
+            return
+        names = ", ".join(f"{quoted(self._warehouse.schema)}.{quoted(table)}" for table in tables)
+        self._warehouse.run(f"lock table {names} in row exclusive mode")
+        columns = read_columns(self._warehouse, tables)
+        for table in tables:
+            for field in batch.parts[table].rows.schema:
+                kind = columns[table].get(field.name, "")
+                if is_text(kind) and not pa.types.is_string(field.type):
+                    raise WarehouseError(
+                        f"column {field.name!r} of {table!r} has become {kind} meanwhile; run the load again, "
+                        "it continues where it ended"
+                    )
+
+    def _copy_ops(self, table: str, rows: pa.Table) -> None:
+        if rows.num_rows:
+            load_ids = pa.array([self._load_id] * rows.num_rows, pa.int64())
+            rows = rows.append_column("load_id", load_ids)
+            self._warehouse.copy(self._warehouse.ops, table, rows.column_names, encode(rows))
+
+    def _without_refused(self, batch: Batch) -> Batch:
+        """Return a batch with the rows the database refuses among the rejects, and what repeats them.
+
+        Rows that are too large for it stay, with fewer values.
+        """
+        tracks = batch.parts[TRACKS]
+        events = _keyed(tracks, pa.array(range(tracks.rows.num_rows), pa.int64()))
+        refusals = dict(self._refused(batch, [event.n for event in events]))
+        overfull = [n for n, refusal in refusals.items() if isinstance(refusal, OverfullError)]
+        batch, narrower = narrowed(batch, overfull)
+        reasons = {n: str(refusal) for n, refusal in refusals.items() if n not in narrower}
+        keys = {event.key: reasons[event.n] for event in events if event.n in reasons}
+        reasons |= {event.n: keys[event.key] for event in batch.repeated if event.key in keys}
+        rejects = [batch.lines.reject(n, REFUSED, why) for n, why in reasons.items() if batch.lines]
+        rest = [event for event in batch.repeated if event.n not in reasons]
+        return replace(batch.without(list(reasons), rejects), repeated=rest)
+
+    def _refused(self, batch: Batch, numbers: list[int]) -> list[tuple[int, RefusedError]]:
+        """Return the events the database refuses, and why, by trying ever smaller parts."""
+        some = pa.array(numbers, pa.int32())
+        tried = replace(batch, parts={table: part.only(some) for table, part in batch.parts.items()})
+        try:
+            with self._warehouse.transaction(trial=True):
+                self._copy_rows(encoded(self._without_stored(tried)))
+        except RefusedError as exc:
+            if len(numbers) == 1:
+                return [(numbers[0], exc)]
+            middle = len(numbers) // 2
+            return self._refused(batch, numbers[:middle]) + self._refused(batch, numbers[middle:])
+        return []
+
+
+def _keyed(part: Part, places: pa.Array) -> list[Repeated]:
+    """Return the events in some rows of `tracks` with their keys, each as the first of its own."""
+    rows = part.rows.select(["id", "original_timestamp", "event"]).append_column("n", part.numbers).take(places)
+    times = rows["original_timestamp"].cast(pa.int64())
+    columns = (rows["n"], rows["id"], times, rows["event"])
+    return [
+        Repeated(n, (id_, time), event, event)
+        for n, id_, time, event in zip(*(column.to_pylist() for column in columns), strict=True)
+    ]

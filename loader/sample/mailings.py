@@ -1,0 +1,170 @@
+"""The mailings of the sample's year: newsletters that go out in a burst, journeys that go out every day."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from math import isqrt
+
+import numpy as np
+
+from loader.sample.random_draws import choose, integers
+
+#: Times are milliseconds since 1970; the year is 2025, UTC.
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+NEW_YEAR = 1_735_689_600_000
+YEAR_END = NEW_YEAR + 365 * DAY
+
+#: (language, segment, name, renamed, day of that or 0, first minute, minutes, among, ((subject, share in %), …))
+JOURNEYS = (
+    (
+        "en", "new", "Welcome", "Welcome series", 131, 360, 900, 1,
+        (("Welcome! Here is 10 % off", 6), ("Three things our customers love", 4), ("How did we do so far?", 3)),
+    ),
+    ("fr", "all", "Anniversaire", "Anniversaire", 0, 480, 20, 1, (("Joyeux anniversaire 🎂", 4),)),
+    (
+        "en", "buyers", "Abandoned cart", "Cart reminder", 244, 420, 960, 3,
+        (("You left something behind", 8), ("Your cart expires tonight ⏳", 5)),
+    ),
+)  # fmt: skip
+
+#: (language, segment, name, subject, subject of the reminder two days later or "")
+THEMES = (
+    ("en", "all", "Newsletter", "New this week: our favourites", ""),
+    ("fr", "vip", 'Vente privée "Été"', "Votre accès à la vente privée ☀️", "Dernières heures : vente privée"),
+    ("nl", "all", "Nieuwsbrief", "Nieuw binnen deze week", ""),
+    ("en", "buyers", "Weekend sale", "48 hours only: up to 40 % off 🔥", "Last call: the sale ends tonight"),
+    ("fr", "all", "La sélection", "L'été à prix doux, c'est maintenant", ""),
+    ("de", "all", "Angebote der Woche", "Die schönsten Angebote für Sie", ""),
+    ("en", "vip", "Back in stock", 'They are back: the "Oslo" chairs', ""),
+    ("fr", "buyers", "Café & crème", "Une tasse offerte dès 30 € ☕", ""),
+    ("nl", "buyers", "Outlet", "Laatste maten, laatste kans", "Nog één dag outlet"),
+)
+
+#: (link_id, link_name, path); the first ones are in every mailing.
+LINKS = (
+    ("01", "Main button", ""),
+    ("02", "Header image", "home"),
+    ("03", "Product tile", "p/4711"),
+    ("04", "Terms", "terms"),
+    ("05", "Find a shop", "shops"),
+    ("06", 'Tile "Oslo"', "p/oslo-chair"),
+)
+LISTS = (("12", "Newsletter"), ("15", "Offers & promotions"))
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """What a marketer planned, under one id for ever and from `renamed_at` on under another name."""
+
+    campaign_id: str
+    name: str
+    renamed: str
+    renamed_at: int
+    language: str
+    segment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mailing:
+    """One e-mail of a campaign: on each of `days` days it goes out within `minutes` after `begin`."""
+
+    campaign: Campaign
+    email_id: str
+    subject: str
+    begin: int
+    days: int
+    minutes: int
+    weight: int
+    links: int
+    among: int = 1  #: it goes to one recipient in so many, to them again and again if need be
+    scored: bool = False
+
+
+def draw_mailings(rng: np.random.Generator, events: int) -> list[Mailing]:
+    """The year's mailings for a sender of so many events: seven messages in ten are newsletters."""
+    bulk = list(newsletters(rng, 4 + isqrt(events) // 6))
+    share = sum(mailing.weight for mailing in bulk) / 70
+    return [*journeys(share), *bulk]
+
+
+def journeys(share: float) -> Iterator[Mailing]:
+    """Mailings sent every day of the year; the first journey's opens carry a score."""
+    for number, (language, segment, name, renamed, day, begin, minutes, among, mails) in enumerate(JOURNEYS):
+        renamed_at = NEW_YEAR + day * DAY if day else YEAR_END
+        campaign = Campaign(str(10_412 + 9 * number), name, renamed, renamed_at, language, segment)
+        for step, (subject, percent) in enumerate(mails, 1):
+            email_id = f"{campaign.campaign_id}{step:02}"
+            start, weight = NEW_YEAR + begin * MINUTE, round(percent * share)
+            yield Mailing(campaign, email_id, subject, start, 365, minutes, weight, 4, among, number == 0)
+
+
+def newsletters(rng: np.random.Generator, count: int) -> Iterator[Mailing]:
+    """Mailings of one to three hours on working days through the year, some with a reminder two days later."""
+    hours = choose(rng, count, (7, 8, 9, 9, 10, 10, 11, 14, 16, 17)).tolist()
+    minutes, weights = integers(rng, count, 121).tolist(), integers(rng, count, 61).tolist()
+    for number, (hour, duration, extra) in enumerate(zip(hours, minutes, weights, strict=True)):
+        day = working_day((2 * number + 1) * 365 // (2 * count))
+        campaign, subject, reminder = newsletter(number, day)
+        begin, weight, links = NEW_YEAR + day * DAY + hour * HOUR, 40 + extra, 3 + number % 4
+        yield Mailing(campaign, f"{campaign.campaign_id}01", subject, begin, 1, 60 + duration, weight, links)
+        if reminder:
+            begin = min(begin + 2 * DAY, YEAR_END - DAY + hour * HOUR)
+            yield Mailing(campaign, f"{campaign.campaign_id}02", reminder, begin, 1, 60, weight // 2, links)
+
+
+def newsletter(number: int, day: int) -> tuple[Campaign, str, str]:
+    """A one-off campaign with its subject and its reminder's; one in six is renamed when it has gone out."""
+    language, segment, theme, subject, reminder = THEMES[number % len(THEMES)]
+    name = f"{theme} {date(2025, 1, 1) + timedelta(day)}"
+    renamed, renamed_at = (f"{name} (sent)", NEW_YEAR + (day + 1) * DAY) if number % 6 == 2 else (name, YEAR_END)
+    return Campaign(str(20_418 + 13 * number), name, renamed, renamed_at, language, segment), subject, reminder
+
+
+def working_day(day: int) -> int:
+    """The last Monday to Friday up to a day of 2025, both counted from 0 (a Wednesday).
+
+    >>> [working_day(day) for day in (1, 2, 3, 4, 5)]
+    [1, 2, 2, 2, 5]
+    """
+    return day - max(0, (day + 2) % 7 - 4)
+
+
+def compact(value: object) -> str:
+    """JSON as events carry it: no blanks, and letters as they are."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def members(value: dict[str, object]) -> str:
+    """An object's members without its braces."""
+    return compact(value)[1:-1]
+
+
+def properties(mailing: Mailing) -> list[str]:
+    """Six spellings of a mailing's properties: old name, then new, each with its subject, with null, without."""
+    campaign = mailing.campaign
+    audience: dict[str, object] = {"audience": {"segment": campaign.segment, "language": campaign.language}}
+    if campaign.segment == "buyers":
+        audience["categories"] = ["home", "kitchen"] if mailing.links > 4 else ["home"]
+    subjects: tuple[dict[str, object], ...] = ({"email_subject": mailing.subject}, {"email_subject": None}, {})
+    names = ({"campaign_id": campaign.campaign_id, "campaign_name": name} for name in (campaign.name, campaign.renamed))
+    return [
+        members({**name, "email_id": mailing.email_id, **subject, **audience}) for name in names for subject in subjects
+    ]
+
+
+def links(mailing: Mailing) -> list[str]:
+    """The properties of a click on each link of a mailing."""
+    site = f"https://www.shop.example/{mailing.campaign.language}"
+    return [
+        members({"link_id": link_id, "link_name": name, "link_url": f"{site}/{path}?utm_campaign={mailing.email_id}"})
+        for link_id, name, path in LINKS[: mailing.links]
+    ]
+
+
+def subscription(mailing: Mailing) -> str:
+    """The properties of an unsubscription from the list that a mailing went to."""
+    list_id, name = LISTS[mailing.campaign.segment != "all"]
+    return members({"list_id": list_id, "list_name": name})

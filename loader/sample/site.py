@@ -1,0 +1,161 @@
+"""The site's side of the sample: what Segment would have stored of the same people, as a script for psql.
+
+They come to the site by links in e-mails or on their own, some of them buy, strangers come too.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from loader.quoting import quoted
+from loader.sample.events import Kind
+from loader.sample.mailings import DAY, HOUR, LINKS, MINUTE, NEW_YEAR
+from loader.sample.ndjson import Year, draw_year, iso
+from loader.sample.random_draws import Ints, choose, generator, integers, spread
+
+#: Delays in milliseconds from a click to the page, and to an order, at equally spaced quantiles.
+ARRIVAL = (700, 1_200, 2_500, 6_000)
+PURCHASE = (2 * MINUTE, 9 * MINUTE, 40 * MINUTE, 6 * HOUR, 2 * DAY, 6 * DAY)
+#: One click in so many leads to an order, one order in so many is told twice.
+CLICKS_AN_ORDER, ORDERS_A_REPEAT = 9, 40
+BLOCK = 20_000  # rows
+NULL = r"\N"
+
+#: Where the schema exists, nothing is done.
+_BEGIN = """
+\\set ON_ERROR_STOP on
+select to_regnamespace('{literal}') is not null as is_there \\gset
+\\if :is_there
+\\quit
+\\endif
+begin;
+create schema {schema};
+create table {schema}.users (id text primary key, email text, received_at timestamptz);
+create table {schema}.identifies (
+    id text primary key, user_id text, anonymous_id text, email text, "timestamp" timestamptz, received_at timestamptz
+);
+create table {schema}.pages (
+    id text primary key, user_id text, anonymous_id text, url text, path text, "timestamp" timestamptz,
+    received_at timestamptz
+);
+create table {schema}.order_completed (
+    id text primary key, user_id text, anonymous_id text, order_id text, revenue double precision, currency text,
+    "timestamp" timestamptz, received_at timestamptz
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Visits and orders: whose (a recipient's number, beyond them a stranger's) and when."""
+
+    emails: list[str]
+    visitor: Ints
+    visited: Ints
+    page: Ints
+    buyer: Ints
+    bought: Ints
+    revenue: Ints  # in cents
+
+
+def script(events: int, seed: int, schema: str) -> Iterator[bytes]:
+    """Blocks of a script that makes the schema: about as many page views as there are `events` in the e-mails."""
+    site = draw_site(draw_year(events, seed), events, seed)
+    yield _BEGIN.format(schema=quoted(schema), literal=quoted(schema).replace("'", "''")).encode()
+    for table, rows in (
+        ("users (id, email, received_at)", users(site)),
+        ("identifies", identifies(site)),
+        ("pages", pages(site)),
+        ("order_completed", orders(site)),
+    ):
+        yield f"copy {quoted(schema)}.{table} from stdin;\n".encode()
+        yield from _blocks(rows)
+        yield b"\\.\n"
+    yield b"commit;\nanalyze;\n"
+
+
+def draw_site(year: Year, events: int, seed: int) -> Site:
+    """Draw what people did on the site in that year."""
+    rng = generator(seed + 1)
+    people = len(year.recipients.emails)
+    clicks = np.flatnonzero(year.events.kind == Kind.CLICKED)
+    clicker = year.messages.recipient[year.events.message[clicks]].astype(np.int64)
+    alone = max(events - len(clicks), 0)
+    visitor = np.concatenate([clicker, integers(rng, alone, people * 5 // 3)])
+    visited = np.concatenate(
+        [
+            year.events.time[clicks] + spread(rng, len(clicks), ARRIVAL),
+            NEW_YEAR + integers(rng, alone, 365 * DAY),
+        ]
+    )
+    led = np.arange(len(clicks)) % CLICKS_AN_ORDER == 0
+    unled = events // 60
+    buyer = np.concatenate([clicker[led], integers(rng, unled, people * 6 // 5)])
+    bought = np.concatenate(
+        [
+            year.events.time[clicks][led] + spread(rng, int(led.sum()), PURCHASE),
+            NEW_YEAR + integers(rng, unled, 365 * DAY),
+        ]
+    )
+    page = choose(rng, len(visitor), tuple(range(len(LINKS))))
+    revenue = 995 + 100 * integers(rng, len(buyer), 180)
+    return Site(year.recipients.emails, visitor, visited, page, buyer, bought, revenue)
+
+
+def users(site: Site) -> Iterator[str]:
+    """The people the site knows: all with a user id, and half of those whom only the site has one of."""
+    for number, email in enumerate(site.emails):
+        if user := user_id(site, number):
+            yield f"{user}\t{email}\t2024-12-31T12:00:00Z\n"
+
+
+def user_id(site: Site, number: int) -> str:
+    """Return a person's user id on the site, empty for strangers; the e-mail side has none of one in eight."""
+    if number >= len(site.emails) or number % 16 == 13:
+        return ""
+    return str(1_000_019 + 37 * number)
+
+
+def identifies(site: Site) -> Iterator[str]:
+    """Each person's browser, when they first came."""
+    order = np.argsort(site.visited, kind="stable")
+    people, first = np.unique(site.visitor[order], return_index=True)
+    known = people < len(site.emails)
+    at = site.visited[order][first][known]
+    for number, moment in zip(people[known].tolist(), iso(at), strict=True):
+        user = user_id(site, number) or NULL
+        yield f"i{number}\t{user}\tb{number}\t{site.emails[number]}\t{moment}Z\t{moment}Z\n"
+
+
+def pages(site: Site) -> Iterator[str]:
+    """Page views, one in three of somebody who is not logged in."""
+    for start in range(0, len(site.visitor), BLOCK):
+        some = slice(start, start + BLOCK)
+        for row, (visitor, page, moment) in enumerate(
+            zip(site.visitor[some].tolist(), site.page[some].tolist(), iso(site.visited[some]), strict=True), start
+        ):
+            user = user_id(site, visitor) if row % 3 else ""
+            path = f"/{LINKS[page][2]}"
+            yield f"p{row}\t{user or NULL}\tb{visitor}\thttps://shop.example{path}\t{path}\t{moment}Z\t{moment}Z\n"
+
+
+def orders(site: Site) -> Iterator[str]:
+    """Orders; some are told twice."""
+    told = zip(site.buyer.tolist(), site.revenue.tolist(), iso(site.bought), strict=True)
+    for row, (buyer, cents, moment) in enumerate(told):
+        user = user_id(site, buyer) if row % 4 else ""
+        rest = f"{user or NULL}\tb{buyer}\to{row}\t{cents / 100}\tEUR\t{moment}Z\t{moment}Z\n"
+        yield f"c{row}\t{rest}"
+        if row % ORDERS_A_REPEAT == 7:
+            yield f"r{row}\t{rest}"
+
+
+def _blocks(rows: Iterable[str]) -> Iterator[bytes]:
+    block: list[str] = []
+    for row in rows:
+        block.append(row)
+        if len(block) == BLOCK:
+            yield "".join(block).encode()
+            block.clear()
+    yield "".join(block).encode()

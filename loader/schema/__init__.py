@@ -1,0 +1,1 @@
+"""Tables and columns of a source's schemas, and their version."""

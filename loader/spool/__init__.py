@@ -1,0 +1,1 @@
+"""Events on disk between the endpoint and the load."""

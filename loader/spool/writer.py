@@ -1,0 +1,216 @@
+"""Spool: events on disk before they are answered for; one write and one fsync for all that wait at that moment."""
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from loader.crash_points import step
+from loader.spool.segments import (
+    Segment,
+    close_segment,
+    closed_segments,
+    is_writable,
+    keep,
+    last_number,
+    left_open,
+    make_places,
+    open_segment,
+    remove_older,
+)
+
+log = logging.getLogger(__name__)
+
+#: Bytes above which a segment is closed.
+SEGMENT_SIZE = 64 << 20
+#: Bytes that may wait to be written; more than this has no senders that still listen.
+MAX_PENDING = 64 << 20
+
+#: Lines of a source that wait to be written, with whoever waits for it.
+Waiting = tuple[str, bytes, Any]
+Command = Callable[[], None]
+#: Told of those whose lines are on disk, or of why they are not; called by the thread that writes.
+Deliver = Callable[[Sequence[Any], OSError | None], None]
+
+
+class FullError(Exception):
+    """A spool that takes no events now, and why."""
+
+
+class Spool:
+    """The segments of several sources, which one thread writes and another one compresses."""
+
+    def __init__(self, folder: Path, schemas: Sequence[str], limit: int, deliver: Deliver) -> None:
+        """Take possession of a folder, made if need be, and of what an earlier server left in it.
+
+        Not more than `limit` bytes wait to be loaded. Raises BusyError if another server has the folder, UsageError if
+        nothing can be written there.
+        """
+        self._folder, self._limit, self._deliver = folder, limit, deliver
+        self._lock, self._places = make_places(folder, schemas)
+        self._number = last_number(folder)
+        self._segments: dict[str, Segment] = {}
+        self._queue: SimpleQueue[Waiting | Command | None] = SimpleQueue()
+        self._closed: SimpleQueue[tuple[Path, int] | None] = SimpleQueue()
+        #: Guards the four below, and tells of segments that are compressed.
+        self._changed = threading.Condition()
+        self._stored = self._pending = self._compressing = 0
+        self._problem: OSError | None = None
+        self._recover()
+        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._write, self._compress)]
+        for thread in self._threads:
+            thread.start()
+
+    def append(self, schema: str, lines: bytes, waiting: Any) -> None:
+        """Have lines written; whoever is `waiting` is delivered to when they are on disk.
+
+        Raises FullError if there is no room.
+        """
+        with self._changed:
+            if self._stored + self._pending + len(lines) > self._limit:
+                raise FullError("the spool has reached its limit; events wait for the database")
+            if self._pending > MAX_PENDING:
+                raise FullError("the disk is slower than the senders")
+            self._pending += len(lines)
+        self._queue.put((schema, lines, waiting))
+
+    @property
+    def depth(self) -> int:
+        """Bytes that are not known to be loaded."""
+        return self._stored + self._pending
+
+    def age(self) -> float:
+        """Return for how many seconds the oldest event that is not known to be loaded has waited, about."""
+        begun = [time.time() - time.monotonic() + segment.begun for segment in list(self._segments.values())]
+        for place in self._places.values():
+            begun += [path.stat().st_mtime for path in closed_segments(place)[:1]]
+        return max(time.time() - min(begun), 0.0) if begun else 0.0
+
+    def is_ready(self) -> bool:
+        """Tell whether events can be taken now; after a failure that is tried."""
+        if self._problem and is_writable(self._folder):
+            self._problem = None
+        return self._problem is None and self.depth < self._limit and self._threads[0].is_alive()
+
+    def rotate(self) -> None:
+        """Close all segments, and wait until what was closed is ready to be loaded."""
+        done = threading.Event()
+
+        def close_all() -> None:
+            for schema in list(self._segments):
+                self._close(schema)
+            done.set()
+
+        self._queue.put(close_all)
+        done.wait()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._compressing)
+
+    def closed(self, schema: str) -> list[Path]:
+        """Return the segments of a source that `load` can read and that are not known to be loaded."""
+        return closed_segments(self._places[schema])
+
+    def put_aside(self, path: Path) -> None:
+        """Keep a segment that is loaded, where it is not loaded again."""
+        size = path.stat().st_size
+        keep(path)
+        step("segment.kept")
+        with self._changed:
+            self._stored -= size
+
+    def remove_older(self, seconds: float) -> None:
+        """Remove the segments that were closed more than so many seconds ago, and are loaded."""
+        for place in self._places.values():
+            remove_older(place, seconds)
+
+    def close(self) -> None:
+        """Write what waits, close all segments, and let go of the folder."""
+        self.rotate()
+        self._queue.put(None)
+        self._closed.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._lock.close()
+
+    def _recover(self) -> None:
+        for place in self._places.values():
+            self._stored += sum(path.stat().st_size for path in closed_segments(place))
+            for path, size in left_open(place):
+                self._stored += size
+                self._compress_later(path, size)
+
+    def _compress_later(self, path: Path, size: int) -> None:
+        with self._changed:
+            self._compressing += 1
+        self._closed.put((path, size))
+
+    def _write(self) -> None:
+        """Write what waits, until there is None."""
+        while True:
+            items = self._all_that_waits()
+            group = [item for item in items if isinstance(item, tuple)]
+            for schema in dict.fromkeys(schema for schema, _, _ in group):
+                own = [(lines, waiting) for name, lines, waiting in group if name == schema]
+                self._store(schema, b"".join(lines for lines, _ in own), [waiting for _, waiting in own])
+            for item in items:
+                if item is None:
+                    return
+                if not isinstance(item, tuple):
+                    item()
+
+    def _all_that_waits(self) -> list[Waiting | Command | None]:
+        items = [self._queue.get()]
+        with suppress(Empty):
+            while True:
+                items.append(self._queue.get_nowait())
+        return items
+
+    def _store(self, schema: str, content: bytes, waiting: Sequence[Any]) -> None:
+        error = None
+        try:
+            self._segment(schema).write(content)
+        except OSError as exc:
+            log.error("events cannot be written to the spool %s: %s", self._folder, exc.strerror)
+            error = exc
+        with self._changed:
+            self._problem = error
+            self._pending -= len(content)
+            self._stored += 0 if error else len(content)
+        self._deliver(waiting, error)
+        # What a disk did not take once may be gone though it takes it the next time, so that begins a new segment.
+        segment = self._segments.get(schema)
+        if segment and (error or segment.size >= SEGMENT_SIZE):
+            self._close(schema)
+
+    def _segment(self, schema: str) -> Segment:
+        if schema not in self._segments:
+            self._number += 1
+            self._segments[schema] = open_segment(self._places[schema], self._number)
+        return self._segments[schema]
+
+    def _close(self, schema: str) -> None:
+        segment = self._segments.pop(schema)
+        segment.close()
+        self._compress_later(segment.path, segment.size)
+
+    def _compress(self) -> None:
+        """Compress segments, until there is None; senders that wait come first."""
+        if sys.platform == "linux":  # where a thread has a priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        while (item := self._closed.get()) is not None:
+            path, size = item
+            try:
+                grown = close_segment(path, size) - size
+            except OSError as exc:
+                log.error("%s is loaded after the next start, it cannot be moved now: %s", path, exc.strerror)
+                grown = 0
+            with self._changed:
+                self._stored += grown
+                self._compressing -= 1
+                self._changed.notify_all()

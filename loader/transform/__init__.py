@@ -1,0 +1,1 @@
+"""A chunk of raw lines becomes a batch of Arrow tables."""

@@ -1,0 +1,145 @@
+"""Assemble: a prepared chunk → rows of the tables there are, rejects, discards, counts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loader.errors import LoaderError, OutageError
+from loader.events.fields import COLUMN_FIELDS, Path
+from loader.events.outcomes import Reject
+from loader.quoting import quote
+from loader.schema.catalog import Catalog
+from loader.schema.event_tables import TRACKS
+from loader.transform.batch import REPEATED, Batch, Part, merged, set_repeated_aside
+from loader.transform.columns import Planner
+from loader.transform.discards import left_over, read_homeless, read_repetitions, read_unread_times
+from loader.transform.extract import Column, Query, queries
+from loader.transform.parse import Prepared
+from loader.transform.shapes import Shape, find_objects, mark_wrong_kinds, name_tables, read_shapes, set_aside
+
+#: The verdict that is no reject.
+IGNORED = "ignored"
+
+
+def assemble(prepared: Prepared, catalog: Catalog) -> tuple[Batch, frozenset[Path]]:
+    """Return the batch of a chunk, and the objects its events have; missing tables and columns are made.
+
+    Raises DeeperError where the envelope has to be made again with the keys of more objects.
+    """
+    assembly = Assembly(prepared, catalog)
+    shapes = read_shapes(prepared.scratch, prepared.objects)
+    if mark_wrong_kinds(prepared.scratch, shapes):
+        shapes = read_shapes(prepared.scratch, prepared.objects)
+    tables, failures = assembly.name_tables({shape.event_text for shape in shapes})
+    repeated = set_repeated_aside(prepared.scratch, tables)
+    by_table: dict[str, list[Shape]] = {}
+    for shape in shapes:
+        if table := tables.get(shape.event_text):
+            by_table.setdefault(table, []).append(shape)
+    parts, discards = assembly.extract(by_table)
+    rejects, others = assembly.judge(failures)
+    batch = Batch(prepared.lines.chunk, prepared.lines, parts, rejects, repeated, discards, others)
+    return batch, frozenset(path for shape in shapes for path in shape.keys if path)
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The steps, and what they work on."""
+
+    prepared: Prepared
+    catalog: Catalog
+
+    def name_tables(self, events: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the table of each name of an event, and why some have none."""
+        tables, failures, verdicts = {}, {}, {}
+        for event in sorted(events):
+            try:
+                table, verdict = self.catalog.table(event), "nameless_event"
+            except OutageError:
+                raise
+            except LoaderError as exc:
+                table, verdict, failures[event] = None, "no_table", str(exc)
+            if table is None:
+                verdicts[event] = verdict
+            else:
+                tables[event] = table
+        set_aside(self.prepared.scratch, verdicts)
+        name_tables(self.prepared.scratch, tables)
+        return tables, failures
+
+    def extract(self, by_table: Mapping[str, Sequence[Shape]]) -> tuple[dict[str, Part], Part]:
+        """Return the rows of each table, and the values that have no place in them."""
+        planner = Planner(self.prepared.scratch, self.catalog, self.prepared.objects)
+        shapes = [shape for of_table in by_table.values() for shape in of_table]
+        shared = planner.plan_context(shapes)
+        layouts = {table: planner.plan(table, of_table) for table, of_table in by_table.items()}
+        mixed = {path for layout in layouts.values() for path in layout.mixed}
+        homeless = [found for layout in layouts.values() for found in layout.discarded]
+        discards = [
+            read_homeless(self.prepared.scratch, homeless, self.prepared.objects),
+            read_repetitions(self.prepared.scratch, [shape for shape in shapes if shape.repeats]),
+        ]
+        if self.prepared.scratch.exists("has_unread_time"):
+            discards.append(read_unread_times(self.prepared.scratch))
+        parts: dict[str, Part] = {}
+        tracks: list[Part] = []
+        for tables, query in queries({table: layout.columns for table, layout in layouts.items()}, shared, mixed):
+            found = self.prepared.scratch.arrow(query.sql)
+            tracks.append(_rows(query, found, shared))
+            for table in tables:
+                parts[table], left = self._take_rows(table, layouts[table].columns, query, found)
+                discards += left
+        if tracks:
+            parts[TRACKS] = merged(tracks)
+        discarded = pa.concat_tables(discards)
+        return parts, Part(discarded["n"], discarded.drop_columns("n"))
+
+    def _take_rows(
+        self, table: str, columns: Sequence[Column], query: Query, found: pa.Table
+    ) -> tuple[Part, list[pa.Table]]:
+        """Return a table's rows of what a query found, and the values that did not fit into them.
+
+        Raises DeeperError where a value is an object.
+        """
+        texts_left = found.columns[1 + len(COLUMN_FIELDS) + len(query.columns) :]
+        mask = pc.equal(found["event"], table)
+        part = _rows(query, found, columns).filter(mask)
+        left = [
+            (leftover, pc.if_else(mask, texts, None))
+            for leftover, texts in zip(query.leftovers, texts_left, strict=True)
+            if leftover.column in columns and texts.null_count < len(found)
+        ]
+        doubtful = [path for column in columns if _may_hold_objects(part.rows[column.name]) for path in column.paths]
+        doubtful += [leftover.path for leftover, texts in left if _may_hold_objects(texts)]
+        find_objects(self.prepared.scratch, f"event = {quote(table)}", doubtful, self.prepared.objects)
+        return part, [left_over(found, texts, leftover) for leftover, texts in left]
+
+    def judge(self, failures: Mapping[str, str]) -> tuple[list[Reject], dict[str, int]]:
+        """Return the rejects, and how many events there are of what is not loaded."""
+        lines = self.prepared.lines
+        found = self.prepared.scratch.rows(
+            f"select n, verdict, event_text from envelope where verdict <> '{REPEATED}' order by n"
+        )
+        rejects = [
+            lines.reject(n, verdict, failures.get(event_text)) for n, verdict, event_text in found if verdict != IGNORED
+        ]
+        others = {
+            "events_read": lines.table.num_rows + len(lines.rejects),
+            "events_ignored": len(found) - len(rejects),
+            "values_repaired": lines.repaired,
+        }
+        return [*lines.rejects, *rejects], others
+
+
+def _may_hold_objects(values: pa.ChunkedArray) -> bool:
+    return pa.types.is_string(values.type) and bool(pc.any(pc.starts_with(values, "{")).as_py())
+
+
+def _rows(query: Query, found: pa.Table, columns: Sequence[Column]) -> Part:
+    """Return what a query found as rows with these columns of its own."""
+    first = len(COLUMN_FIELDS) + 1
+    places = [*range(1, first), *(first + query.columns.index(column) for column in columns)]
+    rows = pa.table([found.column(i) for i in places], [*COLUMN_FIELDS, *(column.name for column in columns)])
+    return Part(found.column(0), rows)

@@ -1,0 +1,129 @@
+"""Duplicates: events of one chunk that have one key."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loader.duckdb import Scratch
+from loader.events.outcomes import Reject
+from loader.inputs.chunk import Chunk
+from loader.schema.event_tables import TRACKS
+from loader.transform.parse import Lines
+
+#: id and original_timestamp, in microseconds of the Unix epoch.
+Key = tuple[str, int | None]
+#: The verdict on events that are set aside until it is known what is stored.
+REPEATED = "repeated"
+
+_REPEATED = """
+    create or replace temp table repeated as
+    select original_timestamp, id from envelope where verdict is null group by all having count(*) > 1
+"""
+#: The one received first comes first, and of those received together always the same.
+_FIND = """
+    select n, envelope.id, epoch_us(envelope.original_timestamp), event_text
+    from envelope join repeated
+        on repeated.id = envelope.id and repeated.original_timestamp is not distinct from envelope.original_timestamp
+    where verdict is null
+    order by envelope.original_timestamp, envelope.id, received_at, line
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """An event whose key another one of the chunk has, which was received before it."""
+
+    n: int
+    key: Key
+    #: The table it would go to, and that of the first one.
+    event: str
+    first_event: str
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Tell whether it is the first one again, and no conflict with it."""
+        return self.event == self.first_event
+
+
+def set_repeated_aside(scratch: Scratch, tables: Mapping[str, str]) -> list[Repeated]:
+    """Let the first event of each key stay, and return the others."""
+    scratch.execute(_REPEATED)
+    first: dict[Key, str] = {}
+    others: list[Repeated] = []
+    for n, id_, time, event_text in scratch.rows(_FIND):
+        event = tables[event_text]
+        if (id_, time) in first:
+            others.append(Repeated(n, (id_, time), event, first[id_, time]))
+        else:
+            first[id_, time] = event
+    if others:
+        numbers = ", ".join(str(repeated.n) for repeated in others)
+        scratch.execute(f"update envelope set verdict = '{REPEATED}' where n in ({numbers})")
+    return others
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of one table, and for each the number of its event in the chunk."""
+
+    numbers: pa.ChunkedArray
+    rows: pa.Table
+
+    def without(self, numbers: pa.Array) -> "Part":
+        """Return the rows of all events but these; itself if it has none of them."""
+        gone = pc.is_in(self.numbers, numbers)
+        return self.filter(pc.invert(gone)) if pc.any(gone).as_py() else self
+
+    def only(self, numbers: pa.Array) -> "Part":
+        """Return the rows of these events."""
+        return self.filter(pc.is_in(self.numbers, numbers))
+
+    def filter(self, mask: pa.ChunkedArray) -> "Part":
+        """Return the rows for which the mask is true."""
+        return Part(self.numbers.filter(mask), self.rows.filter(mask))
+
+
+def merged(parts: Sequence[Part]) -> Part:
+    """Return all rows of parts that have the same columns."""
+    numbers = [chunk for part in parts for chunk in part.numbers.chunks]
+    return Part(pa.chunked_array(numbers, pa.int32()), pa.concat_tables([part.rows for part in parts]))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows by table (`tracks` has one an event), rejects, values to discard; `lines` finds an event's bytes."""
+
+    chunk: Chunk
+    lines: Lines | None = None
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    rejects: Sequence[Reject] = ()
+    #: Duplicates, or conflicts with the first event of their key; with the one that is stored if there is one.
+    repeated: Sequence[Repeated] = ()
+    discards: Part | None = None
+    #: Events that became nothing of these, as the ledger counts them, and how many were read.
+    others: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What the ledger says of it."""
+        counts = Counter(self.others)
+        counts["events_loaded"] = self.parts[TRACKS].rows.num_rows if self.parts else 0
+        counts["events_rejected"] = len(self.rejects)
+        counts["events_duplicate"] += len(self.repeated)
+        counts["values_discarded"] = self.discards.rows.num_rows if self.discards else 0
+        return counts
+
+    def without(self, numbers: Sequence[int], rejects: Sequence[Reject] = ()) -> "Batch":
+        """Return the batch without these events, which are rejects or, the others of them, duplicates."""
+        gone = pa.array(numbers, pa.int32())
+        duplicates = Counter(events_duplicate=len(numbers) - len(rejects))
+        return replace(
+            self,
+            parts={table: part.without(gone) for table, part in self.parts.items()},
+            discards=self.discards and self.discards.without(gone),
+            rejects=[*self.rejects, *rejects],
+            others=Counter(self.others) + duplicates,
+        )

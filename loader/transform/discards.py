@@ -1,0 +1,182 @@
+"""Discards: values of loaded events that have no place in a column, each with the reason."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loader.duckdb import Scratch, timestamp
+from loader.events.fields import CONTEXT, MAX_DEPTH, PROPERTIES, TIME_FIELDS, Path, original, pointer
+from loader.quoting import quote
+from loader.transform.extract import Leftover
+from loader.transform.shapes import WIDTH, Shape, find_objects
+
+SCHEMA = pa.schema(
+    [
+        ("n", pa.int32()),
+        ("event_id", pa.string()),
+        ("original_timestamp", pa.timestamp("us", "UTC")),
+        ("table_name", pa.string()),
+        ("property", pa.string()),
+        ("value", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+#: The types of what is said of each value without a column: shape, event, place among the paths, property, reason.
+_HOMELESS = (pa.uint64(), pa.string(), pa.int32(), pa.string(), pa.string())
+
+
+@dataclass(frozen=True, slots=True)
+class Homeless:
+    """The paths of a shape's values that have no column, with the reasons."""
+
+    shape: Shape
+    reasons: Mapping[Path, str]
+
+
+def read_unread_times(scratch: Scratch) -> pa.Table:
+    """Return rows of `discarded_values` for the times that cannot be read."""
+    text = "json_extract_string(line, '/{}')"
+    return pa.concat_tables(
+        [SCHEMA.empty_table()]
+        + [
+            scratch.arrow(
+                f"""
+                select n, id as event_id, original_timestamp, event as table_name, {quote(field)} as property,
+                    json_extract(line, '/{field}')::varchar as value, 'unread_time' as reason
+                from envelope join events using (event_text)
+                where verdict is null and has_unread_time
+                    and json_extract(line, '/{field}')::varchar not in ('null', '{{}}')
+                    and ({timestamp(text.format(field))}) is null
+                """
+            ).cast(SCHEMA)
+            for field in TIME_FIELDS
+        ]
+    )
+
+
+def left_over(found: pa.Table, values: pa.ChunkedArray, leftover: Leftover) -> pa.Table:
+    """Return rows of `discarded_values` for the values that a column did not take, null where it took them."""
+    mask = values.is_valid()
+    events = found.select(["n", "id", "original_timestamp", "event"]).filter(mask).columns
+    told = [pa.repeat(text, len(events[0])) for text in (original(leftover.path), leftover.reason)]
+    return pa.table([*events, told[0], values.filter(mask), told[1]], SCHEMA.names).cast(SCHEMA)
+
+
+def read_homeless(scratch: Scratch, homeless: Iterable[Homeless], known: Set[Path]) -> pa.Table:
+    """Return rows of `discarded_values` for values without a column; null and empty objects are no values.
+
+    Raises DeeperError where a value is an object that has not been looked into, so that its own values have a place.
+    """
+    return pa.concat_tables([SCHEMA.empty_table(), *(_read(scratch, some, known) for some in _together(homeless))])
+
+
+def _together(homeless: Iterable[Homeless]) -> Iterator[Sequence[Homeless]]:
+    """Yield shapes that are read together: however many there are, each event is looked at for few paths."""
+    some: list[Homeless] = []
+    paths: set[Path] = set()
+    for one in homeless:
+        if some and len(paths | one.reasons.keys()) > WIDTH:
+            yield some
+            some, paths = [], set()
+        some.append(one)
+        paths |= one.reasons.keys()
+    if some:
+        yield some
+
+
+def _read(scratch: Scratch, homeless: Sequence[Homeless], known: Set[Path]) -> pa.Table:
+    paths = sorted({path for one in homeless for path in one.reasons})
+    places = {path: place for place, path in enumerate(paths, 1)}
+    rows = [
+        (one.shape.number, one.shape.event_text, places[path], original(path), reason)
+        for one in homeless
+        for path, reason in one.reasons.items()
+    ]
+    names = ["shape", "event_text", "place", "property", "reason"]
+    columns = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(_HOMELESS)]
+    scratch.register("homeless", pa.table(columns, names))
+    condition = "(shape, event_text) in (select (shape, event_text) from homeless)"
+    found = scratch.arrow(
+        f"""
+        with found as (
+            select n, id, original_timestamp, event, shape, event_text, unnest({list(places.values())}) as place,
+                unnest(json_extract(line, [{", ".join(quote(pointer(path)) for path in paths)}]))::varchar as value
+            from envelope join events using (event_text)
+            where verdict is null and {condition}
+        )
+        select n, id as event_id, original_timestamp, event as table_name, property, value, reason
+        from found join homeless using (shape, event_text, place)
+        where value not in ('null', '{{}}')
+        order by n, place
+        """
+    )
+    if pc.any(pc.starts_with(found["value"], "{")).as_py():
+        find_objects(scratch, condition, [path for path in paths if len(path) > 1], known)
+    return found.cast(SCHEMA)
+
+
+def read_repetitions(scratch: Scratch, shapes: Iterable[Shape]) -> pa.Table:
+    """Return rows of `discarded_values` for the names that come twice in an object: the first one counts."""
+    rows: list[tuple[Any, ...]] = []
+    for shape in shapes:
+        found = scratch.rows(
+            f"""
+            select n, id, epoch_us(original_timestamp), event, line
+            from envelope join events using (event_text)
+            where verdict is null and {shape.condition}
+            """
+        )
+        rows += [
+            (*event, original(path), value, "repeated_key")
+            for *event, line in found
+            for path, value in find_repetitions(line)
+        ]
+    columns: list[list[Any]] = [[row[i] for row in rows] for i in range(len(SCHEMA))]
+    return pa.table(columns, SCHEMA.names).cast(SCHEMA)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object as JSON has it."""
+
+
+class _Number(str):
+    """A number as it is spelled."""
+
+
+def find_repetitions(line: str) -> list[tuple[Path, str]]:
+    """Return the values, as JSON, whose name came before in the same object: only the first is the property's.
+
+    >>> find_repetitions('{"context": {"a": 1, "b": {"c": 2, "c": [1e400]}, "a": null}}')
+    [(('context', 'b', 'c'), '[1e400]'), (('context', 'a'), 'null')]
+    """
+    try:
+        event = json.loads(
+            line, object_pairs_hook=_Pairs, parse_int=_Number, parse_float=_Number, parse_constant=_Number
+        )
+        return list(_walk((), event))
+    except RecursionError:
+        return [((), line)]
+
+
+def _walk(path: Path, pairs: _Pairs) -> Iterator[tuple[Path, str]]:
+    """Go into the objects that have columns of their own; the others are kept as they are."""
+    seen = set()
+    for key, value in pairs:
+        below = (*path, key)
+        if key in seen:
+            yield below, _dump(value)
+        elif isinstance(value, _Pairs) and below[0] in {CONTEXT, PROPERTIES} and len(below) < MAX_DEPTH:
+            yield from _walk(below, value)
+        seen.add(key)
+
+
+def _dump(value: Any) -> str:
+    if isinstance(value, _Pairs):
+        return "{" + ", ".join(f"{_dump(key)}: {_dump(inside)}" for key, inside in value) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_dump, value)) + "]"
+    return str(value) if isinstance(value, _Number) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,99 @@
+"""Envelope: the fields around an event's properties, as DuckDB SQL: identity, times, and what is wrong with them."""
+
+from loader.duckdb import FIRST, LAST, timestamp
+
+#: The fields that are extracted, by the name each has in the SQL below.
+FIELDS = {
+    "id": "messageId",
+    "anonymous_id": "anonymousId",
+    "user_id": "userId",
+    "event_text": "event",
+    "type": "type",
+    "original": "originalTimestamp",
+    "stamp": "timestamp",
+    "sent": "sentAt",
+    "received": "receivedAt",
+}
+#: Calls of the tracking API that are no part of this source.
+IGNORED = ("identify", "page", "screen", "group", "alias")
+MAX_ID = 100  # characters, by the tracking API
+
+
+def _odd(value: str) -> str:
+    return f"({value} like '{{%' or {value} like '[%' or {value} = 'true' or {value} = 'false')"
+
+
+# Numbers are taken as identities, for there are senders whose ids are numbers.
+_WRONG_KIND = f"""
+    {_odd("type")} and json_type(line, '/type') <> 'VARCHAR'
+    or ({_odd("event_text")} or event_text between '-' and ':') and json_type(line, '/event') <> 'VARCHAR'
+    or ({_odd("id")} or {_odd("user_id")} or {_odd("anonymous_id")}) and list_has_any(
+        json_type(line, ['/messageId', '/userId', '/anonymousId']), ['OBJECT', 'ARRAY', 'BOOLEAN']
+    )
+"""
+
+# The first that applies is the reason.
+_VERDICT = f"""
+    case
+        when type is null and event_text is null
+            then case when json_type(line) = 'OBJECT' then 'no_type' else 'not_object' end
+        when {_WRONG_KIND} then 'wrong_kind'
+        when type in {IGNORED} then 'ignored'
+        when type <> 'track' then 'unknown_type'
+        when coalesce(event_text, '') = '' then 'no_event'
+        when coalesce(user_id, '') = '' and coalesce(anonymous_id, '') = '' then 'no_identity'
+        when received_at is null then 'no_time'
+        when length(id) > {MAX_ID} then 'id_too_long'
+    end
+"""
+
+# The sender's clock is corrected by what it was wrong by when the event was sent.
+_CORRECTED = f"""
+    case
+        when original_timestamp is null then null
+        when sent_at is null then original_timestamp
+        when epoch_us(received_at) - (epoch_us(sent_at) - epoch_us(original_timestamp))
+            between epoch_us(timestamptz '{FIRST}') and epoch_us(timestamptz '{LAST}')
+            then make_timestamptz(epoch_us(received_at) - (epoch_us(sent_at) - epoch_us(original_timestamp)))
+        else original_timestamp
+    end
+"""
+
+
+def create_envelope(objects: list[str]) -> str:
+    """Return SQL that makes `envelope` of `lines`: one row an event, with the hash of the keys in `objects`.
+
+    `objects` are SQL literals of JSON pointers. `verdict` is null for an event to load.
+    """
+    pointers = ", ".join(f"'/{field}'" for field in FIELDS.values())
+    values = ", ".join(f"v[{i}] as {name}" for i, name in enumerate(FIELDS, 1))
+    return f"""
+        create or replace temp table envelope as
+        with extracted as (
+            select n, line, hash(json_keys(line, [{", ".join(objects)}])) as shape,
+                json_extract_string(line, [{pointers}]) as v
+            from lines
+        ), fields as (
+            select n, line, shape, {values} from extracted
+        ), times as (
+            select n, line, shape, nullif(id, '') as id, anonymous_id, user_id, event_text, type, original, stamp, sent,
+                received, {timestamp("original")} as original_read, {timestamp("stamp")} as stamp_read,
+                {timestamp("sent")} as sent_at, {timestamp("received")} as received_read
+            from fields
+        ), originals as (
+            select *, case when original is null then stamp_read else original_read end as original_timestamp,
+                coalesce(received_read, sent_at, case when original is null then stamp_read else original_read end)
+                    as received_at,
+                coalesce(
+                    original is not null and original_read is null or stamp is not null and stamp_read is null
+                    or sent is not null and sent_at is null or received is not null and received_read is null, false
+                ) as has_unread_time
+            from times
+        )
+        select n, line, shape, coalesce(id, 'derived-' || md5(json(line))) as id, anonymous_id, user_id, event_text,
+            original_timestamp, sent_at, received_at,
+            coalesce(case when original is not null then stamp_read end, {_CORRECTED}, received_at) as "timestamp",
+            has_unread_time,
+            {_VERDICT} as verdict
+        from originals
+    """

@@ -1,0 +1,112 @@
+"""Extract: the values of events as DuckDB queries, whose columns are those of the tables."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from loader.duckdb import cast, guard
+from loader.events.fields import COLUMN_FIELDS, MAX_DEPTH, Path, pointer
+from loader.events.values import TEXT
+from loader.quoting import quote
+
+#: Columns above which tables are read in several queries: each looks for all its columns in all its events.
+MAX_WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column, its type, and the paths that fill it: the first that has a value."""
+
+    name: str
+    kind: str
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Values that their column did not take."""
+
+    column: Column
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """SQL that gives `n`, the envelope's columns, then these columns, then these values left over."""
+
+    sql: str
+    columns: Sequence[Column]
+    leftovers: Sequence[Leftover]
+
+
+def queries(
+    layouts: Mapping[str, Sequence[Column]], shared: Sequence[Column], mixed: set[Path]
+) -> Iterator[tuple[list[str], Query]]:
+    """Yield the queries for the events of all tables, each for some tables; columns that are alike are read once.
+
+    `shared` are the columns of all of them. `mixed` are paths with objects in some events, whose own columns are
+    others, and values in the rest.
+    """
+    tables: list[str] = []
+    columns = dict.fromkeys(shared)
+    for table, own in layouts.items():
+        if tables and len(columns.keys() | own) > MAX_WIDTH:
+            yield tables, _query(tables, list(columns), mixed)
+            tables, columns = [], dict.fromkeys(shared)
+        tables.append(table)
+        columns |= dict.fromkeys(own)
+    if tables:
+        yield tables, _query(tables, list(columns), mixed)
+
+
+def _query(tables: Sequence[str], columns: Sequence[Column], mixed: set[Path]) -> Query:
+    places = {path: i for i, path in enumerate(dict.fromkeys(p for column in columns for p in column.paths), 1)}
+    values = {path: _value(path, i, mixed) for path, i in places.items()}
+    selected, left = [], []
+    for column in columns:
+        expressions, leftovers = _column(column, values)
+        selected.append(expressions)
+        left += leftovers
+    extracted = ", ".join(quote(pointer(path)) for path in places)
+    outputs = ", ".join(f"{sql} as c{i}" for i, sql in enumerate([*selected, *(sql for sql, _ in left)]))
+    sql = f"""
+        select n, {", ".join(f'"{name}"' for name in COLUMN_FIELDS)}{", " + outputs if outputs else ""}
+        from (
+            select envelope.*, event, {f"json_extract_string(line, [{extracted}])" if places else "null"} as v
+            from envelope join events using (event_text)
+            where verdict is null and event in ({", ".join(map(quote, tables))})
+        )
+    """
+    return Query(sql, columns, [leftover for _, leftover in left])
+
+
+def _value(path: Path, place: int, mixed: set[Path]) -> str:
+    """Return SQL for the text at a path, null where there is an object or, further up, an array."""
+    value = f"v[{place}]"
+    if path in mixed:
+        is_object = f"{value} like '{{%' and json_type(line, {quote(pointer(path))}) = 'OBJECT'"
+        value = f"case when {is_object} then null else {value} end"
+    if len(path) >= MAX_DEPTH:
+        is_empty = f"{value} = '{{}}' and json_type(line, {quote(pointer(path))}) = 'OBJECT'"
+        value = f"case when {is_empty} then null else {value} end"
+    if condition := guard(path):
+        value = f"case when {condition} then {value} end"
+    return value
+
+
+def _column(column: Column, values: Mapping[Path, str]) -> tuple[str, list[tuple[str, Leftover]]]:
+    """Return SQL for a column, and for the values it may leave over, as JSON."""
+    texts = [values[path] for path in column.paths]
+    chosen = f"coalesce({', '.join(texts)})" if len(texts) > 1 else texts[0]
+    fitting = cast(chosen, column.kind)
+    left = []
+    for i, path in enumerate(column.paths):
+        before = f"coalesce({', '.join(['null', *texts[:i]])})"
+        json = f"json_extract(line, {quote(pointer(path))})::varchar"
+        if i:
+            condition = f"{before} is not null and {texts[i]} is not null"
+            left.append((f"case when {condition} then {json} end", Leftover(column, path, "collision")))
+        if column.kind != TEXT:
+            condition = f"{before} is null and {texts[i]} is not null and ({fitting}) is null"
+            left.append((f"case when {condition} then {json} end", Leftover(column, path, "misfit")))
+    return fitting, left

@@ -1,0 +1,89 @@
+"""Narrowing: events with more values than PostgreSQL's page of 8 kB holds, without those beyond."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loader.duckdb import Scratch
+from loader.events.fields import COLUMN_FIELDS, PROPERTIES, Path, original, pointer
+from loader.events.identifiers import is_context
+from loader.quoting import quote
+from loader.schema.event_tables import TRACKS
+from loader.transform.batch import Batch, Part
+from loader.transform.columns import assign_columns
+from loader.transform.discards import SCHEMA
+
+#: Values of properties that any row holds: texts of up to 24 bytes are in the row itself, longer ones need not be.
+ROOM = 300
+
+
+def narrowed(batch: Batch, numbers: Iterable[int]) -> tuple[Batch, list[int]]:
+    """Return a batch whose events of these numbers have values for ROOM properties at most, and those it was done to.
+
+    The other values are discarded as `no_room`.
+    """
+    done: list[int] = []
+    for n in numbers:
+        for table, part in batch.parts.items():
+            place = pc.index(part.numbers, pa.scalar(n, pa.int32())).as_py()
+            beyond = _beyond(part.rows, place) if table != TRACKS and place >= 0 else []
+            if beyond:
+                batch = _without(batch, table, place, beyond)
+                done.append(n)
+                break
+    return batch, done
+
+
+def _beyond(rows: pa.Table, place: int) -> list[str]:
+    """Return the columns of properties whose values a row has no room for."""
+    names = [name for name in rows.column_names if name not in COLUMN_FIELDS and not is_context(name)]
+    return [name for name in names if rows[name][place].is_valid][ROOM:]
+
+
+def _without(batch: Batch, table: str, place: int, beyond: Sequence[str]) -> Batch:
+    """Return a batch in which a row's values of some columns are discards."""
+    part = batch.parts[table]
+    others = pa.array([i != place for i in range(part.rows.num_rows)])
+    rows = part.rows
+    for name in beyond:
+        rows = rows.set_column(rows.column_names.index(name), name, pc.if_else(others, rows[name], None))
+    discards = _discards(batch, table, place, beyond)
+    if batch.discards:
+        numbers = [*batch.discards.numbers.chunks, *discards.numbers.chunks]
+        discards = Part(pa.chunked_array(numbers), pa.concat_tables([batch.discards.rows, discards.rows]))
+    return replace(batch, parts={**batch.parts, table: Part(part.numbers, rows)}, discards=discards)
+
+
+def _discards(batch: Batch, table: str, place: int, beyond: Sequence[str]) -> Part:
+    part = batch.parts[table]
+    n = part.numbers[place].as_py()
+    id_, time = part.rows["id"][place].as_py(), part.rows["original_timestamp"][place].as_py()
+    found = _values(batch.lines.table["line"][n].as_py() if batch.lines else "{}", beyond)
+    rows = [(n, id_, time, table, name, value, "no_room") for name, value in found]
+    made = pa.table([list(column) for column in zip(*rows, strict=True)], schema=SCHEMA)
+    return Part(made["n"], made.drop_columns("n"))
+
+
+def _values(line: str, beyond: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the properties that fill columns in an event, and their values as JSON."""
+    paths = assign_columns(_leaves((PROPERTIES,), json.loads(line)[PROPERTIES])).paths
+    scratch = Scratch()
+    scratch.register("event", pa.table({"line": [line]}))
+    wanted = [path for name in beyond for path in paths[name]]
+    pointers = ", ".join(quote(pointer(path)) for path in wanted)
+    ((texts,),) = scratch.rows(f"select json_extract(line, [{pointers}])::varchar[] from event")
+    told = {path: text for path, text in zip(wanted, texts, strict=True) if text not in (None, "null", "{}")}
+    firsts = (next(path for path in paths[name] if path in told) for name in beyond)
+    return [(original(path), told[path]) for path in firsts]
+
+
+def _leaves(path: Path, value: Mapping[str, Any]) -> Iterator[Path]:
+    for key, inside in value.items():
+        if isinstance(inside, dict):
+            yield from _leaves((*path, key), inside)
+        else:
+            yield (*path, key)

@@ -1,0 +1,165 @@
+"""Lines: a chunk's raw bytes → JSON texts with their numbers, and what is none."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loader.duckdb import MalformedError, Scratch
+from loader.events.fields import Path
+from loader.events.outcomes import Reject
+from loader.events.values import repair
+from loader.inputs.chunk import Chunk
+from loader.transform.envelope import create_envelope
+from loader.transform.shapes import object_pointers
+
+_NUL = re.compile(rb"\\u0000")
+#: The body of a batch call: what it says once for all its events (Segment's tracking API, "Batch").
+_SHARED = ("context", "integrations", "sentAt", "receivedAt")
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Events of a chunk as text, how to find the bytes they came as, and what was set aside."""
+
+    chunk: Chunk
+    #: Columns `n`, an event's number here, and `line`, its JSON text; in order of `n`.
+    table: pa.Table
+    #: The chunk's line of each event.
+    origins: npt.NDArray[np.int64]
+    #: Which events came out of the body of a batch call; None if none did.
+    expanded: npt.NDArray[np.bool_] | None = None
+    rejects: list[Reject] = field(default_factory=list)
+    repaired: int = 0
+
+    def reject(self, n: int, reason: str, detail: str | None = None) -> Reject:
+        """Return event `n` as a reject: the line as it came, of a batch only the event."""
+        origin = int(self.origins[n])
+        is_part = self.expanded is not None and self.expanded[n]
+        raw = self.table["line"][n].as_py().encode() if is_part else self.chunk.raw(origin)
+        return Reject(self.chunk.line(origin), raw, reason, detail)
+
+
+def decode(chunk: Chunk) -> Lines:
+    """Return the lines that are UTF-8, hoping that they are JSON."""
+    try:
+        return _lines(chunk, chunk.texts.cast(pa.string()), np.arange(len(chunk.texts)), rejects=[*chunk.rejects])
+    except pa.ArrowInvalid:
+        bad = {n for n, text in enumerate(chunk.texts.to_pylist()) if not _is_utf8(text)}
+    good = np.array([n for n in range(len(chunk.texts)) if n not in bad], np.int64)
+    rejects = [Reject(chunk.line(n), chunk.raw(n), "not_utf8") for n in sorted(bad)]
+    return _lines(chunk, chunk.texts.take(pa.array(good)).cast(pa.string()), good, rejects=rejects)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _lines(chunk: Chunk, texts: pa.Array, origins: npt.NDArray[np.int64], **more: object) -> Lines:
+    numbers = pa.array(np.arange(len(texts), dtype=np.int32))
+    return Lines(chunk, pa.table({"n": numbers, "line": texts}), origins, **more)  # type: ignore[arg-type]
+
+
+def is_suspicious(lines: Lines) -> bool:
+    r"""Tell whether there may be a `\u0000`, which DuckDB lets through and PostgreSQL refuses."""
+    return any(_NUL.search(piece.buffers()[2] or b"") for piece in lines.table["line"].chunks)
+
+
+def screen(lines: Lines, scratch: Scratch) -> Lines:
+    """Return the lines that are JSON, repaired where only characters are in the way; blank ones are no lines."""
+    texts: list[str] = lines.table["line"].to_pylist()
+    fixed = [repair(text) for text in texts]
+    valid = _valid(scratch, [text for text, _ in fixed])
+    kept = [n for n, ok in enumerate(valid) if ok]
+    bad = [n for n, ok in enumerate(valid) if not ok and texts[n].strip(" \t\r\n")]
+    return _lines(
+        lines.chunk,
+        pa.array([fixed[n][0] for n in kept], pa.string()),
+        lines.origins[kept],
+        rejects=lines.rejects + [lines.reject(n, "not_json") for n in bad],
+        repaired=sum(fixed[n][1] for n in kept),
+    )
+
+
+def _valid(scratch: Scratch, texts: list[str]) -> list[bool]:
+    candidates = pa.table({"line": pa.array(texts, pa.string())})
+    scratch.register("candidates", candidates)
+    return [ok for (ok,) in scratch.rows("select json_valid(line) from candidates")]
+
+
+def expand(lines: Lines, scratch: Scratch) -> Lines:
+    """Return the lines with every body of a batch call replaced by its events."""
+    scratch.register("lines", lines.table)
+    parts = ", ".join(f"'{key}', json_extract(line, '/{key}')" for key in _SHARED)
+    events = scratch.arrow(
+        f"""
+        with bodies as (
+            select n, line, json_type(line, '/batch') is not distinct from 'ARRAY'
+                and json_extract(line, '/event') is null and json_extract(line, '/type') is null as is_batch
+            from lines
+        ), shared as (
+            select n, line, json_merge_patch('{{}}', json_object({parts})) as shared from bodies where is_batch
+        ), events as (
+            select n, shared, unnest(json_extract(line, '$.batch[*]')) as event,
+                generate_subscripts(json_extract(line, '$.batch[*]'), 1) as place
+            from shared
+        )
+        select n, line, 0 as place from bodies where not is_batch
+        union all
+        select n, case when shared = '{{}}' or json_type(event) <> 'OBJECT' then event::varchar
+            else json_merge_patch(shared, event)::varchar end, place
+        from events
+        order by n, place
+        """
+    )
+    origins = lines.origins[events["n"].to_numpy()]
+    texts = pc.cast(events["line"], pa.string()).combine_chunks()
+    return _lines(
+        lines.chunk,
+        texts,
+        origins,
+        expanded=events["place"].to_numpy() > 0,
+        rejects=lines.rejects,
+        repaired=lines.repaired,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A chunk's lines, and where their envelope is; `objects` are those whose keys it knows."""
+
+    lines: Lines
+    scratch: Scratch
+    objects: frozenset[Path]
+
+    def deeper(self, objects: Iterable[Path]) -> "Prepared":
+        """Return the same with the keys of more objects."""
+        return _prepared(self.lines, self.scratch, self.objects | frozenset(objects))
+
+
+def prepare(chunk: Chunk, scratch: Scratch, objects: frozenset[Path]) -> Prepared:
+    """Make the envelope of a chunk, in the hope that every line is JSON."""
+    lines = decode(chunk)
+    if is_suspicious(lines):
+        lines = screen(lines, scratch)
+    try:
+        prepared = _prepared(lines, scratch, objects)
+    except MalformedError:
+        prepared = _prepared(screen(lines, scratch), scratch, objects)
+    if scratch.exists("verdict = 'no_type' and json_type(line, '/batch') = 'ARRAY'"):
+        prepared = _prepared(expand(prepared.lines, scratch), scratch, objects)
+    return prepared
+
+
+def _prepared(lines: Lines, scratch: Scratch, objects: frozenset[Path]) -> Prepared:
+    scratch.register("lines", lines.table)
+    scratch.execute(create_envelope(object_pointers(objects)))
+    return Prepared(lines, scratch, objects)

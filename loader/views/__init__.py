@@ -1,0 +1,1 @@
+"""The views, their settings, and the refresh of the figures behind them."""

@@ -1,0 +1,100 @@
+"""Views: the files in `sql/`, one each, and the adapters, brought up to date in one transaction."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+from sqlalchemy import Connection, text
+
+from loader.config import Settings, root
+from loader.postgres.connection import Warehouse, run_script, try_script
+from loader.quoting import quoted
+from loader.views.site import adapters
+
+#: What was granted on views, as statements that grant it anew.
+_GRANTS = """
+    select format('grant %s on %I.%I to %s', privilege_type, nspname, relname,
+        case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end)
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace cross join aclexplode(relacl)
+    where relkind = 'v' and nspname = any(:schemas) and relname = any(:names) and grantee <> relowner
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view, the schema it is made in, and the SQL that makes it, which reads from both schemas."""
+
+    name: str
+    schema: str
+    other: str
+    sql: str
+
+    @property
+    def place(self) -> str:
+        """Its name with that of its schema, as SQL."""
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
+
+    @property
+    def script(self) -> str:
+        """The SQL with the path on which its names are found."""
+        path = ", ".join((quoted(self.schema), quoted(self.other), "pg_catalog"))
+        return f"set local search_path to {path};\n\n{self.sql.rstrip()}\n\nset local search_path to default;\n"
+
+
+def read_views(settings: Settings, connection: Connection | None = None) -> list[View]:
+    """Return all views, each after those it reads from; without a connection the adapters are empty."""
+    views = [
+        *(View(name, settings.schema, settings.ops, sql) for name, sql in _files("sql/views")),
+        *(View(name, settings.ops, settings.schema, sql) for name, sql in _files("sql/internal")),
+    ]
+    for adapter, sql in adapters(settings.schema, connection):
+        own, other = settings.schema, settings.ops
+        views.append(
+            View(adapter.name, other, own, sql) if adapter.is_internal else View(adapter.name, own, other, sql)
+        )
+    return _ordered(views)
+
+
+def _files(folder: str) -> Iterable[tuple[str, str]]:
+    return ((path.stem, path.read_text("utf-8")) for path in sorted((root() / folder).glob("*.sql")))
+
+
+def _ordered(views: Sequence[View]) -> list[View]:
+    by_name = {view.name: view for view in views}
+    read = {view.name: set(re.findall(r"\b(?:from|join)\s+(\w+)", view.sql)) & set(by_name) for view in views}
+    return [by_name[name] for name in TopologicalSorter(read).static_order()]
+
+
+def apply_views(connection: Connection, views: Sequence[View]) -> None:
+    """Bring views up to date: replaced, or where their columns changed, all made anew with their grants.
+
+    Raises SchemaError if somebody's own view stands on one that has to be made anew.
+    """
+    scripts = [view.script for view in views]
+    if try_script(connection, "\n".join(scripts)):
+        return
+    grants = read_grants(connection, views)
+    for view in reversed(views):
+        run_script(connection, f"drop view if exists {view.place}")
+    for script in (*scripts, *grants):
+        run_script(connection, script)
+
+
+def read_grants(connection: Connection, views: Sequence[View]) -> list[str]:
+    """Return what was granted on views, as statements that grant it anew."""
+    names = {"schemas": sorted({view.schema for view in views}), "names": [view.name for view in views]}
+    return list(connection.scalars(text(_GRANTS), names))
+
+
+def grant(warehouse: Warehouse, roles: Sequence[str]) -> None:
+    """Let roles read all tables and views of the schema, those that the loader's role makes later too.
+
+    Raises WarehouseError for a role that does not exist.
+    """
+    schema = quoted(warehouse.schema)
+    with warehouse.transaction():
+        for role in map(quoted, roles):
+            warehouse.fetch(f"grant usage on schema {schema} to {role}")
+            warehouse.fetch(f"grant select on all tables in schema {schema} to {role}")
+            warehouse.fetch(f"alter default privileges in schema {schema} grant select on tables to {role}")

@@ -1,0 +1,78 @@
+"""Tuning: the settings of the views, which the database keeps."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from loader.errors import UsageError, WarehouseError
+from loader.postgres.connection import Warehouse
+from loader.quoting import quoted
+
+#: Runs a statement and returns its rows.
+Fetch = Callable[[str], Iterable[Sequence[Any]]]
+
+#: How many tables a schema has, and how many of them we may read.
+_READABLE = """
+    select count(pg_class.oid), count(pg_class.oid) filter (
+        where has_schema_privilege(pg_namespace.oid, 'usage') and has_table_privilege(pg_class.oid, 'select')
+    )
+    from pg_namespace left join pg_class on relnamespace = pg_namespace.oid and relkind in ('r', 'p', 'v', 'm', 'f')
+    where nspname = %s
+    group by pg_namespace.oid
+"""
+#: How the views read settings, by the begin or end of their names.
+_READ: Mapping[str, str] = {
+    "_seconds": "select %s::numeric",
+    "_links": "select %s::int",
+    "_agents": "select '' ~* %s",
+    "window": "select %s::interval",
+    "_window": "select %s::interval",
+    "reporting_time_zone": "select now() at time zone %s",
+}
+
+
+def read_settings(fetch: Fetch, schema: str) -> list[dict[str, Any]]:
+    """Return all settings with their descriptions, by the method of a connection that returns a statement's rows."""
+    rows = fetch(f"select name, value, description from {quoted(schema)}.settings order by name")
+    return [dict(zip(("name", "value", "description"), row, strict=True)) for row in rows]
+
+
+def change_setting(warehouse: Warehouse, name: str, value: str) -> None:
+    """Change a setting.
+
+    Raises UsageError for a name that is none, and for a value that does not suit it.
+    """
+    known = [row["name"] for row in read_settings(warehouse.fetch, warehouse.schema)]
+    if name not in known:
+        raise UsageError(f"there is no setting {name!r}; there are {', '.join(known)}")
+    if name == "default_model" and f"window_{value}" not in known:
+        models = ", ".join(other.removeprefix("window_") for other in known if other.startswith("window_"))
+        raise UsageError(f"there is no model {value!r}; choose one of {models}")
+    _check(warehouse, name, value)
+    statement = f"update {quoted(warehouse.schema)}.settings set value = %s where name = %s returning name"
+    warehouse.fetch(statement, value, name)
+
+
+def _check(warehouse: Warehouse, name: str, value: str) -> None:
+    """Let the database read the value as the views will."""
+    if name == "segment_schemas":
+        for schema in value.split():
+            _check_schema(warehouse, schema)
+        return
+    if name == "conversion_events" and not re.fullmatch(r"(\S+:\S+\s*)*", value):
+        raise UsageError(f"{value!r} does not suit {name}: write table:revenue, table:revenue:currency:order_id, …")
+    try:
+        for prefix, query in _READ.items():
+            if name.endswith(prefix) or name.startswith(prefix):
+                warehouse.fetch(query, value)
+    except WarehouseError as exc:
+        raise UsageError(f"{value!r} does not suit {name}: {exc}") from exc
+
+
+def _check_schema(warehouse: Warehouse, schema: str) -> None:
+    found = warehouse.fetch(_READABLE, schema)
+    if not found:
+        raise UsageError(f"there is no schema {schema!r} in the database; `\\dn` in psql lists them")
+    ((tables, readable),) = found
+    if tables and not readable:
+        raise UsageError(f"no table of schema {schema!r} can be read; ask its owner to grant usage and select on it")

@@ -1,0 +1,215 @@
+"""Adapters: views with fixed columns on tables that vary from company to company, or may not be there at all."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from loader.quoting import quote, quoted
+from loader.schema.event_tables import MAILING, STANDARD
+from loader.schema.introspection import read_readable_columns
+from loader.views.settings import read_settings
+
+_NUMBERS = {"smallint", "integer", "bigint", "numeric", "real", "double precision"}
+_MOMENTS = {"timestamp with time zone", "timestamp without time zone"}
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A view: its grain, its columns with their meanings, and where it is made."""
+
+    name: str
+    grain: str
+    columns: Mapping[str, str]
+    is_internal: bool = False
+
+
+SITE_EVENTS = Adapter(
+    "site_events",
+    "One row per page, screen or track call on the site",
+    {
+        "schema_name": "The schema of the site's data",
+        "id": "The event there",
+        "user_id": "The visitor's user id",
+        "anonymous_id": "The visitor's anonymous id",
+        "event": "page, screen, or the event's name",
+        "timestamp": "When it happened",
+        "url": "Address of the page",
+        "path": "Path of the page",
+    },
+)
+CONVERSIONS = Adapter(
+    "conversions",
+    "One row per conversion on the site",
+    {
+        "schema_name": "The schema of the site's data",
+        "event": "The table of the conversion there",
+        "id": "The conversion there",
+        "order_id": "The order; the earliest of several conversions with one is kept",
+        "user_id": "The visitor's user id",
+        "anonymous_id": "The visitor's anonymous id",
+        "timestamp": "When it happened",
+        "revenue": "What it was worth",
+        "currency": "In which currency",
+    },
+)
+SITE_IDENTIFIES = Adapter(
+    "site_identifies",
+    "One row per identification on the site",
+    dict.fromkeys(("user_id", "anonymous_id", "email", "timestamp"), ""),
+    is_internal=True,
+)
+MACHINE_OPENS = Adapter(
+    "machine_opens",
+    "One row per open that the sender knew for a machine's",
+    dict.fromkeys((*STANDARD, *MAILING), ""),
+    is_internal=True,
+)
+#: Columns that are no text.
+_TYPES = dict.fromkeys(("timestamp", "original_timestamp", "sent_at", "received_at", "uuid_ts"), "timestamptz")
+_TYPES["revenue"] = "numeric"
+#: What makes two conversions one.
+_ORDER = "coalesce(order_id, schema_name || '/' || event || '/' || id)"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the site's data: its columns and their types."""
+
+    schema: str
+    name: str
+    columns: Mapping[str, str]
+
+    @property
+    def source(self) -> str:
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
+
+    def text(self, *names: str) -> str:
+        """Return SQL for the first column there is, as text."""
+        return next((f"{quoted(name)}::text" for name in names if name in self.columns), "null")
+
+    def moment(self, *names: str) -> str:
+        """Return SQL for the first column that is a time; without a zone it is UTC."""
+        for name in names:
+            kind = self.columns.get(name)
+            if kind in _MOMENTS:
+                return quoted(name) if kind == "timestamp with time zone" else f"{quoted(name)} at time zone 'UTC'"
+        return "null"
+
+    def number(self, name: str) -> str:
+        """Return SQL for a column as a number; text that is none is null."""
+        if self.columns.get(name) in _NUMBERS:
+            return f"{quoted(name)}::numeric"
+        value = self.text(name)
+        return f"case when {value} ~ '^-?[0-9]+([.][0-9]+)?$' then {value}::numeric end" if value != "null" else "null"
+
+
+def adapters(schema: str, connection: Connection | None) -> list[tuple[Adapter, str]]:
+    """Return the adapters, each with the SQL that makes it.
+
+    Missing columns become nulls, missing tables leave a view empty. Without a connection all are.
+    """
+    known: dict[str, str] = {}
+    tables: list[Table] = []
+    if connection:
+        known = {row["name"]: row["value"] for row in read_settings(connection.exec_driver_sql, schema)}
+    sites = known.get("segment_schemas", "").split()
+    if connection:
+        tables = [
+            Table(*name, columns) for name, columns in read_readable_columns(connection, [schema, *sites]).items()
+        ]
+    site_tables = [table for table in tables if table.schema in sites]
+    conversions = _conversions(site_tables, known.get("conversion_events", "").split())
+    return [
+        (SITE_EVENTS, _view(SITE_EVENTS, _site_events(site_tables))),
+        (CONVERSIONS, _view(CONVERSIONS, conversions, once=_ORDER)),
+        (SITE_IDENTIFIES, _view(SITE_IDENTIFIES, _site_identifies(site_tables))),
+        (MACHINE_OPENS, _view(MACHINE_OPENS, _machine_opens([table for table in tables if table.schema == schema]))),
+    ]
+
+
+def _site_events(tables: Iterable[Table]) -> Iterator[str]:
+    for table in tables:
+        if table.name in {"pages", "screens", "tracks"} and "id" in table.columns:
+            event = table.text("event_text", "event") if table.name == "tracks" else quote(table.name[:-1])
+            values = {
+                **_who(table),
+                "event": event,
+                "timestamp": table.moment("timestamp", "received_at"),
+                "url": table.text("url", "context_page_url"),
+                "path": table.text("path", "context_page_path"),
+            }
+            yield _select(SITE_EVENTS, values, table)
+
+
+def _conversions(tables: Sequence[Table], kinds: Iterable[str]) -> Iterator[str]:
+    for kind in kinds:
+        name, revenue, currency, order_id = [*kind.split(":"), "", "", ""][:4]
+        for table in tables:
+            if table.name == name and "id" in table.columns:
+                values = {
+                    **_who(table),
+                    "event": quote(name),
+                    "order_id": table.text(order_id),
+                    "timestamp": table.moment("timestamp", "received_at"),
+                    "revenue": table.number(revenue),
+                    "currency": table.text(currency),
+                }
+                yield _select(CONVERSIONS, values, table)
+
+
+def _site_identifies(tables: Iterable[Table]) -> Iterator[str]:
+    for table in tables:
+        email = f"nullif(lower(trim({table.text('email', 'traits_email', 'context_traits_email')})), '')"
+        values = {"email": email, "timestamp": table.moment("timestamp", "received_at")}
+        if table.name == "identifies":
+            yield _select(SITE_IDENTIFIES, _who(table) | values, table)
+        elif table.name == "users":
+            user = {"user_id": f"nullif({table.text('id')}, '')", "anonymous_id": "null"}
+            yield _select(SITE_IDENTIFIES, user | values, table)
+
+
+def _machine_opens(tables: Iterable[Table]) -> Iterator[str]:
+    for table in tables:
+        if table.name == "email_machine_opened":
+            values = {
+                name: table.moment(name) if name in _TYPES else table.text(name) for name in MACHINE_OPENS.columns
+            }
+            yield _select(MACHINE_OPENS, values, table)
+
+
+def _who(table: Table) -> dict[str, str]:
+    return {
+        "schema_name": quote(table.schema),
+        "id": table.text("id"),
+        "user_id": f"nullif({table.text('user_id')}, '')",
+        "anonymous_id": f"nullif({table.text('anonymous_id')}, '')",
+    }
+
+
+def _select(adapter: Adapter, values: Mapping[str, str], table: Table) -> str:
+    """Return SQL for an adapter's columns from one table."""
+    return _cells(adapter, values) + f"\n    from {table.source}"
+
+
+def _cells(adapter: Adapter, values: Mapping[str, str]) -> str:
+    cells = (f"({values.get(name, 'null')})::{_TYPES.get(name, 'text')} as {quoted(name)}" for name in adapter.columns)
+    return "    select\n        " + ",\n        ".join(cells)
+
+
+def _view(adapter: Adapter, selects: Iterable[str], once: str = "") -> str:
+    """Return SQL for a view; of rows that are alike in the expression `once` it has the earliest."""
+    name, columns = adapter.name, ",\n    ".join(map(quoted, adapter.columns))
+    found = "\n    union all\n".join(selects) or _cells(adapter, {}) + "\n    where false"
+    distinct = f" distinct on ({once})" if once else ""
+    order = f'\norder by {once}, "timestamp", schema_name, event, id' if once else ""
+    comments = [f"comment on view {name} is {quote(adapter.grain)};"]
+    comments += [
+        f"comment on column {name}.{quoted(column)} is {quote(meaning)};"
+        for column, meaning in adapter.columns.items()
+        if meaning
+    ]
+    return (
+        f"create or replace view {name} as\nwith found as (\n{found}\n)\n\n"
+        f"select{distinct}\n    {columns}\nfrom found{order};\n\n" + "\n".join(comments)
+    )
