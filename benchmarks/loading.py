@@ -10,13 +10,13 @@ import psycopg
 
 from loader.config import Settings
 from loader.inputs.file import File
-from loader.inputs.formats import opened
+from loader.inputs.formats import open_file
 from loader.inputs.json_lines import read_chunks
 from loader.migrate import migrate
 from loader.pipeline.result import Options
-from loader.pipeline.writer import Encoded, encoded
+from loader.pipeline.writer import Encoded, encode_batch
 from loader.postgres.connection import Warehouse
-from loader.schema.catalog import Caps, Catalog
+from loader.schema.catalog import Catalog, SchemaLimits
 from loader.schema.event_tables import TRACKS
 from loader.transform.batch import Batch
 from loader.transform.transform import Transform
@@ -76,9 +76,11 @@ def prepare_rows(settings: Settings, path: Path) -> list[Encoded]:
     """Return the new rows of a file, encoded; the tables and columns they need are made."""
     seen: set[tuple[object, str]] = set()
     with closing(Warehouse(settings)) as warehouse:
-        transform = Transform(Catalog(warehouse, Caps()))
-        with opened(File(str(path))) as (stream, _):
-            return [encoded(_unseen(transform.finish(transform.prepare(chunk)), seen)) for chunk in read_chunks(stream)]
+        transform = Transform(Catalog(warehouse, SchemaLimits()))
+        with open_file(File(str(path))) as (stream, _):
+            return [
+                encode_batch(_unseen(transform.finish(transform.prepare(chunk)), seen)) for chunk in read_chunks(stream)
+            ]
 
 
 def _unseen(batch: Batch, seen: set[tuple[object, str]]) -> Batch:

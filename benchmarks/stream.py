@@ -25,7 +25,7 @@ from loader.endpoint.write_keys import create_key
 from loader.migrate import migrate
 from loader.postgres import embedded
 from loader.sample import ndjson as sample
-from loader.schema.source import prepared
+from loader.schema.source import open_warehouse
 from tests.serving import free_port
 
 BATCH = 100
@@ -215,7 +215,7 @@ def main() -> None:
         settings = Settings(embedded.start(home / "server").url, "bench_stream")
         try:
             migrate(settings)
-            with prepared(settings) as warehouse:
+            with open_warehouse(settings) as warehouse:
                 key = create_key(warehouse, "bench")
             compare(options, settings, home / "spool", key)
         finally:

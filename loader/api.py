@@ -9,12 +9,12 @@ from typing import Any
 from loader.config import Settings, settings
 from loader.errors import InputError, LoaderError
 from loader.inputs.discovery import discover
-from loader.pipeline.load import Reported, load_files, silent
-from loader.pipeline.rejected_events import Choice
+from loader.pipeline.load import ProgressFactory, load_files, no_progress
+from loader.pipeline.rejected_events import RejectFilter
 from loader.pipeline.replay import replay_rejects
 from loader.pipeline.result import LoadResult, Options
-from loader.pipeline.widen import Plan, widen_column
-from loader.postgres.retry import insist
+from loader.pipeline.widen import WideningPlan, widen_column
+from loader.postgres.retry import retry
 from loader.views.refresh import is_stale, refresh
 
 #: How long a load repeats work after a lost connection, unless told otherwise.
@@ -39,7 +39,7 @@ def load(
     settings: Settings,
     paths: Sequence[str],
     options: Options,
-    reported: Reported = silent,
+    reported: ProgressFactory = no_progress,
     *,
     is_refreshing: bool = True,
 ) -> LoadResult:
@@ -59,21 +59,21 @@ def _refreshed(settings: Settings, result: LoadResult) -> LoadResult:
     """Refresh the figures after a load, also if an earlier one left that undone; a failure goes into its result."""
     try:
         if result.load_id is not None:
-            insist(lambda: _refresh_if_stale(settings), settings.retry_for)
+            retry(lambda: _refresh_if_stale(settings), settings.retry_for)
     except LoaderError as exc:
         result.status = "failed"
         result.errors.append(f"events are loaded, but the views are not up to date: {exc}; `selligent-loader refresh`")
     return result
 
 
-def replay(settings: Settings, choice: Choice, options: Options) -> LoadResult:
+def replay(settings: Settings, choice: RejectFilter, options: Options) -> LoadResult:
     """Load the rejects of a choice that can be loaded now, and refresh the figures."""
     result = replay_rejects(settings, choice, options)
     _refresh_if_stale(settings)
     return result
 
 
-def widen(settings: Settings, plan: Plan) -> int:
+def widen(settings: Settings, plan: WideningPlan) -> int:
     """Make a column text, fill in the values that did not fit, refresh the figures; return the number of values."""
     filled = widen_column(settings, plan)
     _refresh_if_stale(settings)

@@ -47,7 +47,7 @@ def settings(
     return Settings(url, name)
 
 
-def root() -> Path:
+def data_root() -> Path:
     """Return the folder that holds them: the checkout, or the installed package."""
     package = Path(__file__).parent
     return package if (package / "migrations").is_dir() else package.parent

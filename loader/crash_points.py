@@ -22,6 +22,6 @@ Received = Literal[
 ]
 
 
-def step(name: Step | Received) -> None:
+def crash_point(name: Step | Received) -> None:
     """Say that the program is at a step; it costs nothing where nobody listens."""
     sys.audit("selligent_loader.step", name)

@@ -7,14 +7,14 @@ import pyarrow as pa
 
 from loader.events.fields import Path, pointer
 from loader.events.values import BIGINT, BOOLEAN, DOUBLE, ISO_8601, TIMESTAMPTZ, is_text
-from loader.quoting import quote
+from loader.quoting import quote_literal
 
 
 class MalformedError(Exception):
     """Some line is not JSON."""
 
 
-class Scratch:
+class Session:
     """A database on one thread, so that the other cores are left to PostgreSQL."""
 
     def __init__(self) -> None:
@@ -50,12 +50,12 @@ class Scratch:
 
 
 #: The times that Python and PostgreSQL both have.
-FIRST, LAST = "0001-01-01 00:00:00+00", "9999-12-31 23:59:59.999999+00"
+EARLIEST, LATEST = "0001-01-01 00:00:00+00", "9999-12-31 23:59:59.999999+00"
 #: From here on not every whole number is a double.
-EXACT = 2**53
+MAX_EXACT_INTEGER = 2**53
 
 
-def timestamp(value: str) -> str:
+def timestamp_sql(value: str) -> str:
     """Return SQL for a time stamp, null unless the value is a full ISO 8601 date and time.
 
     The spelling that nearly all senders have is read at half the cost. The comparison keeps out the year 0, and
@@ -66,18 +66,18 @@ def timestamp(value: str) -> str:
             when {value} like '____-__-__T__:__:__.___Z' and {value} >= '0001'
                 then make_timestamptz(epoch_us(try_strptime({value}, '%Y-%m-%dT%H:%M:%S.%gZ')))
             when regexp_matches({value}, '{ISO_8601}')
-                and try_cast({value} as timestamptz) between timestamptz '{FIRST}' and timestamptz '{LAST}'
+                and try_cast({value} as timestamptz) between timestamptz '{EARLIEST}' and timestamptz '{LATEST}'
                 then try_cast({value} as timestamptz)
         end
     """
 
 
-def cast(value: str, kind: str) -> str:
+def cast_sql(value: str, kind: str) -> str:
     """Return SQL for a value in a column of a type, null if it does not fit without loss."""
     if is_text(kind):
         return value
     if kind == TIMESTAMPTZ:
-        return timestamp(value)
+        return timestamp_sql(value)
     if kind == BOOLEAN:
         return f"case {value} when 'true' then true when 'false' then false end"
     if kind == BIGINT:
@@ -87,12 +87,12 @@ def cast(value: str, kind: str) -> str:
         whole = rf"regexp_full_match({value}, '-?\d+')"
         return (
             rf"case when regexp_full_match({value}, '-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?') and isfinite({number}) "
-            f"and (not {whole} or abs({number}) < {EXACT}) then {number} end"
+            f"and (not {whole} or abs({number}) < {MAX_EXACT_INTEGER}) then {number} end"
         )
     return "null"
 
 
-def guard(path: Path) -> str:
+def objects_only(path: Path) -> str:
     """Return SQL that holds where a path leads through objects only, empty if it always does.
 
     A pointer's digits lead into arrays too.
@@ -101,4 +101,4 @@ def guard(path: Path) -> str:
     "json_type(line, '/properties/list') = 'OBJECT'"
     """
     doubtful = [path[:i] for i, key in enumerate(path) if key.isdigit()]
-    return " and ".join(f"json_type(line, {quote(pointer(above))}) = 'OBJECT'" for above in doubtful)
+    return " and ".join(f"json_type(line, {quote_literal(pointer(above))}) = 'OBJECT'" for above in doubtful)

@@ -6,11 +6,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
-from loader.config import Settings, root
+from loader.config import Settings, data_root
 from loader.errors import SchemaError
 from loader.postgres.connection import engine
-from loader.postgres.sqlstate import translated
-from loader.schema.source import head, prepared
+from loader.postgres.sqlstate import translate_errors
+from loader.schema.source import newest_revision, open_warehouse
 from loader.views.definitions import apply_views, read_views
 from loader.views.refresh import refresh
 from loader.views.settings import change_setting
@@ -19,7 +19,7 @@ from loader.views.settings import change_setting
 def config(settings: Settings) -> Config:
     """Return Alembic's configuration for one source."""
     made = Config()
-    made.set_main_option("script_location", str(root() / "migrations").replace("%", "%%"))
+    made.set_main_option("script_location", str(data_root() / "migrations").replace("%", "%%"))
     made.attributes["settings"] = settings
     return made
 
@@ -31,19 +31,19 @@ def migrate(settings: Settings, segment_schemas: Sequence[str] = ()) -> tuple[st
     none, and after. Raises SchemaError for the schema of a newer version, WarehouseError if the database fails.
     """
     made = config(settings)
-    with translated(), engine(settings.database_url).begin() as connection:
+    with translate_errors(), engine(settings.database_url).begin() as connection:
         made.attributes["connection"] = connection
         context = MigrationContext.configure(connection, opts={"version_table_schema": settings.ops})
         before = context.get_current_revision()
-        if before and before > head():
+        if before and before > newest_revision():
             raise SchemaError(
                 f"schema {settings.schema!r} has version {before}, of a newer selligent-loader; install it"
             )
         command.upgrade(made, "head")
-        if before == head():  # else the last revision has brought them up to date
+        if before == newest_revision():  # else the last revision has brought them up to date
             apply_views(connection, read_views(settings, connection))
     if segment_schemas:
-        with prepared(settings) as warehouse:
+        with open_warehouse(settings) as warehouse:
             change_setting(warehouse, "segment_schemas", " ".join(segment_schemas))
     refresh(settings)
-    return before, head()
+    return before, newest_revision()

@@ -1,7 +1,7 @@
 """?"""
 
 
-def quoted(identifier: str) -> str:
+def quote_identifier(identifier: str) -> str:
     """Return an identifier as SQL text.
 
     >>> print(quoted('a "b" c'))
@@ -10,7 +10,7 @@ def quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def quote(text: str) -> str:
+def quote_literal(text: str) -> str:
     """Return text as an SQL literal.
 
     >>> quote("o'clock")

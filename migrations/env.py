@@ -9,9 +9,9 @@ from sqlalchemy import Connection, text
 from loader.config import Settings, settings
 from loader.postgres import advisory_locks
 from loader.postgres.connection import engine
-from loader.quoting import quoted
+from loader.quoting import quote_identifier
 from loader.schema.ops_tables import warehouse
-from loader.schema.source import head
+from loader.schema.source import newest_revision
 from loader.views import definitions
 
 #: One migration of a source at a time, none while a load adds columns or the views are refreshed.
@@ -50,7 +50,7 @@ def options(source: Settings) -> dict[str, Any]:
 
 def bring_views_up_to_date(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:
     """Bring the views up to date with the newest revision."""
-    if not step.is_upgrade or step.up_revision_id != head():
+    if not step.is_upgrade or step.up_revision_id != newest_revision():
         return
     if ctx.connection is not None and not ctx.as_sql:
         definitions.apply_views(ctx.connection, definitions.read_views(source(), ctx.connection))
@@ -64,7 +64,7 @@ def preamble(source: Settings) -> list[str]:
         "set local lock_timeout = '10s'",
         "set local statement_timeout = '1h'",
         *(lock.format(ops=source.ops.replace("'", "''")) for lock in LOCKS),
-        *(f"create schema if not exists {quoted(name)}" for name in (source.schema, source.ops)),
+        *(f"create schema if not exists {quote_identifier(name)}" for name in (source.schema, source.ops)),
     ]
 
 
@@ -72,7 +72,7 @@ def migrate(connection: Connection, source: Settings) -> None:
     known = set(connection.scalars(text("select nspname from pg_namespace")))
     for statement in preamble(source):
         # PostgreSQL asks for the right to create even where the schema exists.
-        if not any(statement == f"create schema if not exists {quoted(name)}" for name in known):
+        if not any(statement == f"create schema if not exists {quote_identifier(name)}" for name in known):
             connection.execute(text(statement))
     context.configure(connection=connection, **options(source))
     context.run_migrations()

@@ -16,7 +16,7 @@ import httpx
 
 from loader.config import Settings
 from loader.endpoint.write_keys import create_key
-from loader.schema.source import prepared
+from loader.schema.source import open_warehouse
 from tests.loading import select
 from tests.test_crash import INSTALLED
 from tests.waiting import until
@@ -28,7 +28,7 @@ def free_port() -> int:
 
 
 def new_key(settings: Settings) -> str:
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         return create_key(warehouse, "test")
 
 

@@ -265,7 +265,7 @@ def test_an_event_whose_table_cannot_be_made_is_a_reject(settings: Settings, tmp
 def test_a_line_that_is_too_long_is_kept_in_pieces(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loader.inputs.chunk.MAX_LINE", 10_000)
+    monkeypatch.setattr("loader.inputs.json_lines.MAX_LINE", 10_000)
     monkeypatch.setattr("loader.pipeline.worker.CHUNK_SIZE", 1_000)
     line = json.dumps(event(properties={"text": "x" * 45_000})).encode()
     result = load_bytes(settings, surrounded(line), tmp_path)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from loader.config import Settings
-from loader.endpoint.limits import MAX_BATCH, MAX_EVENT, MAX_EVENTS
+from loader.endpoint.limits import MAX_BATCH_BYTES, MAX_EVENT_BYTES, MAX_EVENTS
 from loader.endpoint.tracking_calls import CallError, read_call
 from loader.migrate import migrate
 from loader.sample import ndjson as sample
@@ -96,9 +96,13 @@ def nested(depth: int) -> bytes:
         ("batch", b'{"batch":[],"writeKey":5}', "no batch call"),
         ("track", nested(16_000), "nested too deeply"),
         ("batch", b'{"batch":[' + nested(16_000) + b"]}", "nested too deeply"),
-        ("track", b'{"a":"' + b"a" * MAX_EVENT + b'"}', "more than 32 KB"),
-        ("batch", b'{"batch":[{},{"a":"' + b"a" * MAX_EVENT + b'"}]}', "event 1 of the batch has more than 32 KB"),
-        ("batch", b'{"batch":[' + b" " * MAX_BATCH + b"]}", "more than 500 KB"),
+        ("track", b'{"a":"' + b"a" * MAX_EVENT_BYTES + b'"}', "more than 32 KB"),
+        (
+            "batch",
+            b'{"batch":[{},{"a":"' + b"a" * MAX_EVENT_BYTES + b'"}]}',
+            "event 1 of the batch has more than 32 KB",
+        ),
+        ("batch", b'{"batch":[' + b" " * MAX_BATCH_BYTES + b"]}", "more than 500 KB"),
         ("batch", b'{"batch":[' + b",".join([b"{}"] * (MAX_EVENTS + 1)) + b"]}", "more than 2,500 events"),
     ],
 )
@@ -108,7 +112,7 @@ def test_what_is_no_call_is_refused_with_the_reason(kind: str, body: bytes, reas
 
 
 def test_what_is_at_its_limit_is_taken() -> None:
-    assert len(said("track", b'{"a":"' + b"a" * (MAX_EVENT - 8) + b'"}')) == 1
+    assert len(said("track", b'{"a":"' + b"a" * (MAX_EVENT_BYTES - 8) + b'"}')) == 1
     assert len(said("batch", b'{"batch":[' + b",".join([b"{}"] * MAX_EVENTS) + b"]}")) == MAX_EVENTS
     assert said("batch", {"batch": []}) == []
 

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from loader.config import Settings
-from loader.monitoring.checks import ERROR, OK, WARN, Check, Limits, check, exit_code, judge_volume
-from loader.schema.source import prepared
+from loader.monitoring.checks import ERROR, OK, WARN, Check, Limits, check, check_volume, exit_code
+from loader.schema.source import open_warehouse
 from tests.loading import Event, event, load_events
 from tests.test_cli import Run, run_command
 
@@ -56,7 +56,7 @@ def change(settings: Settings, statement: str) -> None:
 
 def found(settings: Settings, limits: Limits | None = None) -> tuple[int, list[tuple[str, str]]]:
     """The exit code, and the checks that are not ok."""
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         checks = check(warehouse, limits or Limits())
     return exit_code(checks), [(check.level, check.name) for check in checks if check.level != OK]
 
@@ -137,7 +137,7 @@ def test_volume_is_compared_with_the_same_weekday(
 )
 def test_a_volume_is_judged_by_its_median_and_spread(before: list[int], last: int, level: str) -> None:
     day = datetime(2025, 3, 2, tzinfo=UTC).date()
-    judged = judge_volume("tracks", [(day, number) for number in (*before, last)])
+    judged = check_volume("tracks", [(day, number) for number in (*before, last)])
     assert judged.level == level
 
 
@@ -162,7 +162,7 @@ def test_what_is_not_whole_is_told(settings: Settings, tmp_path: Path, statement
 def test_large_tables_are_compared_day_by_day(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loader.monitoring.freshness.COUNTED", 0)
+    monkeypatch.setattr("loader.monitoring.freshness.MAX_COUNTED_BYTES", 0)
     night(settings, tmp_path)
     change(settings, "analyze")
     assert found(settings) == (0, [])

@@ -21,11 +21,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from loader import __version__
 from loader.cli.main import commands
 from loader.config import Settings
 from loader.postgres import embedded
 from loader.sample import ndjson as sample
+from loader.version import __version__
 from tests.loading import content, event, ndjson, one, select
 from tests.waiting import until
 

@@ -106,7 +106,7 @@ def test_a_left_file_that_stays_as_it_is_goes_on_where_it_was_left(settings: Set
     path = put(tmp_path, "a", events("a", "b")[:-30])
     assert is_left(settings, run(settings, tmp_path))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("loader.inputs.file.SETTLING", 0.0)
+        patch.setattr("loader.inputs.file.SETTLING_SECONDS", 0.0)
         result = load_file(settings, path)
     assert (result.counts["events_read"], result.counts["events_rejected"]) == (1, 1)
 

@@ -21,7 +21,7 @@ from loader.migrate import migrate
 from loader.monitoring.status import read_status
 from loader.pipeline import backfill
 from loader.pipeline.result import Options
-from loader.schema.source import prepared
+from loader.schema.source import open_warehouse
 from tests.loading import content, event, load, load_bytes, load_events, load_file, ndjson, one, select, tables
 
 #: Values of all kinds, and what a later one of the same property may be.
@@ -178,7 +178,7 @@ def test_more_names_than_the_caps_allow_wait_until_these_are_raised(
 
 def test_status_tells_what_waits_since_when_and_what_to_do(settings: Settings, tmp_path: Path) -> None:
     load_bytes(settings, ndjson([event(properties={"a": 1, "event": 2})]), tmp_path, max_columns=17)
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         status = read_status(warehouse)
     ((waiting,), reasons) = status["pending"], status["discard_reasons"]
     assert (waiting["table"], waiting["property"], waiting["values"]) == ("email_opened", "a", 1)

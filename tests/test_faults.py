@@ -204,7 +204,7 @@ def test_a_file_that_another_load_took_over_is_left_to_it(settings: Settings, tm
 
     def take_over() -> None:
         terminate(settings)
-        assert other.try_hold(advisory_locks.FILE, f"{settings.ops}/{path}")
+        assert other.try_lock(advisory_locks.FILE, f"{settings.ops}/{path}")
 
     with closing(other), at("chunk.copied", take_over):
         result = read(settings, path)

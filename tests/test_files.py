@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from loader.errors import InputError
 from loader.inputs.discovery import discover
 from loader.inputs.file import File
-from loader.inputs.formats import opened
+from loader.inputs.formats import open_file
 from loader.inputs.json_lines import ElementError, read_chunks
 
 TEXT = b'{"a":1}\n{"b":2}\r\n\n{"c":3}'
 
 
 def content(path: Path) -> bytes:
-    with opened(File(str(path))) as (stream, _):
+    with open_file(File(str(path))) as (stream, _):
         return b"".join(iter(lambda: stream.read(7), b""))
 
 
@@ -152,7 +152,7 @@ def test_a_truncated_array_ends_in_what_is_left_of_its_last_element() -> None:
 
 
 def test_a_line_that_is_too_long_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loader.inputs.chunk.MAX_LINE", 10)
+    monkeypatch.setattr("loader.inputs.json_lines.MAX_LINE", 10)
     data = b"a\n" + b"x" * 35 + b"\nb\n"
     chunks = list(read_chunks(stream(data), size=4))
     assert {(c.first_line, c.overlong) for c in chunks} == {(1, False), (2, True), (3, False)}
@@ -163,6 +163,6 @@ def test_a_line_that_is_too_long_comes_in_pieces(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_element_that_is_too_long_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loader.inputs.chunk.MAX_LINE", 10)
+    monkeypatch.setattr("loader.inputs.json_lines.MAX_LINE", 10)
     with pytest.raises(ElementError):
         lines_of(b'[1,"' + b"x" * 50, size=4)

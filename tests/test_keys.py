@@ -9,10 +9,10 @@ import pytest
 
 from loader.cli.main import run
 from loader.config import Settings
-from loader.endpoint.write_keys import create_key, find, import_key, list_keys, note_use, revoke_key, valid_keys
+from loader.endpoint.write_keys import create_key, find_key, import_key, list_keys, record_use, revoke_key, valid_keys
 from loader.errors import UsageError
 from loader.migrate import migrate
-from loader.schema.source import prepared
+from loader.schema.source import open_warehouse
 from tests.loading import select
 
 
@@ -29,20 +29,20 @@ def told(capsys: pytest.CaptureFixture[str], settings: Settings, *arguments: str
 
 
 def test_a_key_lets_in_until_it_is_revoked(settings: Settings) -> None:
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         keys = [create_key(warehouse, f"sender {n}") for n in range(2)]
-        found = [find(valid_keys(warehouse), key) for key in keys]
+        found = [find_key(valid_keys(warehouse), key) for key in keys]
         assert [key and (key.schema, key.key_id) for key in found] == [("selligent", 1), ("selligent", 2)]
         assert revoke_key(warehouse, 1) == "sender 0"
-        assert [bool(find(valid_keys(warehouse), key)) for key in keys] == [False, True]
+        assert [bool(find_key(valid_keys(warehouse), key)) for key in keys] == [False, True]
         for wrong in ("", keys[0], keys[1][:-1], keys[1] + "x", keys[1].swapcase(), "\0", "\ud800"):
-            assert find(valid_keys(warehouse), wrong) is None
+            assert find_key(valid_keys(warehouse), wrong) is None
         with pytest.raises(UsageError, match="there is no key 7"):
             revoke_key(warehouse, 7)
 
 
 def test_the_database_has_the_hash_of_a_key_only(settings: Settings) -> None:
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         key = create_key(warehouse, "Selligent")
     (row,) = select(settings, "select * from write_keys")
     assert len(key) == 32
@@ -53,10 +53,10 @@ def test_the_database_has_the_hash_of_a_key_only(settings: Settings) -> None:
 
 def test_when_a_key_was_last_used_is_known(settings: Settings) -> None:
     moment = datetime(2025, 1, 2, tzinfo=UTC)
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         create_key(warehouse, "Selligent")
-        note_use(warehouse, {1: moment})
-        note_use(warehouse, {1: datetime(2025, 1, 1, tzinfo=UTC)})  # another receiver, which was away for a day
+        record_use(warehouse, {1: moment})
+        record_use(warehouse, {1: datetime(2025, 1, 1, tzinfo=UTC)})  # another receiver, which was away for a day
         assert list_keys(warehouse)[0]["last_used_at"] == moment
 
 
@@ -64,7 +64,7 @@ def test_when_a_key_was_last_used_is_known(settings: Settings) -> None:
     "key", ["", "short", "with a blank inside", "with:a:colon:inside", "kéy-of-a-sender-öäü", "a\tb" * 9]
 )
 def test_a_key_that_can_be_guessed_or_not_be_sent_is_not_imported(settings: Settings, key: str) -> None:
-    with prepared(settings) as warehouse, pytest.raises(UsageError, match="at least 16 characters"):
+    with open_warehouse(settings) as warehouse, pytest.raises(UsageError, match="at least 16 characters"):
         import_key(warehouse, key, "x")
 
 
@@ -81,8 +81,8 @@ def test_keys_from_the_command_line(
     assert [(row["label"], row["revoked_at"] is None) for row in listed] == [("Selligent", False), ("old", True)]
     assert key not in str(listed)
     assert command(capsys, settings, "keys", "revoke", "9")[0] == 2
-    with prepared(settings) as warehouse:
-        assert find(valid_keys(warehouse), "AbCdEfGhIjKlMnOpQrStUvWxYz012345")
+    with open_warehouse(settings) as warehouse:
+        assert find_key(valid_keys(warehouse), "AbCdEfGhIjKlMnOpQrStUvWxYz012345")
 
 
 def test_init_prints_the_overview_with_the_key_once(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,8 +96,8 @@ def test_init_prints_the_overview_with_the_key_once(settings: Settings, capsys: 
     assert "endpoint    https://events.example.com" in lines
     assert f"  with the write key {key}." in lines
     assert lines[-1] == "next: selligent-loader serve --schema selligent"
-    with prepared(settings) as warehouse:
-        assert find(valid_keys(warehouse), key)
+    with open_warehouse(settings) as warehouse:
+        assert find_key(valid_keys(warehouse), key)
     again = command(capsys, settings, *init)[1]
     assert key not in again
     assert "it was shown when it was made" in again

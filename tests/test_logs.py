@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from loader.cli.progress import reported
+from loader.cli.progress import report_progress
 from loader.config import Settings
 from tests.loading import event, ndjson, one, select
 from tests.test_cli import Run, run_command
@@ -123,8 +123,8 @@ def test_the_lines_of_all_processes_have_the_load(run: Run, tmp_path: Path) -> N
 
 
 def test_progress_is_a_line_of_the_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr("loader.cli.progress.INTERVAL", 0.0)
-    with reported(200) as report:
+    monkeypatch.setattr("loader.cli.progress.LINE_SECONDS", 0.0)
+    with report_progress(200) as report:
         report(50, 1000)
     assert caplog.messages[0].startswith("25%, 1,000 events, ")
     assert caplog.records[0].name == "loader.cli.progress"

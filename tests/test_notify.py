@@ -203,7 +203,7 @@ def test_a_webhook_that_is_down_fails_no_load_and_stays_secret(run: Run, setting
 
 
 def test_a_slow_webhook_is_not_waited_for(webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loader.monitoring.webhook.TIMEOUT", 0.3)
+    monkeypatch.setattr("loader.monitoring.webhook.TIMEOUT_SECONDS", 0.3)
     webhook.delay = 3
     begun = time.monotonic()
     assert not post(webhook.url, "text")

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from loader.config import Settings
-from loader.pipeline.rejected_events import Choice, export_rejects
+from loader.pipeline.rejected_events import RejectFilter, export_rejects
 from loader.pipeline.replay import replay_rejects as replay
 from loader.pipeline.result import LoadResult, Options
-from loader.schema.source import prepared
+from loader.schema.source import open_warehouse
 from tests.loading import event, load_bytes, ndjson, one, select
 
 NEW = [event(messageId=f"n{i}", event=f"New {i % 8}", properties={"n": i}) for i in range(400)]
@@ -32,8 +32,8 @@ def rejects(settings: Settings, *fields: str) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in select(settings, query)]
 
 
-def again(settings: Settings, reason: str | None = None, **caps: Any) -> LoadResult:
-    return replay(settings, Choice(reason), Options(**caps))
+def again(settings: Settings, reason: str | None = None, **limits: Any) -> LoadResult:
+    return replay(settings, RejectFilter(reason), Options(**limits))
 
 
 def test_what_loads_after_a_fix_is_loaded_once_and_the_rest_has_its_new_reason(
@@ -121,16 +121,16 @@ def finished(settings: Settings, *arguments: str) -> int:
 def test_rejects_are_exported_as_they_came_one_a_line(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loader.inputs.chunk.MAX_LINE", 1000)
+    monkeypatch.setattr("loader.inputs.json_lines.MAX_LINE", 1000)
     long = b'{"x": "' + b"y" * 5000 + b'"}'
     load_bytes(settings, b'"\xff"\n' + long + b"\n" + b"5\r\n" + long, tmp_path, name="lines")
     load_bytes(settings, b'[{"a":\n1},\n7]', tmp_path, name="array")
-    with prepared(settings) as warehouse:
-        exported = b"".join(export_rejects(warehouse, Choice()))
+    with open_warehouse(settings) as warehouse:
+        exported = b"".join(export_rejects(warehouse, RejectFilter()))
         assert list(map(bytes.strip, exported.splitlines())) == [b'"\xff"', long, b"5", long, b'{"a": 1}', b"7"]
         assert exported.endswith(b"\n")
-        assert b"".join(export_rejects(warehouse, Choice("not_utf8"))) == b'"\xff"\n'
-        future = Choice(since=datetime.now(UTC) + timedelta(hours=1))
+        assert b"".join(export_rejects(warehouse, RejectFilter("not_utf8"))) == b'"\xff"\n'
+        future = RejectFilter(since=datetime.now(UTC) + timedelta(hours=1))
         assert b"".join(export_rejects(warehouse, future)) == b""
     assert again(settings, "too_long").counts["events_read"] == 0
 

@@ -18,7 +18,7 @@ from loader.config import Settings
 from loader.endpoint.write_keys import import_key, list_keys, revoke_key
 from loader.migrate import migrate
 from loader.pipeline.result import Options
-from loader.schema.source import prepared
+from loader.schema.source import open_warehouse
 from tests.conftest import clone
 from tests.loading import event, load, one, select
 from tests.serving import Server, new_key, serving, stored, wait_for
@@ -137,7 +137,7 @@ def test_health_and_readiness_need_no_key(shared: Server) -> None:
 
 
 def test_a_revoked_key_is_refused_within_ten_seconds_and_a_new_one_taken(endpoint: Server) -> None:
-    with prepared(endpoint.settings) as warehouse:
+    with open_warehouse(endpoint.settings) as warehouse:
         import_key(warehouse, "the-key-of-a-project", "imported")
         until(lambda: endpoint.post("track", EVENT, auth=("the-key-of-a-project", "")).status_code == 200, 10)
         revoke_key(warehouse, 1)

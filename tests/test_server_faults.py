@@ -18,7 +18,7 @@ from loader.config import Settings
 from loader.migrate import migrate
 from loader.pipeline.result import Options
 from loader.postgres import embedded
-from loader.postgres.embedded_programs import find_programs, give
+from loader.postgres.embedded_programs import change_owner, find_programs
 from loader.sample import ndjson as sample
 from tests.loading import load
 from tests.stepping import at
@@ -77,7 +77,7 @@ def test_a_full_disk_is_told_and_the_next_load_goes_on(
         place = disk / "tablespace"
         place.mkdir()
         if account := find_programs(home).account:
-            give(place, account)
+            change_owner(place, account)
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute(f"create tablespace small location '{place}'".encode())
             connection.execute("create database small tablespace small")

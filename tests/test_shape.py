@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.events.fields import leaves, original, pointer
+from loader.events.fields import leaves, pointer, property_name
 from loader.schema.event_tables import STANDARD
 from loader.transform.columns import NAMELESS, RESERVED, assign_columns
 
@@ -32,7 +32,7 @@ def test_a_key_without_letter_or_digit_is_discarded(path: tuple[str, str]) -> No
 
 def test_names_that_meet_in_a_column_are_ordered_with_its_own_name_first() -> None:
     meeting = assign_columns(properties("emailID", "EmailId", "email_id")).paths["email_id"]
-    assert [original(path) for path in meeting] == ["email_id", "EmailId", "emailID"]
+    assert [property_name(path) for path in meeting] == ["email_id", "EmailId", "emailID"]
 
 
 def test_context_keeps_its_columns() -> None:

@@ -188,7 +188,7 @@ def test_beyond_its_limit_the_spool_takes_nothing(tmp_path: Path) -> None:
         delivered.wait(2)
         made.rotate()
         for path in made.closed("selligent"):
-            made.put_aside(path)
+            made.archive(path)
         assert made.depth == 0
     with spool(tmp_path, limit=1) as (made, _):
         assert made.depth == 0
@@ -201,7 +201,7 @@ def test_what_is_loaded_is_kept_for_a_while(settings: Settings, tmp_path: Path) 
         made.rotate()
         (path,) = made.closed("selligent")
         load(settings, [str(path)], Options())
-        made.put_aside(path)
+        made.archive(path)
         assert made.closed("selligent") == []
         made.remove_older(60)
         kept = tmp_path / "selligent" / ".loaded"
@@ -248,7 +248,7 @@ def test_a_full_disk_is_told_and_what_was_delivered_is_loaded(settings: Settings
         load(settings, [str(path) for path in made.closed("selligent")], Options())
         assert {row["id"] for row in select(settings, "select id from tracks")} == set(delivered.done)
         for path in made.closed("selligent"):
-            made.put_aside(path)
+            made.archive(path)
         made.remove_older(-60)
         assert made.is_ready()
         made.append("selligent", ndjson([event(messageId="after")]), "after")

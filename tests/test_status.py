@@ -13,12 +13,12 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from loader.config import Settings
-from loader.monitoring.freshness import read_pulses, snapshot
+from loader.monitoring.freshness import read_freshness, snapshot
 from loader.monitoring.status import read_status
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
 from loader.sample import ndjson as sample
-from loader.schema.source import head
+from loader.schema.source import newest_revision
 from tests.loading import event, load_events, one, select
 from tests.test_cli import committed, started
 from tests.waiting import until
@@ -103,7 +103,7 @@ def test_the_last_loads_of_every_kind_are_shown(settings: Settings) -> None:
         told = read_status(warehouse)
     kinds = [load["kind"] for load in told["loads"]]
     assert kinds == ["files"] * 10 + ["replay"]
-    assert [row["version"] for row in told["schema"]] == [head()]
+    assert [row["version"] for row in told["schema"]] == [newest_revision()]
 
 
 def test_rows_of_large_tables_are_estimated_and_named_so(
@@ -116,9 +116,9 @@ def test_rows_of_large_tables_are_estimated_and_named_so(
             with psycopg.connect(settings.database_url) as connection:
                 connection.execute("analyze selligent.tracks")
                 connection.execute("update pg_class set reltuples = 700 where relname = 'tracks'")
-            monkeypatch.setattr("loader.monitoring.freshness.COUNTED", limit)
+            monkeypatch.setattr("loader.monitoring.freshness.MAX_COUNTED_BYTES", limit)
             with snapshot(warehouse):
-                found = next(pulse for pulse in read_pulses(warehouse) if pulse.table == "tracks")
+                found = next(table for table in read_freshness(warehouse) if table.table == "tracks")
             assert (found.is_estimate, found.rows) == (estimate, rows)
     newest = one(settings, "select max(timestamp) as event, max(uuid_ts) as load from tracks")
     assert (found.newest_event, found.newest_load) == (newest["event"], newest["load"])
@@ -130,7 +130,7 @@ def test_the_newest_load_is_found_of_events_that_come_late(settings: Settings, t
         fields = {"originalTimestamp": at, "timestamp": at, "receivedAt": at, "sentAt": at}
         load_events(settings, [event(messageId=f"{name}{n}", **fields) for n in range(1500)], tmp_path, name)
     with closing(Warehouse(settings)) as warehouse, snapshot(warehouse):
-        found = {pulse.table: pulse for pulse in read_pulses(warehouse)}
+        found = {table.table: table for table in read_freshness(warehouse)}
     newest = one(settings, "select max(timestamp) as event, max(uuid_ts) as load from email_opened")
     assert (found["email_opened"].newest_event, found["email_opened"].newest_load) == (newest["event"], newest["load"])
     assert (found["email_bounced"].newest_event, found["email_bounced"].newest_load) == (None, None)

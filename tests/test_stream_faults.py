@@ -19,7 +19,7 @@ from loader.migrate import migrate
 from loader.pipeline.ledger import Ledger
 from loader.pipeline.result import Options
 from loader.postgres import embedded
-from loader.schema.source import prepared
+from loader.schema.source import open_warehouse
 from tests.loading import event, load, one, select
 from tests.serving import Server, free_port, new_key, serving, stored, wait_for
 from tests.test_server_faults import crash
@@ -183,7 +183,7 @@ def test_a_segment_is_loaded_once_though_it_is_put_aside(settings: Settings, tmp
 def test_what_another_load_keeps_from_being_loaded_waits(settings: Settings, tmp_path: Path) -> None:
     """A segment is put aside when the ledger says so, not when a load has ended."""
     with serving(settings, tmp_path, "--load-every", "1s") as server:
-        with prepared(settings) as warehouse:
+        with open_warehouse(settings) as warehouse:
             Ledger(warehouse).begin(exclusive=True)
             assert server.post("track", event(messageId="a")).status_code == 200
             until(lambda: server.figure('loads_total{code="4"') >= 2, 30)

@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from loader.config import Settings
-from loader.inputs.csv import Dialect
+from loader.inputs.csv import CsvDialect
 from loader.sample import ndjson as sample
 from tests.loading import content, load_bytes, load_events, one, select
 from tests.loading import event as base
@@ -44,7 +44,7 @@ def test_delimiter_and_encoding_are_found_out(
 
 def test_delimiter_and_encoding_can_be_given(settings: Settings, tmp_path: Path) -> None:
     text = (HEAD + row(1, "Ж")).replace(",", "^")
-    load_bytes(settings, text.encode("koi8-r"), tmp_path, "export.csv", table=Dialect("^", "koi8-r"))
+    load_bytes(settings, text.encode("koi8-r"), tmp_path, "export.csv", table=CsvDialect("^", "koi8-r"))
     assert names(settings) == [("m1", "Ж")]
 
 
@@ -102,13 +102,13 @@ def test_chunks_do_not_matter_nor_where_reading_goes_on(
     path.write_text(HEAD + "".join(row(n, f'"é\n{n}"' if n % 3 else "x") for n in range(50)) + "bad\n")
 
     def read(position: int, line: int, size: int) -> list[tuple[Any, ...]]:
-        chunks = [c for c, _ in read_contents(local_file(path), position, line, size, Dialect())]
+        chunks = [c for c, _ in read_contents(local_file(path), position, line, size, CsvDialect())]
         texts = [(c.line(n), text) for c in chunks for n, text in enumerate(c.texts.to_pylist())]
         return texts + [(reject.line, reject.raw) for c in chunks for reject in c.rejects]
 
     whole = read(0, 1, 1 << 20)
     assert len(whole) == 51
-    for chunk, _ in read_contents(local_file(path), 0, 1, 300, Dialect()):
+    for chunk, _ in read_contents(local_file(path), 0, 1, 300, CsvDialect()):
         assert read(chunk.end, chunk.next_line, 300) == [item for item in whole if item[0] >= chunk.next_line]
 
 

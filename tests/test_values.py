@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.duckdb import cast
+from loader.duckdb import cast_sql
 from loader.events.values import BIGINT, BOOLEAN, DOUBLE, ISO_8601, TEXT, TIMESTAMPTZ
 
 DATABASE = duckdb.connect()
@@ -17,7 +17,7 @@ BASE = "2024-01-01T00:00:00.123Z"
 
 
 def stored(value: str, kind: str) -> str | None:
-    row = DATABASE.execute(f"select ({cast('x', kind)})::varchar from (select ?::varchar as x)", [value]).fetchone()
+    row = DATABASE.execute(f"select ({cast_sql('x', kind)})::varchar from (select ?::varchar as x)", [value]).fetchone()
     assert row
     return str(row[0]) if row[0] is not None else None
 

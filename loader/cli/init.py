@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from loader.cli.keys import ENDPOINT, introduce, print_overview
-from loader.cli.options import connected, json_option
+from loader.cli.keys import ENDPOINT, create_source, print_overview
+from loader.cli.options import connection_options, json_option
 from loader.cli.output import print_json
 from loader.config import Settings
 from loader.migrate import migrate
@@ -27,14 +27,14 @@ segment_option = click.option(
 @segment_option
 @click.option("--nickname", help="What people call the source; prints what Selligent needs to send events here.")
 @click.option("--endpoint", metavar="URL", default=ENDPOINT, show_default=True, help="Where Selligent finds `serve`.")
-@connected
+@connection_options
 @json_option
 def init_command(
     settings: Settings, as_json: bool, sites: tuple[str, ...], nickname: str | None, endpoint: str
 ) -> None:
     """Prepare a database: schemas, tables, views. Safe to repeat."""
     done = _migrate(settings, sites)
-    overview = introduce(settings, nickname, endpoint) if nickname else {}
+    overview = create_source(settings, nickname, endpoint) if nickname else {}
     if as_json:
         print_json(done | overview)
         return
@@ -44,7 +44,7 @@ def init_command(
 
 @click.command("migrate", epilog="\b\nExample:\n  selligent-loader migrate")
 @segment_option
-@connected
+@connection_options
 @json_option
 def migrate_command(settings: Settings, as_json: bool, sites: tuple[str, ...]) -> None:
     """Bring the schema, the views and their figures up to date, also with new tables of the site's data."""

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from loader.cli.options import connected, json_option
+from loader.cli.options import connection_options, json_option
 from loader.cli.output import print_json, print_rows
 from loader.config import Settings
 from loader.endpoint.write_keys import create_key, import_key, list_keys, revoke_key
-from loader.schema.source import list_sources, name_source, prepared
+from loader.schema.source import list_sources, name_source, open_warehouse
 
 ENDPOINT = "http://127.0.0.1:8080"
 
@@ -27,43 +27,43 @@ label_option = click.option("--label", default="Selligent", show_default=True, h
 
 @keys.command("create", epilog="\b\nExample:\n  selligent-loader keys create --label 'Selligent, test'")
 @label_option
-@connected
+@connection_options
 @json_option
 def create_command(settings: Settings, as_json: bool, label: str) -> None:
     """Make a key, and print it: it is kept nowhere and cannot be shown again."""
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         key = create_key(warehouse, label)
     print_json({"label": label, "write_key": key}) if as_json else print(key)
 
 
 @keys.command("import", epilog="\b\nExample:\n  selligent-loader keys import --label Selligent < key.txt")
 @label_option
-@connected
+@connection_options
 @json_option
 def import_command(settings: Settings, as_json: bool, label: str) -> None:
     """Take a key that a sender uses already, from standard input, so that the sender goes on unchanged."""
     key = sys.stdin.readline().strip()
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         key_id = import_key(warehouse, key, label)
     print_json({"key_id": key_id, "label": label}) if as_json else print(f"key {key_id} ({label}) is valid")
 
 
 @keys.command("list", epilog="\b\nExample:\n  selligent-loader keys list --json")
-@connected
+@connection_options
 @json_option
 def list_command(settings: Settings, as_json: bool) -> None:
     """List all keys, without the keys themselves."""
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         found = list_keys(warehouse)
     print_rows("keys", found, as_json=as_json, nothing="there is no key; `selligent-loader keys create` makes one")
 
 
 @keys.command("revoke", epilog="\b\nExample:\n  selligent-loader keys revoke 1")
 @click.argument("key_id", metavar="ID", type=int)
-@connected
+@connection_options
 def revoke_command(settings: Settings, key_id: int) -> None:
     """Make a key invalid; servers refuse it within 10 seconds."""
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         label = revoke_key(warehouse, key_id)
     print(f"key {key_id} ({label}) is revoked")
 
@@ -74,18 +74,18 @@ def sources() -> None:
 
 
 @sources.command("list", epilog="\b\nExample:\n  selligent-loader sources list --json")
-@connected
+@connection_options
 @json_option
 def sources_list_command(settings: Settings, as_json: bool) -> None:
     """List them: nickname, schema, keys, newest event."""
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         found = list_sources(warehouse)
     print_rows("sources", found, as_json=as_json)
 
 
-def introduce(settings: Settings, nickname: str, endpoint: str) -> dict[str, Any]:
+def create_source(settings: Settings, nickname: str, endpoint: str) -> dict[str, Any]:
     """Give a source its nickname, and a key if it has none that is valid; return the overview."""
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         name_source(warehouse, nickname)
         has_key = any(key["revoked_at"] is None for key in list_keys(warehouse))
         key = None if has_key else create_key(warehouse, nickname)

@@ -10,11 +10,11 @@ import click
 
 from loader import logs
 from loader.api import load
-from loader.cli.options import Allowance, Duration, caps_options, connected, input_options, json_option
+from loader.cli.options import Allowance, Duration, connection_options, input_options, json_option, schema_limit_options
 from loader.cli.output import print_json, print_result
-from loader.cli.progress import reported
+from loader.cli.progress import report_progress
 from loader.config import Settings
-from loader.monitoring.outcome import Report, watched
+from loader.monitoring.outcome import Report, report_outcome
 from loader.pipeline.result import Options
 
 
@@ -33,7 +33,7 @@ from loader.pipeline.result import Options
     type=Allowance(),
     help="More rejected events than this number, or share of those read (0.5%), make exit code 3.",
 )
-@caps_options
+@schema_limit_options
 @click.option("--dry-run", is_flag=True, help="Say what would be loaded, with new tables and columns; write nothing.")
 @click.option("--again", is_flag=True, help="Read files that have been read before; what is stored stays once.")
 @click.option("--exclusive", is_flag=True, help="Run alone: exit code 4 if another load runs.")
@@ -53,7 +53,7 @@ from loader.pipeline.result import Options
     help="Webhook for a first failure, the recovery, and new columns; better in SELLIGENT_NOTIFY_URL.",
 )
 @input_options
-@connected
+@connection_options
 @json_option
 @click.pass_context
 def load_command(  # noqa: PLR0913
@@ -74,8 +74,8 @@ def load_command(  # noqa: PLR0913
     """
     options = Options(**how)
     settings = replace(settings, retry_for=retry_for)
-    with nullcontext(Report()) if options.dry_run else watched(settings, metrics, notify) as report:
-        report.result = result = load(settings, paths, options, reported)
+    with nullcontext(Report()) if options.dry_run else report_outcome(settings, metrics, notify) as report:
+        report.result = result = load(settings, paths, options, report_progress)
     print_json(result.as_json()) if as_json else print_result(result)
     for error in result.errors:
         logs.report_error(error)

@@ -11,7 +11,7 @@ import click
 
 from loader import logs
 from loader.config import settings
-from loader.inputs.csv import Dialect
+from loader.inputs.csv import CsvDialect
 from loader.inputs.discovery import Days
 from loader.pipeline.result import Percentage
 from loader.schema.catalog import MAX_COLUMNS, MAX_TABLES
@@ -19,7 +19,7 @@ from loader.schema.catalog import MAX_COLUMNS, MAX_TABLES
 Command = Callable[..., Any]
 
 
-def connected(command: Command) -> Command:
+def connection_options(command: Command) -> Command:
     """Give a command the settings that flags and environment mean."""
 
     @click.option("--database-url", metavar="URL", help="Database; else SELLIGENT_DATABASE_URL, DATABASE_URL.")
@@ -81,7 +81,7 @@ class Moment(click.ParamType[datetime]):
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def caps_options(command: Command) -> Command:
+def schema_limit_options(command: Command) -> Command:
     """Give a command the options that bound what senders can make by inventing names."""
     columns = click.option(
         "--max-columns",
@@ -118,7 +118,7 @@ def input_options(command: Command) -> Command:
         **others: Any,
     ) -> Any:
         days = Days(first and first.date(), last and last.date())
-        return command(*arguments, days=days, table=Dialect(delimiter, encoding), **others)
+        return command(*arguments, days=days, table=CsvDialect(delimiter, encoding), **others)
 
     return run
 

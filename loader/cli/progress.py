@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 log.setLevel(logging.INFO)
 
 #: Seconds between lines.
-INTERVAL = 10.0
+LINE_SECONDS = 10.0
 
 
 @contextmanager
-def reported(total: int) -> Iterator[Report]:
+def report_progress(total: int) -> Iterator[Report]:
     """Give the body a function that reports bytes and events; `total` is the number of bytes, 0 if it is unknown."""
     if sys.stderr.isatty() and logs.style().format == "text":
         with _bar(total) as report:
@@ -53,7 +53,7 @@ def _lines(total: int) -> Report:
     def report(size: int, count: int) -> None:
         nonlocal events, read, last
         events, read, now = events + count, read + size, time.monotonic()
-        if now - last >= INTERVAL:
+        if now - last >= LINE_SECONDS:
             last = now
             share = f"{read / total:.0%}, " if total else ""
             log.info("%s%s events, %s/s", share, f"{events:,}", f"{events / (now - started):,.0f}")

@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from loader.api import replay
-from loader.cli.options import Command, Moment, caps_options, connected, json_option
+from loader.cli.options import Command, Moment, connection_options, json_option, schema_limit_options
 from loader.cli.output import print_json, print_rows, print_table
 from loader.config import Settings
-from loader.events.outcomes import REASONS
-from loader.pipeline.rejected_events import Choice, export_rejects, list_rejects, purge_rejects, read_reject
+from loader.events.outcomes import REJECT_REASONS
+from loader.pipeline.rejected_events import RejectFilter, export_rejects, list_rejects, purge_rejects, read_reject
 from loader.pipeline.result import Options
-from loader.schema.source import prepared
+from loader.schema.source import open_warehouse
 
 
 @click.group(
@@ -30,22 +30,22 @@ def rejects() -> None:
 
 @rejects.command("list")
 @click.option("--limit", default=20, type=click.IntRange(1), show_default=True, help="How many, the newest first.")
-@connected
+@connection_options
 @json_option
 def list_command(settings: Settings, as_json: bool, limit: int) -> None:
     """List rejected events, the newest first."""
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         found = list_rejects(warehouse, limit)
     print_rows("rejects", found, as_json=as_json, nothing="no event has been rejected")
 
 
 @rejects.command("show")
 @click.argument("rejected_id", metavar="ID", type=int)
-@connected
+@connection_options
 @json_option
 def show_command(settings: Settings, as_json: bool, rejected_id: int) -> None:
     """Show one: the reason on standard error, the bytes as they came on standard output."""
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         found, raw = read_reject(warehouse, rejected_id)
     if as_json:
         print_json({**found, "raw_base64": base64.b64encode(raw).decode(), "raw": raw.decode("utf-8", "replace")})
@@ -55,26 +55,28 @@ def show_command(settings: Settings, as_json: bool, rejected_id: int) -> None:
     sys.stdout.buffer.write(raw + b"\n" * sys.stdout.isatty())
 
 
-def chosen(command: Command) -> Command:
+def reject_filter(command: Command) -> Command:
     """Give a command the choice of rejects that its options mean."""
 
-    @click.option("--reason", type=click.Choice(sorted(REASONS)), metavar="REASON", help="Only those of this reason.")
+    @click.option(
+        "--reason", type=click.Choice(sorted(REJECT_REASONS)), metavar="REASON", help="Only those of this reason."
+    )
     @click.option("--since", type=Moment(), help="Only those rejected since then, like 2025-03-01 (UTC) or 7d ago.")
     @wraps(command)
     def run(*arguments: Any, reason: str | None, since: datetime | None, **others: Any) -> Any:
-        return command(*arguments, choice=Choice(reason, since), **others)
+        return command(*arguments, choice=RejectFilter(reason, since), **others)
 
     return run
 
 
 @rejects.command("replay")
-@chosen
-@caps_options
-@connected
+@reject_filter
+@schema_limit_options
+@connection_options
 @json_option
-def replay_command(settings: Settings, as_json: bool, choice: Choice, **caps: Any) -> None:
+def replay_command(settings: Settings, as_json: bool, choice: RejectFilter, **limits: Any) -> None:
     """Load what can be loaded by now; the rest stays with its new reason. Pieces of too long lines are left out."""
-    result = replay(settings, choice, Options(**caps))
+    result = replay(settings, choice, Options(**limits))
     if as_json:
         print_json(result.as_json())
         return
@@ -85,26 +87,28 @@ def replay_command(settings: Settings, as_json: bool, choice: Choice, **caps: An
 
 
 @rejects.command("export")
-@chosen
+@reject_filter
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="File to write; - is standard output.")
-@connected
-def export_command(settings: Settings, choice: Choice, out: str) -> None:
+@connection_options
+def export_command(settings: Settings, choice: RejectFilter, out: str) -> None:
     """Write rejected events as they came, one a line; line breaks inside one become blanks."""
-    with prepared(settings) as warehouse, click.open_file(out, "wb") as stream:
+    with open_warehouse(settings) as warehouse, click.open_file(out, "wb") as stream:
         for piece in export_rejects(warehouse, choice):
             stream.write(piece)
 
 
 @rejects.command("purge")
 @click.option("--older-than", "until", required=True, type=Moment(), help="Like 90d, 12h, or a day like 2025-03-01.")
-@click.option("--reason", type=click.Choice(sorted(REASONS)), metavar="REASON", help="Only those of this reason.")
+@click.option(
+    "--reason", type=click.Choice(sorted(REJECT_REASONS)), metavar="REASON", help="Only those of this reason."
+)
 @click.option("--discards", is_flag=True, help="Discarded values too, but not those that wait for a column.")
-@connected
+@connection_options
 @json_option
 def purge_command(settings: Settings, as_json: bool, until: datetime, reason: str | None, discards: bool) -> None:
     """Delete rejected events, replayed or not, for ever."""
-    with prepared(settings) as warehouse:
-        gone = purge_rejects(warehouse, Choice(reason), until, discards=discards)
+    with open_warehouse(settings) as warehouse:
+        gone = purge_rejects(warehouse, RejectFilter(reason), until, discards=discards)
     if as_json:
         print_json(gone)
         return

@@ -48,7 +48,7 @@ from loader.config import home, settings
 @click.option("--verbose", is_flag=True, help="Say more on standard error.")
 def serve_command(database_url: str | None, schemas: tuple[str, ...], verbose: bool, **how: Any) -> None:
     """Take events by Segment's tracking API, keep them on disk, and load them again and again."""
-    from loader.endpoint.limits import Plan
+    from loader.endpoint.limits import ServeOptions as Plan
     from loader.endpoint.server import serve
 
     logs.configure(logs.Style(verbose=verbose))

@@ -4,13 +4,13 @@ from typing import Any
 
 import click
 
-from loader.cli.options import Duration, connected, json_option
+from loader.cli.options import Duration, connection_options, json_option
 from loader.cli.output import print_json, print_table
 from loader.config import Settings
 from loader.errors import UsageError
 from loader.monitoring.checks import Limits, check, exit_code
 from loader.monitoring.status import read_status
-from loader.schema.source import prepared
+from loader.schema.source import open_warehouse
 
 
 @click.command(
@@ -23,7 +23,7 @@ from loader.schema.source import prepared
 @click.option(
     "--max-rejects", default=0, type=click.IntRange(0), help="How many events may be rejected in the time of --error."
 )
-@connected
+@connection_options
 @json_option
 @click.pass_context
 def check_command(context: click.Context, /, settings: Settings, as_json: bool, **limits: Any) -> None:
@@ -34,7 +34,7 @@ def check_command(context: click.Context, /, settings: Settings, as_json: bool, 
     """
     if limits["error"] < limits["warn"]:
         raise UsageError("--error is an age that is not below --warn")
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         checks = check(warehouse, Limits(**limits))
     if as_json:
         status = {0: "ok", 3: "wrong", 5: "stale"}[exit_code(checks)]
@@ -45,11 +45,11 @@ def check_command(context: click.Context, /, settings: Settings, as_json: bool, 
 
 
 @click.command("status", epilog="\b\nExample:\n  selligent-loader status --json")
-@connected
+@connection_options
 @json_option
 def status_command(settings: Settings, as_json: bool) -> None:
     """Show the last loads, the collections, and what was rejected or discarded."""
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         status = read_status(warehouse)
     if as_json:
         print_json(status)

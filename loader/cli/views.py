@@ -2,11 +2,11 @@
 
 import click
 
-from loader.cli.options import connected, json_option
+from loader.cli.options import connection_options, json_option
 from loader.cli.output import print_json, print_rows
 from loader.config import Settings
 from loader.reports.dictionary import as_html, as_markdown, read_dictionary
-from loader.schema.source import prepared
+from loader.schema.source import open_warehouse
 from loader.views.definitions import grant
 from loader.views.refresh import refresh
 from loader.views.settings import change_setting, read_settings
@@ -18,11 +18,11 @@ def settings_group() -> None:
 
 
 @settings_group.command("list")
-@connected
+@connection_options
 @json_option
 def list_command(settings: Settings, as_json: bool) -> None:
     """List all settings."""
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         found = read_settings(warehouse.fetch, warehouse.schema)
     print_rows("settings", found, as_json=as_json)
 
@@ -30,10 +30,10 @@ def list_command(settings: Settings, as_json: bool) -> None:
 @settings_group.command("set")
 @click.argument("name")
 @click.argument("value")
-@connected
+@connection_options
 def set_command(settings: Settings, name: str, value: str) -> None:
     """Change a setting, and all figures that depend on it."""
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         change_setting(warehouse, name, value)
     refresh(settings)
     print(f"{name} is {value!r} now; the views show it")
@@ -41,7 +41,7 @@ def set_command(settings: Settings, name: str, value: str) -> None:
 
 @click.command("refresh", epilog="\b\nExample:\n  selligent-loader refresh")
 @click.option("--rebuild", is_flag=True, help="Make all figures anew.")
-@connected
+@connection_options
 @json_option
 def refresh_command(settings: Settings, as_json: bool, rebuild: bool) -> None:
     """Bring the views' figures up to date with events and the site's data; a load does it by itself."""
@@ -51,19 +51,19 @@ def refresh_command(settings: Settings, as_json: bool, rebuild: bool) -> None:
 
 @click.command("grant", epilog="\b\nExample:\n  selligent-loader grant analysts bi_tool")
 @click.argument("roles", metavar="ROLE...", nargs=-1, required=True)
-@connected
+@connection_options
 def grant_command(settings: Settings, roles: tuple[str, ...]) -> None:
     """Let roles read the schema, and what it will have later."""
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         grant(warehouse, roles)
     print(f"{', '.join(roles)} can read schema {settings.schema!r}, and what it will have later")
 
 
 @click.command("dictionary", epilog="\b\nExample:\n  selligent-loader dictionary --html > dictionary.html")
 @click.option("--html", is_flag=True, help="HTML instead of Markdown.")
-@connected
+@connection_options
 def dictionary_command(settings: Settings, html: bool) -> None:
     """Print the data dictionary: every table, view and column with its meaning."""
-    with prepared(settings) as warehouse:
+    with open_warehouse(settings) as warehouse:
         relations = read_dictionary(warehouse)
     print((as_html if html else as_markdown)(relations), end="")

@@ -8,11 +8,11 @@ from typing import Any
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from loader.endpoint.limits import MAX_CONNECTIONS, MAX_HEAD, MAX_HEADERS, MAX_REQUEST, TIMEOUT
+from loader.endpoint.limits import MAX_CONNECTIONS, MAX_HEAD_BYTES, MAX_HEADERS, MAX_REQUEST_BYTES, REQUEST_SECONDS
 from loader.endpoint.requests import JSON, as_json
 
 
-class Connection(HttpToolsProtocol):
+class LimitedConnection(HttpToolsProtocol):
     """A connection of a sender, which ends when a request is too large, too slow, or none.
 
     One request at a time: who sends the next one before the answer is asked to send it again, by the connection's end
@@ -44,7 +44,7 @@ class Connection(HttpToolsProtocol):
             self._decline(data[offer.args[0] :])
         except HttpParserError:
             self._end(HTTPStatus.BAD_REQUEST, "this is not HTTP, or has too many headers")
-        if self._begun is not None and self._size > (MAX_REQUEST if self._has_head else MAX_HEAD):
+        if self._begun is not None and self._size > (MAX_REQUEST_BYTES if self._has_head else MAX_HEAD_BYTES):
             self._end(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers, or the request, are too large")
 
     def on_message_begin(self) -> None:
@@ -75,10 +75,10 @@ class Connection(HttpToolsProtocol):
             self._stuck = None
         elif self._stuck is None:
             self._stuck = now
-        elif self._stuck < now - TIMEOUT:
+        elif self._stuck < now - REQUEST_SECONDS:
             self.transport.abort()
-        if self._begun is not None and self._begun < now - TIMEOUT:
-            self._end(HTTPStatus.REQUEST_TIMEOUT, f"the request did not come within {TIMEOUT:.0f} seconds")
+        if self._begun is not None and self._begun < now - REQUEST_SECONDS:
+            self._end(HTTPStatus.REQUEST_TIMEOUT, f"the request did not come within {REQUEST_SECONDS:.0f} seconds")
 
     def _is_owed(self) -> bool:
         """Tell whether a request that is whole waits for its answer."""

@@ -11,17 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from loader.config import Settings
-from loader.endpoint.limits import KEYS, MOST, STRANGERS
-from loader.endpoint.write_keys import Key, find, note_use, valid_keys
+from loader.endpoint.limits import KEY_REFRESH_SECONDS, MAX_ADDRESSES, UNAUTHORIZED_LOG_SECONDS
+from loader.endpoint.write_keys import Key, find_key, record_use, valid_keys
 from loader.errors import LoaderError, OutageError
 from loader.postgres.connection import Warehouse
-from loader.schema.source import prepared
+from loader.schema.source import open_warehouse
 from loader.spool.segments import replace_file
 
 log = logging.getLogger(__name__)
 
 
-class Keyring:
+class KeyCache:
     """The valid keys of several sources; a copy of their hashes outlives the server."""
 
     def __init__(self, sources: Sequence[Settings], copy: Path) -> None:
@@ -36,7 +36,7 @@ class Keyring:
         self._keys: list[Key] = []
         try:
             for settings in sources:
-                with prepared(settings, "serve"):
+                with open_warehouse(settings, "serve"):
                     pass
             self.refresh()
         except OutageError as exc:
@@ -53,7 +53,7 @@ class Keyring:
 
     def find(self, key: str) -> Key | None:
         """Return the valid key that a sender gave, and note that it was used."""
-        found = find(self._keys, key)
+        found = find_key(self._keys, key)
         if found:
             self._used[found] = datetime.now(UTC)
         return found
@@ -79,11 +79,11 @@ class Keyring:
         warehouse = self._warehouses[settings.schema]
         used = {key: moment for key, moment in list(self._used.items()) if key.schema == settings.schema}
         if used:
-            warehouse.insist(lambda: note_use(warehouse, {key.key_id: moment for key, moment in used.items()}))
+            warehouse.retry(lambda: record_use(warehouse, {key.key_id: moment for key, moment in used.items()}))
             for key, moment in used.items():
                 if self._used.get(key) == moment:
                     del self._used[key]
-        return warehouse.insist(lambda: valid_keys(warehouse))
+        return warehouse.retry(lambda: valid_keys(warehouse))
 
     def _write_copy(self) -> None:
         rows = [{"schema": key.schema, "key_id": key.key_id, "hash": key.digest.hex()} for key in self._keys]
@@ -98,20 +98,20 @@ class Keyring:
         return [Key(r["schema"], r["key_id"], bytes.fromhex(r["hash"])) for r in rows if r["schema"] in schemas]
 
 
-class Strangers:
+class UnauthorizedRequests:
     """Counts refused requests by address."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def note(self, address: str) -> None:
+    def count(self, address: str) -> None:
         """Count a request; addresses beyond so many are one."""
         with self._lock:
-            known = address in self._counts or len(self._counts) < MOST
+            known = address in self._counts or len(self._counts) < MAX_ADDRESSES
             self._counts[address if known else "others"] += 1
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Log what was counted since the last time."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
@@ -119,11 +119,11 @@ class Strangers:
             log.warning("%d requests without a valid key came from %r", count, address)
 
 
-class Watch:
+class KeyRefresher:
     """Looks at the keys again and again, and tells of those who had none."""
 
-    def __init__(self, keyring: Keyring, strangers: Strangers) -> None:
-        self._keyring, self._strangers = keyring, strangers
+    def __init__(self, key_cache: KeyCache, unauthorized: UnauthorizedRequests) -> None:
+        self._key_cache, self._unauthorized = key_cache, unauthorized
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -132,17 +132,17 @@ class Watch:
         """Look for the last time."""
         self._ending.set()
         self._thread.join()
-        self._strangers.tell()
-        self._keyring.close()
+        self._unauthorized.report()
+        self._key_cache.close()
 
     def _run(self) -> None:
         is_away, told = False, time.monotonic()
-        while not self._ending.wait(KEYS):
-            if time.monotonic() > told + STRANGERS:
-                self._strangers.tell()
+        while not self._ending.wait(KEY_REFRESH_SECONDS):
+            if time.monotonic() > told + UNAUTHORIZED_LOG_SECONDS:
+                self._unauthorized.report()
                 told = time.monotonic()
             try:
-                self._keyring.refresh()
+                self._key_cache.refresh()
                 is_away = False
             except LoaderError as exc:
                 if not is_away:

@@ -7,54 +7,54 @@ from datetime import timedelta
 from pathlib import Path
 
 #: Segment's limits, in bytes after decompression, and in events.
-MAX_EVENT = 32 << 10
-MAX_BATCH = 500 << 10
+MAX_EVENT_BYTES = 32 << 10
+MAX_BATCH_BYTES = 500 << 10
 MAX_EVENTS = 2500
 #: Bytes that a batch may become where what it says for all its events is given to each.
-MAX_LINES = 16 << 20
+MAX_EXPANDED_BYTES = 16 << 20
 
 #: Bytes that all requests together may be reading.
-MAX_READING = 128 << 20
+MAX_READING_BYTES = 128 << 20
 
 #: Bytes of a request's line and headers, beside the packet that they begin in, and the number of headers.
-MAX_HEAD, MAX_HEADERS = 64 << 10, 200
+MAX_HEAD_BYTES, MAX_HEADERS = 64 << 10, 200
 #: Bytes of all of a request, which may come in many chunks.
-MAX_REQUEST = 8 * MAX_BATCH
+MAX_REQUEST_BYTES = 8 * MAX_BATCH_BYTES
 #: Connections at a time.
 MAX_CONNECTIONS = 1024
 #: Seconds in which a request must have come, from its first byte on, or from the connection's beginning, and an answer
 #: must have been taken.
-TIMEOUT = 20.0
+REQUEST_SECONDS = 20.0
 
 #: Connections that wait to be accepted.
 BACKLOG = 1024
 #: Seconds after which a connection is closed that sends nothing more; balancers keep theirs for a minute.
-KEEP_ALIVE = 75
+KEEP_ALIVE_SECONDS = 75
 #: Seconds after which a stop waits no longer for senders; those that are late are let go before.
-STOP = 30
+SHUTDOWN_SECONDS = 30
 
 #: Seconds after which a sender may try again when there is no room.
-RETRY_AFTER = 30
+RETRY_AFTER_SECONDS = 30
 
 #: Seconds between looks at the keys: a revoked one is refused within twice that.
-KEYS = 4.0
-#: Seconds between words on strangers.
-STRANGERS = 60.0
+KEY_REFRESH_SECONDS = 4.0
+#: Seconds between log lines on requests without a valid key.
+UNAUTHORIZED_LOG_SECONDS = 60.0
 #: What a load does with a lost connection; the next load is due soon.
-RETRY_FOR = "30s"
+LOAD_RETRY_FOR = "30s"
 #: As many rejects as it takes: they are looked at in the warehouse, and nobody reads this exit code.
-MAX_REJECTS = str(1 << 30)
+LOAD_MAX_REJECTS = str(1 << 30)
 
 
 #: Addresses that are told apart.
-MOST = 1000
+MAX_ADDRESSES = 1000
 
 #: Characters below which a key could be guessed.
-SHORTEST = 16
+MIN_KEY_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ServeOptions:
     """How to serve."""
 
     host: str
@@ -76,7 +76,7 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Bucket:
+class TokenBucket:
     """What may be sent at `rate` a second; what was left over for up to `seconds` may be sent at once."""
 
     rate: float

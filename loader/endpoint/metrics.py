@@ -10,8 +10,8 @@ from loader.version import __version__
 PREFIX = "selligent_stream"
 
 
-class Gauges:
-    """Counters of one server, and gauges that are read when asked for."""
+class Metrics:
+    """Counters of one server, and metrics that are read when asked for."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()

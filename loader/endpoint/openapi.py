@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from loader.endpoint.limits import MAX_BATCH, MAX_EVENT, MAX_EVENTS
+from loader.endpoint.limits import MAX_BATCH_BYTES, MAX_EVENT_BYTES, MAX_EVENTS
 from loader.endpoint.tracking_calls import BATCH, SINGLE
 from loader.version import __version__
 
@@ -28,7 +28,7 @@ _REFUSALS: dict[str, str] = {
 }
 _EVENT: Json = {
     "type": "object",
-    "description": f"An event of at most {MAX_EVENT:,} bytes. A field that is missing or of the wrong kind is no "
+    "description": f"An event of at most {MAX_EVENT_BYTES:,} bytes. A field that is missing or of the wrong kind is no "
     "reason to refuse it: it is kept among the rejected events.",
     "properties": {
         "messageId": {"description": "Identifies the event; made where it is missing"},
@@ -45,7 +45,7 @@ _EVENT: Json = {
 }
 _BATCH: Json = {
     "type": "object",
-    "description": f"At most {MAX_BATCH:,} bytes and {MAX_EVENTS:,} events; what it says beside them holds for all.",
+    "description": f"At most {MAX_BATCH_BYTES:,} bytes and {MAX_EVENTS:,} events; its other fields hold for all.",
     "required": ["batch"],
     "properties": {
         "batch": {"type": "array", "maxItems": MAX_EVENTS, "items": {"type": "object"}},
@@ -57,7 +57,7 @@ _BATCH: Json = {
 }
 
 
-def document() -> Json:
+def openapi_document() -> Json:
     """Return the document."""
     paths = {f"/v1/{kind}": {"post": _call(kind)} for kind in (*SINGLE, *BATCH)}
     return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Send
 
-from loader.endpoint.limits import MAX_READING
+from loader.endpoint.limits import MAX_READING_BYTES
 
 
 class RequestRefused(Exception):  # noqa: N818
@@ -61,7 +61,7 @@ def too_large(limit: int) -> RequestRefused:
     return RequestRefused(400, f"the body has more than {limit >> 10} KB")
 
 
-class Reader:
+class BodyReader:
     """Reads bodies; all of them together take a bounded memory."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Reader:
         content = message.get("body", b"") if is_whole else await self._read_on(message, receive, limit)
         if len(content) > limit:
             raise too_large(limit)
-        return unpacked(content, limit) if head.encoding == b"gzip" else content
+        return decompress(content, limit) if head.encoding == b"gzip" else content
 
     async def _read_on(self, message: Message, receive: Receive, limit: int) -> bytes:
         pieces: list[bytes] = []
@@ -95,14 +95,14 @@ class Reader:
                     return b"".join(pieces)
                 if size > limit:
                     raise too_large(limit)
-                if self._reading > MAX_READING:
+                if self._reading > MAX_READING_BYTES:
                     raise RequestRefused(503, "too many requests at once", 1)
                 message = await receive()
         finally:
             self._reading -= size
 
 
-def unpacked(content: bytes, limit: int) -> bytes:
+def decompress(content: bytes, limit: int) -> bytes:
     """Return what gzip has packed, of which never more than the limit is unpacked.
 
     Raises RequestRefused for more, and for what is no gzip.

@@ -16,12 +16,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from loader.endpoint.key_cache import Keyring, Strangers
-from loader.endpoint.limits import RETRY_AFTER, Bucket
-from loader.endpoint.metrics import Gauges
-from loader.endpoint.openapi import document
-from loader.endpoint.requests import Reader, RequestRefused, check_head, read_head, refuse, respond
-from loader.endpoint.tracking_calls import BATCH, SINGLE, CallError, limit, read_call
+from loader.endpoint.key_cache import KeyCache, UnauthorizedRequests
+from loader.endpoint.limits import RETRY_AFTER_SECONDS, TokenBucket
+from loader.endpoint.metrics import Metrics
+from loader.endpoint.openapi import openapi_document
+from loader.endpoint.requests import BodyReader, RequestRefused, check_head, read_head, refuse, respond
+from loader.endpoint.tracking_calls import BATCH, SINGLE, CallError, max_body_bytes, read_call
 from loader.endpoint.write_keys import Key
 from loader.spool.writer import FullError, Spool
 
@@ -32,11 +32,13 @@ SUCCESS = b'{"success":true}'
 class Receiver:
     """What all calls have in common: keys, rates, spool, figures."""
 
-    def __init__(self, keyring: Keyring, spool: Spool, gauges: Gauges, strangers: Strangers, rate: float) -> None:
-        self.spool, self.gauges = spool, gauges
-        self._keyring, self._strangers, self._rate = keyring, strangers, rate
-        self._buckets: dict[Key, Bucket] = {}
-        self.reader = Reader()
+    def __init__(
+        self, key_cache: KeyCache, spool: Spool, metrics: Metrics, unauthorized: UnauthorizedRequests, rate: float
+    ) -> None:
+        self.spool, self.metrics = spool, metrics
+        self._key_cache, self._unauthorized, self._rate = key_cache, unauthorized, rate
+        self._buckets: dict[Key, TokenBucket] = {}
+        self.reader = BodyReader()
 
     async def receive(self, kind: str, scope: Scope, receive: Receive) -> None:
         """Take a call.
@@ -44,7 +46,7 @@ class Receiver:
         Raises RequestRefused if it is not to be answered with 200.
         """
         head = read_head(scope["headers"])
-        most = limit(kind)
+        most = max_body_bytes(kind)
         try:
             content = await self.reader.read(receive, head, most)
         except RequestRefused as exc:
@@ -61,21 +63,21 @@ class Receiver:
         self._limit(key, call.events)
         if call.events:
             await self._store(key.schema, call.lines)
-        self.gauges.events(key.schema, kind, call.events)
+        self.metrics.events(key.schema, kind, call.events)
 
-    def note_stranger(self, scope: Scope) -> None:
+    def count_unauthorized(self, scope: Scope) -> None:
         """Count a request without a valid key."""
-        self._strangers.note((scope.get("client") or ("unknown",))[0])
+        self._unauthorized.count((scope.get("client") or ("unknown",))[0])
 
     def _key(self, given: str | None) -> Key:
-        if found := self._keyring.find(given or ""):
+        if found := self._key_cache.find(given or ""):
             return found
         raise RequestRefused(401, "the write key is missing or not valid")
 
     def _limit(self, key: Key, events: int) -> None:
         if not self._rate:
             return
-        bucket = self._buckets.get(key) or self._buckets.setdefault(key, Bucket(self._rate))
+        bucket = self._buckets.get(key) or self._buckets.setdefault(key, TokenBucket(self._rate))
         if wait := bucket.take(events, time.monotonic()):
             raise RequestRefused(429, "too many events at once", wait)
 
@@ -84,9 +86,9 @@ class Receiver:
         try:
             self.spool.append(schema, lines, waiting)
         except FullError as exc:
-            raise RequestRefused(503, str(exc), RETRY_AFTER) from None
+            raise RequestRefused(503, str(exc), RETRY_AFTER_SECONDS) from None
         if await waiting:
-            raise RequestRefused(503, "events cannot be stored now", RETRY_AFTER)
+            raise RequestRefused(503, "events cannot be stored now", RETRY_AFTER_SECONDS)
 
 
 def _user(authorization: bytes) -> str | None:
@@ -100,7 +102,7 @@ def _user(authorization: bytes) -> str | None:
         return None
 
 
-def deliver_to(loop: asyncio.AbstractEventLoop) -> Any:
+def resolve_on_loop(loop: asyncio.AbstractEventLoop) -> Any:
     """Return what the spool's thread calls: those who wait in the loop hear of all their events at once."""
 
     def settle(waiting: Sequence["asyncio.Future[OSError | None]"], error: OSError | None) -> None:
@@ -114,7 +116,7 @@ def deliver_to(loop: asyncio.AbstractEventLoop) -> Any:
     return deliver
 
 
-class Calls:
+class TrackingApp:
     """The paths of the tracking API, as an ASGI application before another one, which has all other paths.
 
     What every event goes through is not routed: that would take a third of its time.
@@ -134,22 +136,22 @@ class Calls:
             await receiver.receive(kind, scope, receive)
         except RequestRefused as exc:
             if exc.status == 401:
-                receiver.note_stranger(scope)
-            receiver.gauges.request(exc.status)
+                receiver.count_unauthorized(scope)
+            receiver.metrics.request(exc.status)
             await refuse(send, exc)
         except Exception:
             log.exception("a call was not answered")
-            receiver.gauges.request(500)
+            receiver.metrics.request(500)
             await refuse(send, RequestRefused(500, "this is our fault; the event is not stored, try again"))
         else:
-            receiver.gauges.request(200)
+            receiver.metrics.request(200)
             await respond(send, 200, SUCCESS)
 
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def app(receiver: Receiver) -> ASGIApp:
+def create_app(receiver: Receiver) -> ASGIApp:
     """Return the server's application."""
 
     async def health(_: Request) -> Response:
@@ -160,10 +162,10 @@ def app(receiver: Receiver) -> ASGIApp:
         return JSONResponse({"status": "ready" if is_ready else "the spool takes no events"}, 200 if is_ready else 503)
 
     async def metrics(_: Request) -> Response:
-        return Response(await asyncio.to_thread(receiver.gauges.text), media_type=PROMETHEUS)
+        return Response(await asyncio.to_thread(receiver.metrics.text), media_type=PROMETHEUS)
 
     async def openapi(_: Request) -> Response:
-        return JSONResponse(document())
+        return JSONResponse(openapi_document())
 
     async def post_only(_: Request) -> Response:
         raise HTTPException(405)
@@ -177,7 +179,7 @@ def app(receiver: Receiver) -> ASGIApp:
     ]
     made = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
     made.router.redirect_slashes = False
-    return Calls(receiver, made)
+    return TrackingApp(receiver, made)
 
 
 async def _refuse(_: Request, exc: Exception) -> Response:

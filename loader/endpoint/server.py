@@ -13,19 +13,19 @@ import uvicorn
 import uvloop
 
 from loader.config import Settings
-from loader.endpoint.http_connection import Connection, end_late
-from loader.endpoint.key_cache import Keyring, Strangers, Watch
-from loader.endpoint.limits import BACKLOG, KEEP_ALIVE, STOP, Plan
-from loader.endpoint.metrics import Gauges
-from loader.endpoint.routes import Receiver, app, deliver_to
-from loader.endpoint.spool_loader import Feed
+from loader.endpoint.http_connection import LimitedConnection, end_late
+from loader.endpoint.key_cache import KeyCache, KeyRefresher, UnauthorizedRequests
+from loader.endpoint.limits import BACKLOG, KEEP_ALIVE_SECONDS, SHUTDOWN_SECONDS, ServeOptions
+from loader.endpoint.metrics import Metrics
+from loader.endpoint.routes import Receiver, create_app, resolve_on_loop
+from loader.endpoint.spool_loader import SpoolLoader
 from loader.errors import UsageError
 from loader.spool.writer import Spool
 
 log = logging.getLogger(__name__)
 
 
-def serve(sources: Sequence[Settings], plan: Plan) -> None:
+def serve(sources: Sequence[Settings], plan: ServeOptions) -> None:
     """Take events until a signal ends it.
 
     Raises BusyError if another server has the spool, UsageError for a port that is taken.
@@ -33,25 +33,25 @@ def serve(sources: Sequence[Settings], plan: Plan) -> None:
     uvloop.run(_serve(sources, plan))
 
 
-async def _serve(sources: Sequence[Settings], plan: Plan) -> None:
+async def _serve(sources: Sequence[Settings], plan: ServeOptions) -> None:
     loop = asyncio.get_running_loop()
-    gauges, strangers = Gauges(), Strangers()
+    metrics, unauthorized = Metrics(), UnauthorizedRequests()
     with ExitStack() as opened:
-        spool = Spool(plan.spool, [settings.schema for settings in sources], plan.spool_limit, deliver_to(loop))
+        spool = Spool(plan.spool, [settings.schema for settings in sources], plan.spool_limit, resolve_on_loop(loop))
         opened.enter_context(closing(spool))
-        keyring = Keyring(sources, plan.spool / "keys.json")
-        opened.enter_context(closing(Watch(keyring, strangers)))
-        if not keyring.count:
+        key_cache = KeyCache(sources, plan.spool / "keys.json")
+        opened.enter_context(closing(KeyRefresher(key_cache, unauthorized)))
+        if not key_cache.count:
             log.warning("there is no write key yet; make one with `selligent-loader keys create`")
-        receiver = Receiver(keyring, spool, gauges, strangers, plan.rate)
-        watch_spool(gauges, spool)
+        receiver = Receiver(key_cache, spool, metrics, unauthorized, plan.rate)
+        watch_spool(metrics, spool)
         server = _server(receiver, plan)
 
         def stop() -> None:
             server.should_exit = True
 
         listener = opened.enter_context(_listener(plan.host, plan.port))
-        opened.enter_context(closing(Feed(sources, spool, gauges, plan)))
+        opened.enter_context(closing(SpoolLoader(sources, spool, metrics, plan)))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
         opened.callback(asyncio.ensure_future(end_late(server.server_state.connections)).cancel)
@@ -62,27 +62,27 @@ async def _serve(sources: Sequence[Settings], plan: Plan) -> None:
         await server.serve([listener])  # until what came before the signal is answered
 
 
-def watch_spool(gauges: Gauges, spool: Spool) -> None:
+def watch_spool(metrics: Metrics, spool: Spool) -> None:
     """Have the spool's figures told."""
-    gauges.watch("spool_bytes", "Bytes that are not known to be loaded", lambda: spool.depth)
-    gauges.watch("load_lag_seconds", "Since when the oldest event waits to be loaded", spool.age)
+    metrics.watch("spool_bytes", "Bytes that are not known to be loaded", lambda: spool.depth)
+    metrics.watch("load_lag_seconds", "Since when the oldest event waits to be loaded", spool.age)
 
 
-def _server(receiver: Receiver, plan: Plan) -> uvicorn.Server:
+def _server(receiver: Receiver, plan: ServeOptions) -> uvicorn.Server:
     certificate, key = plan.tls or (None, None)
     config = uvicorn.Config(
-        app(receiver),
-        http=Connection,
+        create_app(receiver),
+        http=LimitedConnection,
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level=logging.CRITICAL,  # strangers could fill the log with the rest
+        log_level=logging.CRITICAL,  # anybody could fill the log with the rest
         access_log=False,
         server_header=False,
         proxy_headers=bool(plan.proxies),
         forwarded_allow_ips=list(plan.proxies),
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=STOP,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )
@@ -106,6 +106,6 @@ def _listener(host: str, port: int) -> socket.socket:
         raise UsageError(f"{host}:{port} cannot be listened on: {exc.strerror}; name another --host or --port") from exc
 
 
-def _address(plan: Plan) -> str:
+def _address(plan: ServeOptions) -> str:
     host = f"[{plan.host}]" if ":" in plan.host else plan.host
     return f"{'https' if plan.tls else 'http'}://{host}:{plan.port}"

@@ -10,23 +10,23 @@ from contextlib import suppress
 from pathlib import Path
 
 from loader.config import Settings
-from loader.endpoint.limits import MAX_REJECTS, RETRY_FOR, Plan
-from loader.endpoint.metrics import Gauges
+from loader.endpoint.limits import LOAD_MAX_REJECTS, LOAD_RETRY_FOR, ServeOptions
+from loader.endpoint.metrics import Metrics
 from loader.errors import LoaderError
 from loader.inputs.discovery import discover
 from loader.pipeline.ledger import Ledger
-from loader.schema.source import prepared
+from loader.schema.source import open_warehouse
 from loader.spool.writer import Spool
 
 log = logging.getLogger(__name__)
-COMMAND = [sys.executable, "-c", "from loader.cli.main import main; main()", "load", "--max-rejects", MAX_REJECTS]
+COMMAND = [sys.executable, "-c", "from loader.cli.main import main; main()", "load", "--max-rejects", LOAD_MAX_REJECTS]
 
 
-class Feed:
+class SpoolLoader:
     """Loads what sources have in the spool, and looks after what is loaded."""
 
-    def __init__(self, sources: Sequence[Settings], spool: Spool, gauges: Gauges, plan: Plan) -> None:
-        self._sources, self._spool, self._gauges, self._plan = sources, spool, gauges, plan
+    def __init__(self, sources: Sequence[Settings], spool: Spool, metrics: Metrics, plan: ServeOptions) -> None:
+        self._sources, self._spool, self._metrics, self._plan = sources, spool, metrics, plan
         self._ending = threading.Event()
         self._load: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -56,20 +56,20 @@ class Feed:
         if not paths:
             return
         if self._plan.is_loading and not self._ending.is_set():
-            self._gauges.load(settings.schema, self._run_load(settings, paths[0].parent))
+            self._metrics.load(settings.schema, self._run_load(settings, paths[0].parent))
         files, _ = discover([str(path) for path in paths])
-        with prepared(settings, "serve") as warehouse:
+        with open_warehouse(settings, "serve") as warehouse:
             unread = {file.uri for file in Ledger(warehouse).unread(files)}
         for file in files:
             if file.uri not in unread:
-                self._spool.put_aside(Path(file.uri))
+                self._spool.archive(Path(file.uri))
 
     def _run_load(self, settings: Settings, folder: Path) -> int:
         """Load a folder in a process of its own, which gives its memory back and shares no interpreter with us."""
         environment = dict(os.environ)
         if settings.database_url:
             environment["SELLIGENT_DATABASE_URL"] = settings.database_url
-        command = [*COMMAND, "--retry-for", RETRY_FOR, "--schema", settings.schema, str(folder)]
+        command = [*COMMAND, "--retry-for", LOAD_RETRY_FOR, "--schema", settings.schema, str(folder)]
         with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as load:
             self._load = load
             if self._ending.is_set():

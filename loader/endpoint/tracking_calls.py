@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from loader.endpoint.limits import MAX_BATCH, MAX_EVENT, MAX_EVENTS, MAX_LINES
+from loader.endpoint.limits import MAX_BATCH_BYTES, MAX_EVENT_BYTES, MAX_EVENTS, MAX_EXPANDED_BYTES
 from loader.events.values import repair
 
 #: Calls of one event, named by their type, and of many.
@@ -54,9 +54,9 @@ _text = msgspec.json.Decoder(str | None)
 _encoder = msgspec.json.Encoder()
 
 
-def limit(kind: str) -> int:
+def max_body_bytes(kind: str) -> int:
     """Return the most bytes that a body of a call may have."""
-    return MAX_BATCH if kind in BATCH else MAX_EVENT
+    return MAX_BATCH_BYTES if kind in BATCH else MAX_EVENT_BYTES
 
 
 def read_call(kind: str, content: bytes, received_at: str) -> Call:
@@ -66,8 +66,8 @@ def read_call(kind: str, content: bytes, received_at: str) -> Call:
 
     Raises CallError for a body that is too large, no JSON, or no call.
     """
-    if len(content) > limit(kind):
-        raise CallError(f"the body has more than {limit(kind) >> 10} KB")
+    if len(content) > max_body_bytes(kind):
+        raise CallError(f"the body has more than {max_body_bytes(kind) >> 10} KB")
     try:
         if kind in BATCH:
             return _read_batch(_decode(_body.decode, content), received_at)
@@ -109,13 +109,13 @@ def _read_batch(body: Body, received_at: str) -> Call:
     said = {"sentAt": body.sent_at, "context": body.context, "integrations": body.integrations}
     shared = {name: value for name, value in said.items() if bytes(value) != b"null"}
     size = sum(len(memoryview(value)) for value in shared.values())
-    if size > MAX_EVENT or size * len(body.batch) > MAX_LINES:
+    if size > MAX_EVENT_BYTES or size * len(body.batch) > MAX_EXPANDED_BYTES:
         raise CallError("what the batch says for all its events is too large")
     events = []
     for number, raw in enumerate(body.batch):
-        if len(memoryview(raw)) > MAX_EVENT:
-            raise CallError(f"event {number} of the batch has more than {MAX_EVENT >> 10} KB")
-        events.append(_shared(_received(_fields.decode(raw), moment), shared))
+        if len(memoryview(raw)) > MAX_EVENT_BYTES:
+            raise CallError(f"event {number} of the batch has more than {MAX_EVENT_BYTES >> 10} KB")
+        events.append(_with_shared(_received(_fields.decode(raw), moment), shared))
     return Call(_encoder.encode_lines(events), len(events), body.write_key)
 
 
@@ -133,7 +133,7 @@ def _received(fields: Fields, received_at: Raw) -> Fields:
     return fields
 
 
-def _shared(fields: Fields, shared: Fields) -> Fields | dict[str, Any]:
+def _with_shared(fields: Fields, shared: Fields) -> Fields | dict[str, Any]:
     """Give an event what its batch says for all; where both say it, the loader merges it as it does for files."""
     if _MERGED & shared.keys() & fields.keys():
         return {**shared, "batch": [fields]}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from loader.endpoint.limits import SHORTEST
+from loader.endpoint.limits import MIN_KEY_LENGTH
 from loader.errors import UsageError
 from loader.postgres.connection import Warehouse
 
@@ -43,7 +43,7 @@ def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def find(keys: Iterable[Key], key: str) -> Key | None:
+def find_key(keys: Iterable[Key], key: str) -> Key | None:
     """Return the valid key that a sender gave; it takes as long for a wrong one, however wrong."""
     given, found = digest(key), None
     for known in keys:
@@ -64,9 +64,9 @@ def import_key(warehouse: Warehouse, key: str, label: str) -> int:
 
     Raises UsageError for one that could be guessed, or not be sent.
     """
-    if len(key) < SHORTEST or not key.isascii() or not key.isprintable() or set(key) & set(" :"):
+    if len(key) < MIN_KEY_LENGTH or not key.isascii() or not key.isprintable() or set(key) & set(" :"):
         raise UsageError(
-            f"the key cannot be used; it needs at least {SHORTEST} characters, ASCII, without blanks and colons"
+            f"the key cannot be used; it needs at least {MIN_KEY_LENGTH} characters, ASCII, without blanks and colons"
         )
     with warehouse.transaction():
         ((key_id,),) = warehouse.fetch(_CREATE, label, digest(key))
@@ -96,7 +96,7 @@ def valid_keys(warehouse: Warehouse) -> list[Key]:
         return [Key(warehouse.schema, key_id, bytes(known)) for key_id, known in warehouse.fetch(_VALID)]
 
 
-def note_use(warehouse: Warehouse, used: Mapping[int, datetime]) -> None:
+def record_use(warehouse: Warehouse, used: Mapping[int, datetime]) -> None:
     """Write when keys were last used."""
     with warehouse.transaction():
         warehouse.fetch(_USED, list(used), list(used.values()))

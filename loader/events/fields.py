@@ -38,7 +38,7 @@ def pointer(path: Path) -> str:
     return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path)
 
 
-def original(path: Path) -> str:
+def property_name(path: Path) -> str:
     """Return the name of a path as the map of names has it: properties without their prefix.
 
     >>> original(("properties", "product", "sku")), original(("context", "traits", "email"))

@@ -80,7 +80,7 @@ def _identifier(slug: str, original: str, *, taken: frozenset[str]) -> str | Non
         return None
     if slug[0].isdigit() or slug in RESERVED_WORDS or slug in taken:
         slug = f"_{slug}"
-    return bounded(slug, original)
+    return shorten(slug, original)
 
 
 def is_context(column: str) -> bool:
@@ -88,7 +88,7 @@ def is_context(column: str) -> bool:
     return column.startswith("context_")
 
 
-def bounded(identifier: str, original: str | None = None) -> str:
+def shorten(identifier: str, original: str | None = None) -> str:
     """Return an identifier of at most 63 bytes; a longer one ends in a hash of its full original name.
 
     >>> bounded("a" * 64)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 #: Codes of the reasons, and what they mean; the rules are those of Segment's tracking API.
-REASONS = {
+REJECT_REASONS = {
     "not_utf8": "the line is not UTF-8",
     "not_json": "the line is not JSON",
     "not_object": "the line is not a JSON object",
@@ -33,13 +33,13 @@ class Reject:
     detail: str | None = None
 
 
-def stored_as(event: str) -> str:
+def describe_key_conflict(event: str) -> str:
     """Return what a conflict of keys is about."""
     return f"the same `messageId` and time came first in {event!r}"
 
 
 #: What to do about values that were discarded, by reason.
-REMEDIES = {
+DISCARD_REMEDIES = {
     "no_column": "nothing: each load tries to add the column; `pending` tells what is in its way",
     "misfit": "`selligent-loader widen TABLE COLUMN` makes the column text and fills them in",
     "no_room": "nothing can be done in PostgreSQL: a row has at most 8 kB beside long texts",

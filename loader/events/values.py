@@ -25,7 +25,7 @@ def is_text(kind: str) -> bool:
     return kind == TEXT or kind.startswith("character varying")
 
 
-def kind(value: str) -> str:
+def column_type(value: str) -> str:
     """Return the type of the column whose first value is this JSON text: Segment's types.
 
     >>> kind("5"), kind("5.0"), kind('"5"'), kind("false"), kind("[5]"), kind('"2024-01-01T00:00:00Z"')

@@ -14,12 +14,12 @@ from loader.errors import InputError, UsageError
 from loader.events.fields import COLUMN_FIELDS
 from loader.events.outcomes import Reject
 from loader.inputs.chunk import Chunk
-from loader.inputs.csv_rows import Records, cut
-from loader.inputs.tabular import Documents
+from loader.inputs.csv_rows import RowBoundaries, split_rows
+from loader.inputs.tabular import RowsToJson
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class CsvDialect:
     """What is known of CSV files beforehand; None is found out from each."""
 
     delimiter: str | None = None
@@ -42,7 +42,7 @@ _OLD = "cp1252"
 codecs.register_error("as-latin-1", lambda exc: (exc.object[exc.start : exc.end].decode("latin-1"), exc.end))  # type: ignore[attr-defined]
 
 
-class Recoded:
+class Utf8Stream:
     """A stream of text as UTF-8, without the mark at its start."""
 
     def __init__(self, stream: IO[bytes], encoding: str | None, size: int) -> None:
@@ -94,28 +94,28 @@ def is_heading(line: bytes) -> bool:
     return len(names & {*COLUMN_FIELDS, *COLUMN_FIELDS.values()}) >= 2 and text.lstrip()[:1] not in {"{", "["}
 
 
-def read_comma(stream: IO[bytes], uri: str, at: tuple[int, int], size: int, dialect: Dialect) -> Iterator[Chunk]:
+def read_csv(stream: IO[bytes], uri: str, at: tuple[int, int], size: int, dialect: CsvDialect) -> Iterator[Chunk]:
     """Yield the rows of a CSV stream from a position on, in bytes of UTF-8 text, which is on a line: `at` has both.
 
     A row without a line end comes last, as a chunk that is not `ended`. Raises InputError for bytes that the encoding
     does not have, and for columns that are not those of events.
     """
-    text = Recoded(stream, dialect.encoding, size)
+    text = Utf8Stream(stream, dialect.encoding, size)
     try:
         yield from _read(text, uri, at, size, dialect)
     except UnicodeDecodeError as exc:
         raise InputError(f"{uri!r} is not {text.encoding}: {exc.reason}; name its encoding by --encoding") from exc
 
 
-def _read(text: Recoded, uri: str, at: tuple[int, int], size: int, dialect: Dialect) -> Iterator[Chunk]:
+def _read(text: Utf8Stream, uri: str, at: tuple[int, int], size: int, dialect: CsvDialect) -> Iterator[Chunk]:
     rest = text.read(size)
     if not rest.strip():
         return
     delimiter = (dialect.delimiter or find_delimiter(rest.partition(b"\n")[0].decode("utf-8", "replace"))).encode()
-    heading = cut(rest, delimiter, final=True)
+    heading = split_rows(rest, delimiter, final=True)
     end = int(heading.ends[0])
     names = next(csv.reader([rest[:end].decode("utf-8", "replace")], delimiter=delimiter.decode()), [])
-    table = Rows(text, names, delimiter, uri)
+    table = CsvChunks(text, names, delimiter, uri)
     place, line = at if at[0] else (end, 1 + rest.count(b"\n", 0, end))
     skip = place
     while len(rest) < skip and (more := text.read(size)):
@@ -124,7 +124,7 @@ def _read(text: Recoded, uri: str, at: tuple[int, int], size: int, dialect: Dial
     while not final:
         more = text.read(size)
         final, block = not more, rest + more
-        found = cut(block, delimiter, final=final)
+        found = split_rows(block, delimiter, final=final)
         whole, last = found.split_last() if final and not block.endswith(b"\n") else (found, None)
         stop = int(whole.ends[-1]) if len(whole.ends) else 0
         if stop:
@@ -135,12 +135,12 @@ def _read(text: Recoded, uri: str, at: tuple[int, int], size: int, dialect: Dial
             yield table.chunk(rest, last, place, line, ended=False)
 
 
-class Rows:
+class CsvChunks:
     """Makes chunks of the rows of one file."""
 
-    def __init__(self, text: Recoded, names: list[str], delimiter: bytes, uri: str) -> None:
+    def __init__(self, text: Utf8Stream, names: list[str], delimiter: bytes, uri: str) -> None:
         """Raise InputError if the columns are not those of events."""
-        self._documents = Documents(names, uri)
+        self._documents = RowsToJson(names, uri)
         self._text = text
         self._width = len(names)
         columns = [str(n) for n in range(len(names))]
@@ -153,7 +153,7 @@ class Rows:
             check_utf8=False,
         )
 
-    def chunk(self, block: bytes, found: Records, place: int, line: int, *, ended: bool = True) -> Chunk:
+    def chunk(self, block: bytes, found: RowBoundaries, place: int, line: int, *, ended: bool = True) -> Chunk:
         """Return the chunk of a block of whole rows; blank ones are no rows."""
         breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
         lines = line + np.searchsorted(breaks, found.starts)
@@ -186,11 +186,11 @@ class Rows:
         return self._documents.texts(table.columns)
 
 
-def _spans(found: Records) -> Iterator[tuple[int, int]]:
+def _spans(found: RowBoundaries) -> Iterator[tuple[int, int]]:
     return zip(found.starts.tolist(), found.ends.tolist(), strict=True)
 
 
-def _not_utf8(block: bytes, found: Records) -> Iterator[int]:
+def _not_utf8(block: bytes, found: RowBoundaries) -> Iterator[int]:
     for n, (start, end) in enumerate(_spans(found)):
         try:
             block[start:end].decode()

@@ -13,7 +13,7 @@ MAX_RECORD = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class RowBoundaries:
     """Rows of a block of bytes: where each ends, and how many cells it has, 0 for one that is malformed."""
 
     ends: Ints
@@ -23,15 +23,15 @@ class Records:
     def starts(self) -> Ints:
         return np.concatenate([np.zeros(1, np.int64), self.ends[:-1]])
 
-    def split_last(self) -> "tuple[Records, Records | None]":
+    def split_last(self) -> "tuple[RowBoundaries, RowBoundaries | None]":
         """Return all rows but the last, and that alone, as a block of its own."""
         if not len(self.ends):
             return self, None
         before = int(self.ends[-2]) if len(self.ends) > 1 else 0
-        return Records(self.ends[:-1], self.cells[:-1]), Records(self.ends[-1:] - before, self.cells[-1:])
+        return RowBoundaries(self.ends[:-1], self.cells[:-1]), RowBoundaries(self.ends[-1:] - before, self.cells[-1:])
 
 
-def cut(block: bytes, delimiter: bytes, *, final: bool) -> Records:
+def split_rows(block: bytes, delimiter: bytes, *, final: bool) -> RowBoundaries:
     r"""Return the whole rows of a block; those that nothing follows are whole if it is the final one.
 
     >>> found = cut(b'a,"b\nc",d\ne,"f\ng,h\n', b",", final=True)
@@ -41,13 +41,13 @@ def cut(block: bytes, delimiter: bytes, *, final: bool) -> Records:
     text = np.frombuffer(block, np.uint8)
     quotes = np.flatnonzero(text == QUOTE)
     if not _is_regular(text, quotes, delimiter[0]) or (len(quotes) % 2 and (final or len(block) > MAX_RECORD)):
-        return _cut_one_by_one(block, delimiter, final)
+        return _split_one_by_one(block, delimiter, final)
     ends = _outside(np.flatnonzero(text == NEWLINE), quotes) + 1
     if final and len(text) and (not len(ends) or ends[-1] < len(text)):
         ends = np.append(ends, len(text))
     marks = _outside(np.flatnonzero(text == delimiter[0]), quotes)
     cells = np.diff(np.searchsorted(marks, ends), prepend=0) + 1
-    return Records(ends.astype(np.int64), cells.astype(np.int64))
+    return RowBoundaries(ends.astype(np.int64), cells.astype(np.int64))
 
 
 def _outside(places: npt.NDArray[np.intp], quotes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
@@ -64,7 +64,7 @@ def _is_regular(text: npt.NDArray[np.uint8], quotes: npt.NDArray[np.intp], delim
     )
 
 
-def _cut_one_by_one(block: bytes, delimiter: bytes, final: bool) -> Records:
+def _split_one_by_one(block: bytes, delimiter: bytes, final: bool) -> RowBoundaries:
     mark = re.escape(delimiter)
     quoted = rb'"(?:[^"]++|"")*+"'
     cell = b"(?:" + quoted + b"|[^" + mark + rb'\n"][^' + mark + rb"\n]*+|)"
@@ -84,4 +84,4 @@ def _cut_one_by_one(block: bytes, delimiter: bytes, final: bool) -> Records:
         ends.append(end)
         cells.append(count)
         place = end
-    return Records(np.array(ends, np.int64), np.array(cells, np.int64))
+    return RowBoundaries(np.array(ends, np.int64), np.array(cells, np.int64))

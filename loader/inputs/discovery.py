@@ -84,10 +84,10 @@ def is_changed(file: File) -> bool:
 
     Raises InputError or OSError if it is gone.
     """
-    return (now := as_it_is(file)).size != file.size or now.fingerprint != file.fingerprint
+    return (now := current_file(file)).size != file.size or now.fingerprint != file.fingerprint
 
 
-def as_it_is(file: File) -> File:
+def current_file(file: File) -> File:
     """Return a file as it is now; a pipe and a table in memory do not change.
 
     Raises InputError or OSError if it is gone.

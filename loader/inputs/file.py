@@ -8,7 +8,7 @@ import pyarrow as pa
 
 STANDARD_INPUT = "-"
 #: Seconds after its last change in which a file that ends in the middle of something is still being written.
-SETTLING = 60.0
+SETTLING_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class File:
     @property
     def is_settling(self) -> bool:
         """Tell whether it was changed just now."""
-        return self.modified is not None and time.time() - self.modified < SETTLING
+        return self.modified is not None and time.time() - self.modified < SETTLING_SECONDS
 
 
 def local_file(path: Path) -> File:

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from loader.errors import InputError, LoaderError, UnfinishedError
 from loader.inputs.chunk import Chunk
-from loader.inputs.csv import Dialect, is_heading, read_comma
-from loader.inputs.discovery import as_it_is, is_changed
+from loader.inputs.csv import CsvDialect, is_heading, read_csv
+from loader.inputs.discovery import current_file, is_changed
 from loader.inputs.file import STANDARD_INPUT, File
 from loader.inputs.json_lines import ElementError, read_chunks
 from loader.inputs.object_store import open_remote
@@ -31,7 +31,7 @@ UNREADABLE = {
 
 
 @contextmanager
-def opened(file: File) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+def open_file(file: File) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """Open a file as a stream of decompressed bytes, beside that of the bytes as stored.
 
     Raises InputError if it cannot be opened or read, or breaks off, then or while the body reads it; UnfinishedError
@@ -45,8 +45,8 @@ def opened(file: File) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     except (OSError, pa.ArrowInvalid) as exc:
         problem = getattr(exc, "strerror", None) or exc
         is_broken = getattr(exc, "errno", None) is None  # what the system says has a number
-        if is_broken and as_it_is(file).is_settling:
-            raise unfinished(file) from exc
+        if is_broken and current_file(file).is_settling:
+            raise unfinished_error(file) from exc
         raise InputError(f"{file.uri!r} cannot be read: {problem}; it is read again once it is whole") from exc
     except Exception as exc:
         if isinstance(exc, LoaderError) or not file.is_remote:
@@ -55,7 +55,7 @@ def opened(file: File) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         raise InputError(f"{file.uri!r} breaks off: {exc or type(exc).__name__}; load it again") from exc
 
 
-def unfinished(file: File) -> UnfinishedError:
+def unfinished_error(file: File) -> UnfinishedError:
     """Return the error that a file is still being written."""
     return UnfinishedError(f"{file.uri!r} is still being written; what is missing is left for the next load")
 
@@ -83,7 +83,7 @@ _TABLES = (".csv", ".tsv")
 _COMPRESSED = (".gz", ".zst", ".zstd")
 
 
-def read_contents(file: File, position: int, line: int, size: int, dialect: Dialect) -> Iterator[tuple[Chunk, int]]:
+def read_contents(file: File, position: int, line: int, size: int, dialect: CsvDialect) -> Iterator[tuple[Chunk, int]]:
     """Yield the chunks of a file from a position on, and how many of its bytes, as stored, have been read.
 
     Raises InputError if it cannot be read; UnfinishedError, after what is whole, if it is still being written: it
@@ -92,19 +92,19 @@ def read_contents(file: File, position: int, line: int, size: int, dialect: Dial
     if file.table is not None:
         yield from ((chunk, chunk.end) for chunk in read_table(file.table, file.uri, position))
         return
-    with opened(file) as (stream, raw):
+    with open_file(file) as (stream, raw):
         for chunk in _chunks(stream, file, (position, line), size, dialect):
             consumed = raw.tell() if raw.seekable() else chunk.end
-            if _is_cut(chunk) and as_it_is(file).is_settling:
+            if _is_cut(chunk) and current_file(file).is_settling:
                 if chunk.lines is None:
                     yield chunk.without_last(), consumed
-                raise unfinished(file)
+                raise unfinished_error(file)
             yield chunk, consumed
         if is_changed(file):
-            raise unfinished(file)
+            raise unfinished_error(file)
 
 
-def _chunks(stream: IO[bytes], file: File, at: tuple[int, int], size: int, dialect: Dialect) -> Iterator[Chunk]:
+def _chunks(stream: IO[bytes], file: File, at: tuple[int, int], size: int, dialect: CsvDialect) -> Iterator[Chunk]:
     """Yield the chunks of a stream in the format it begins like, or its name ends like."""
     start: bytes = stream.peek(1 << 16)  # type: ignore[attr-defined]
     if start.startswith(b"PAR1"):
@@ -115,7 +115,7 @@ def _chunks(stream: IO[bytes], file: File, at: tuple[int, int], size: int, diale
     is_wide = start.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
     is_json = start.removeprefix(BOM_UTF8).lstrip()[:1] in {b"{", b"["}
     if not is_json and (name.endswith(_TABLES) or is_heading(start.partition(b"\n")[0])):
-        return read_comma(stream, file.uri, at, size // 2, dialect)
+        return read_csv(stream, file.uri, at, size // 2, dialect)
     if is_wide:
         raise InputError(f"{file.uri!r} is encoded in UTF-16; convert it to UTF-8 JSON lines")
     return read_chunks(stream, position=at[0], line=at[1], size=size)

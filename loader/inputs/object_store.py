@@ -22,7 +22,7 @@ def list_files(url: str) -> list[tuple[str, File]]:
 
     Raises InputError if they cannot be listed.
     """
-    with _told(url):
+    with _translate_errors(url):
         system, root = _system(url)
         if "*" in root or "?" in root or "[" in root:
             found = system.glob(root, detail=True)
@@ -43,7 +43,7 @@ def remote_file(url: str) -> File:
 
     Raises InputError.
     """
-    with _told(url):
+    with _translate_errors(url):
         system, path = _system(url)
         return _file(system, path, system.info(path))
 
@@ -53,7 +53,7 @@ def open_remote(url: str) -> IO[bytes]:
 
     Raises InputError.
     """
-    with _told(url):
+    with _translate_errors(url):
         system, path = _system(url)
         return cast(IO[bytes], io.BufferedReader(system.open(path, "rb", block_size=_BLOCK), 1 << 20))
 
@@ -83,7 +83,7 @@ def _file(system: Any, path: str, about: dict[str, Any]) -> File:
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
+def _translate_errors(url: str) -> Iterator[None]:
     """Turn what a system raises, which is not only OSError, into our errors."""
     try:
         yield

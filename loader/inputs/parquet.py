@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from loader.errors import InputError
 from loader.inputs.chunk import Chunk
-from loader.inputs.tabular import Documents
+from loader.inputs.tabular import RowsToJson
 
 
 def read_parquet(stream: IO[bytes], uri: str, position: int, size: int) -> Iterator[Chunk]:
@@ -23,7 +23,7 @@ def read_parquet(stream: IO[bytes], uri: str, position: int, size: int) -> Itera
             f"{uri!r} is a Parquet file that can only be read from its start; load it uncompressed, by name"
         )
     file = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
-    documents, done = Documents(file.schema_arrow.names, uri), 0
+    documents, done = RowsToJson(file.schema_arrow.names, uri), 0
     for group in range(file.num_row_groups):
         about = file.metadata.row_group(group)
         rows = max(1, about.num_rows * size // max(about.total_byte_size * 2, 1))
@@ -40,13 +40,13 @@ def read_table(table: pa.Table, uri: str, position: int) -> Iterator[Chunk]:
 
     Raises InputError for columns that are not those of events.
     """
-    documents, done = Documents(table.column_names, uri), 0
+    documents, done = RowsToJson(table.column_names, uri), 0
     for start in range(0, len(table), 10_000):
         yield from _chunks(table.slice(start, 10_000), documents, done, position)
         done = start + 10_000
 
 
-def _chunks(table: pa.Table, documents: Documents, first: int, position: int) -> Iterator[Chunk]:
+def _chunks(table: pa.Table, documents: RowsToJson, first: int, position: int) -> Iterator[Chunk]:
     rows = table.slice(max(position - first, 0))
     first, end = max(first, position), first + len(table)
     if len(rows):

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.duckdb import Scratch
+from loader.duckdb import Session
 from loader.errors import InputError
 from loader.events.fields import COLUMN_FIELDS, CONTEXT, NOT_COLUMNS, PROPERTIES, TIME_FIELDS, Path
-from loader.quoting import quote
+from loader.quoting import quote_literal
 
 #: Fields that only Segment's JSON has: where one of these is, names are those of the JSON.
 _SEGMENT = {*COLUMN_FIELDS.values(), CONTEXT, PROPERTIES} - COLUMN_FIELDS.keys()
@@ -65,14 +65,14 @@ _IDENTITIES = ("messageId", "userId", "anonymousId")
 _SPELLINGS = ((r"(:\d\d(?:\.\d+)?[+-]\d\d)$", r"\1:00"), (r" UTC$", "Z"))
 
 
-class Documents:
+class RowsToJson:
     """Turns rows of tables into JSON; nulls and NaN are left out."""
 
     def __init__(self, names: Sequence[str], uri: str) -> None:
         """Raise InputError if the columns are not those of events."""
         self._paths = read_headings(names, uri)
         self._original = names.index("original_timestamp") if "original_timestamp" in names else None
-        self._scratch = Scratch()
+        self._session = Session()
 
     def texts(self, columns: Sequence[pa.ChunkedArray | pa.Array]) -> pa.Array:
         """Return the rows of columns, which are in the order of the names, as JSON (Arrow binary)."""
@@ -84,9 +84,9 @@ class Documents:
             absent = pc.is_null(columns[self._original])
             leaves["timestamp",] = pc.if_else(absent, None, leaves["timestamp",])
         cells = {path: f"c{n}" for n, path in enumerate(leaves)}
-        self._scratch.register("cells", pa.table(list(leaves.values()), list(cells.values())))
+        self._session.register("cells", pa.table(list(leaves.values()), list(cells.values())))
         fragments = {path: _json(path, cells[path], leaves[path].type) for path in leaves}
-        found = self._scratch.arrow(f"select {_object((), fragments)} as text from cells")["text"]
+        found = self._session.arrow(f"select {_object((), fragments)} as text from cells")["text"]
         return found.cast(pa.binary()).combine_chunks() if len(found) else pa.array([], pa.binary())
 
 
@@ -142,7 +142,7 @@ def _json(path: Path, cell: str, kind: pa.DataType) -> str:
         return f"case when {is_object} then {cell} else to_json({cell})::varchar end"
     if is_text and path[-1] in TIME_FIELDS and len(path) == 1:
         for pattern, spelling in _SPELLINGS:
-            cell = f"regexp_replace({cell}, {quote(pattern)}, {quote(spelling)})"
+            cell = f"regexp_replace({cell}, {quote_literal(pattern)}, {quote_literal(spelling)})"
         cell = f"nullif({cell}, '')"
     return f"to_json({cell})::varchar"
 

@@ -7,7 +7,7 @@ from itertools import groupby
 from statistics import median
 from typing import Any
 
-from loader.monitoring.freshness import Pulse, read_counts, read_days, read_pulses, snapshot
+from loader.monitoring.freshness import TableFreshness, read_counts, read_days, read_freshness, snapshot
 from loader.pipeline.ledger import read_running_loads
 from loader.postgres.connection import Warehouse
 from loader.schema.event_tables import TRACKS
@@ -89,12 +89,12 @@ def check(warehouse: Warehouse, limits: Limits) -> list[Check]:
     """Return all checks as of one moment."""
     with snapshot(warehouse):
         ((now,),) = warehouse.fetch("select now()")
-        pulses = read_pulses(warehouse)
-        counts = _count(warehouse, pulses)
+        tables = read_freshness(warehouse)
+        counts = _count(warehouse, tables)
         return [
-            *(_fresh(warehouse, pulse, now, limits) for pulse in pulses),
-            *(judge_volume(table, days) for table, days in counts.items()),
-            judge_sums(pulses, counts),
+            *(_fresh(warehouse, table, now, limits) for table in tables),
+            *(check_volume(table, days) for table, days in counts.items()),
+            check_sums(tables, counts),
             _ledger(warehouse),
             _rejects(warehouse, limits),
             *_last_loads(warehouse),
@@ -102,14 +102,14 @@ def check(warehouse: Warehouse, limits: Limits) -> list[Check]:
         ]
 
 
-def _count(warehouse: Warehouse, pulses: Sequence[Pulse]) -> dict[str, Sequence[tuple[date, int]]]:
+def _count(warehouse: Warehouse, tables: Sequence[TableFreshness]) -> dict[str, Sequence[tuple[date, int]]]:
     """Return the events of the last day and those it is compared with, by table; one day for all tables."""
-    newest = next((pulse.newest_event for pulse in pulses if pulse.table == TRACKS), None)
-    return {pulse.table: read_counts(warehouse, pulse, newest, WEEKS) for pulse in pulses} if newest else {}
+    newest = next((table.newest_event for table in tables if table.table == TRACKS), None)
+    return {table.table: read_counts(warehouse, table, newest, WEEKS) for table in tables} if newest else {}
 
 
-def _fresh(warehouse: Warehouse, pulse: Pulse, now: datetime, limits: Limits) -> Check:
-    return judge_age(pulse, read_days(warehouse, pulse) if pulse.newest_event else [], now, limits)
+def _fresh(warehouse: Warehouse, table: TableFreshness, now: datetime, limits: Limits) -> Check:
+    return check_freshness(table, read_days(warehouse, table) if table.newest_event else [], now, limits)
 
 
 def usual_pause(days: Sequence[bool]) -> int:
@@ -123,32 +123,32 @@ def usual_pause(days: Sequence[bool]) -> int:
     return sorted(between)[-2] if len(between) > 1 else 0
 
 
-def judge_age(pulse: Pulse, days: Sequence[bool], now: datetime, limits: Limits) -> Check:
+def check_freshness(table: TableFreshness, days: Sequence[bool], now: datetime, limits: Limits) -> Check:
     """Judge the newest event of a table by the table's own rhythm, its days with events up to that one.
 
     Its usual pause is added to the limits; of rare events nothing is expected, of all events together something is.
     """
-    name = f"freshness of {pulse.table}"
-    if pulse.newest_event is None or pulse.newest_load is None:
-        level = ERROR if pulse.table == TRACKS else OK
+    name = f"freshness of {table.table}"
+    if table.newest_event is None or table.newest_load is None:
+        level = ERROR if table.table == TRACKS else OK
         return Check(name, level, "no event yet", "" if level == OK else "load some", is_about_age=True)
-    age = now - pulse.newest_event
-    found = f"newest event {ago(age)}, newest load {ago(now - pulse.newest_load)}"
-    if pulse.table != TRACKS and sum(days) < REGULAR:
+    age = now - table.newest_event
+    found = f"newest event {ago(age)}, newest load {ago(now - table.newest_load)}"
+    if table.table != TRACKS and sum(days) < REGULAR:
         return Check(name, OK, f"{found}, rare: on {sum(days)} of {len(days)} days", is_about_age=True)
     pause = timedelta(days=usual_pause(days))
     if age <= limits.warn + pause:
         return Check(name, OK, found, is_about_age=True)
-    has_ended = pulse.table != TRACKS and age.days > len(days)
+    has_ended = table.table != TRACKS and age.days > len(days)
     level = WARN if age <= limits.error + pause or has_ended else ERROR
-    if now - pulse.newest_load <= limits.warn:
+    if now - table.newest_load <= limits.warn:
         todo = "loads run but bring nothing new: look at the files, ask the sender"
     else:
         todo = "see whether the scheduler runs, and `selligent-loader status`"
     return Check(name, level, f"{found}, expected within {_span(limits.warn + pause)}", todo, is_about_age=True)
 
 
-def judge_volume(table: str, days: Sequence[tuple[date, int]]) -> Check:
+def check_volume(table: str, days: Sequence[tuple[date, int]]) -> Check:
     """Judge the last of some days by the median of those before it that have events.
 
     It is only wrong if it is also beyond them, but for one, which may have been wrong itself.
@@ -170,13 +170,13 @@ def judge_volume(table: str, days: Sequence[tuple[date, int]]) -> Check:
     return Check(name, OK, found)
 
 
-def judge_sums(pulses: Sequence[Pulse], counts: Mapping[str, Sequence[tuple[date, int]]]) -> Check:
+def check_sums(tables: Sequence[TableFreshness], counts: Mapping[str, Sequence[tuple[date, int]]]) -> Check:
     """Judge whether `tracks` has what the collections have: all rows where they are few, else day by day."""
     name = "tracks and collections"
-    if any(pulse.is_estimate for pulse in pulses) and counts:
+    if any(table.is_estimate for table in tables) and counts:
         parts = {table: {f"on {day}": count for day, count in days} for table, days in counts.items()}
     else:
-        parts = {pulse.table: {"in all": pulse.rows} for pulse in pulses}
+        parts = {table.table: {"in all": table.rows} for table in tables}
     tracks = parts.pop(TRACKS)
     sums = {when: sum(part[when] for part in parts.values()) for when in tracks}
     wrong = [f"{tracks[when]:,} and {sums[when]:,} {when}" for when in tracks if tracks[when] != sums[when]]

@@ -38,7 +38,7 @@ _END = "update incidents set ended_at = now() where ended_at is null"
 _ANNOUNCED = "select table_name, column_name from announced_columns"
 _ANNOUNCE = "insert into announced_columns select * from unnest(%s::text[], %s::text[]) on conflict do nothing"
 #: How many new columns a message names.
-NAMED = 20
+MAX_NAMED_COLUMNS = 20
 
 Columns = Sequence[tuple[str, str, bool]]
 
@@ -136,7 +136,7 @@ class Incidents:
             yield None
             return
         with closing(warehouse), warehouse.transaction():
-            warehouse.wait_for(advisory_locks.INCIDENT)
+            warehouse.lock_in_transaction(advisory_locks.INCIDENT)
             ((is_prepared,),) = warehouse.fetch("select to_regclass('incidents') is not null")
             yield warehouse if is_prepared else None
 
@@ -210,7 +210,7 @@ def describe(columns: Columns) -> str:
             parts.append(f"new table {table} ({len(found)} columns)")
         else:
             names += [f"{table}.{name}" for name in found]
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    more = f" and {len(names) - MAX_NAMED_COLUMNS:,} more" if len(names) > MAX_NAMED_COLUMNS else ""
     if names:
-        parts.append(f"new column{'s' * (len(names) > 1)} {', '.join(names[:NAMED])}{more}")
+        parts.append(f"new column{'s' * (len(names) > 1)} {', '.join(names[:MAX_NAMED_COLUMNS])}{more}")
     return "; ".join(parts)

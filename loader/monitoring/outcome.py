@@ -44,15 +44,19 @@ def write_metrics(path: Path, schema: str, code: int, seconds: float, result: Lo
     from prometheus_client import CollectorRegistry, write_to_textfile
 
     registry = CollectorRegistry(auto_describe=False)
-    good = _good(schema, seconds, result) if result and result.status != "failed" else _kept(path)
+    good = (
+        _success_metrics(schema, seconds, result)
+        if result and result.status != "failed"
+        else _read_success_metrics(path)
+    )
     try:
-        registry.register(_Families([*_run(schema, code, seconds), *good]))
+        registry.register(_Families([*_run_metrics(schema, code, seconds), *good]))
         write_to_textfile(str(path), registry)
     except OSError as exc:
         log.warning("metrics cannot be written to %s: %s", path, exc.strerror or exc)
 
 
-def _run(schema: str, code: int, seconds: float) -> Iterator["Metric"]:
+def _run_metrics(schema: str, code: int, seconds: float) -> Iterator["Metric"]:
     """Yield what is known of every load."""
     own = {"schema": schema}
     yield _gauge(f"{RUN}timestamp_seconds", "When the last load ended, whatever came of it", [(own, time.time())])
@@ -60,7 +64,7 @@ def _run(schema: str, code: int, seconds: float) -> Iterator["Metric"]:
     yield _gauge(f"{RUN}duration_seconds", "How long the last load took", [(own, seconds)])
 
 
-def _good(schema: str, seconds: float, result: LoadResult) -> Iterator["Metric"]:
+def _success_metrics(schema: str, seconds: float, result: LoadResult) -> Iterator["Metric"]:
     """Yield what a load did."""
     own, counts = {"schema": schema}, result.counts
     events: Samples = [({**own, "outcome": name}, counts[f"events_{name}"]) for name in OUTCOMES]
@@ -83,7 +87,7 @@ def _gauge(name: str, documentation: str, samples: Samples) -> "Metric":
     return metric
 
 
-def _kept(path: Path) -> list["Metric"]:
+def _read_success_metrics(path: Path) -> list["Metric"]:
     """Return what the file says of the last good load."""
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -105,7 +109,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Watchers:
+class Receivers:
     """Who is told of the loads of a schema: a file of metrics, a webhook."""
 
     schema: str
@@ -127,12 +131,12 @@ class Watchers:
 
 
 @contextmanager
-def watched(settings: Settings, metrics: Path | None, url: str | None) -> Iterator[Report]:
+def report_outcome(settings: Settings, metrics: Path | None, url: str | None) -> Iterator[Report]:
     """Tell a file of metrics and a webhook how the body ends, by an exception or with a result.
 
     Raises UsageError for a webhook's URL that is none.
     """
-    watchers = Watchers(settings.schema, metrics, Incidents(settings, check_url(url)) if url else None)
+    watchers = Receivers(settings.schema, metrics, Incidents(settings, check_url(url)) if url else None)
     report, started = Report(), time.monotonic()
     if watchers.incidents:
         watchers.incidents.begin()

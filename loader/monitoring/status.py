@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from loader.events.outcomes import REMEDIES
-from loader.monitoring.freshness import read_pulses, snapshot
+from loader.events.outcomes import DISCARD_REMEDIES
+from loader.monitoring.freshness import read_freshness, snapshot
 from loader.pipeline.ledger import read_running_loads
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse, operation
@@ -40,7 +40,7 @@ def _obstacle(columns: int) -> dict[str, str]:
 def read_reasons(warehouse: Warehouse) -> list[dict[str, Any]]:
     """Return the discarded values by reason, and what to do about them, in the transaction at hand."""
     rows = warehouse.fetch(_REASONS)
-    return [{"reason": reason, "values": count, "todo": REMEDIES.get(reason, "")} for reason, count in rows]
+    return [{"reason": reason, "values": count, "todo": DISCARD_REMEDIES.get(reason, "")} for reason, count in rows]
 
 
 Rows = list[dict[str, Any]]
@@ -93,13 +93,13 @@ def _collections(warehouse: Warehouse) -> Rows:
     """Rows of small tables are counted, those of large ones are PostgreSQL's estimate."""
     return [
         {
-            "table": pulse.table,
-            "rows": pulse.rows,
-            "rows_are": "estimated" if pulse.is_estimate else "counted",
-            "newest_event": pulse.newest_event,
-            "newest_load": pulse.newest_load,
+            "table": table.table,
+            "rows": table.rows,
+            "rows_are": "estimated" if table.is_estimate else "counted",
+            "newest_event": table.newest_event,
+            "newest_load": table.newest_load,
         }
-        for pulse in read_pulses(warehouse)
+        for table in read_freshness(warehouse)
     ]
 
 

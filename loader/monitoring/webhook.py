@@ -11,9 +11,9 @@ from loader.errors import UsageError
 log = logging.getLogger(__name__)
 
 #: Seconds that a message may take in all.
-TIMEOUT = 10.0
+TIMEOUT_SECONDS = 10.0
 #: Longest message, in characters.
-LONGEST = 2000
+MAX_MESSAGE_LENGTH = 2000
 
 
 def check_url(url: str) -> str:
@@ -39,8 +39,8 @@ def post(url: str, text: str) -> bool:
     answers: list[str] = []
     thread = Thread(target=lambda: answers.append(_post(url, text)), daemon=True)
     thread.start()
-    thread.join(TIMEOUT)
-    problem = answers[0] if answers else f"gives no answer within {TIMEOUT:.0f} s"
+    thread.join(TIMEOUT_SECONDS)
+    problem = answers[0] if answers else f"gives no answer within {TIMEOUT_SECONDS:.0f} s"
     if problem:
         log.warning("the webhook at %s %s; a person is not told", urlsplit(url).hostname, problem)
     return not problem
@@ -58,10 +58,10 @@ def _post(url: str, text: str) -> str:
         def redirect_request(self, *_: Any) -> None:
             return None
 
-    body = json.dumps({"text": _escaped(text[:LONGEST])}).encode()
+    body = json.dumps({"text": _escaped(text[:MAX_MESSAGE_LENGTH])}).encode()
     request = Request(url, body, {"Content-Type": "application/json"}, method="POST")  # noqa: S310
     try:
-        with build_opener(NoRedirect).open(request, timeout=TIMEOUT):
+        with build_opener(NoRedirect).open(request, timeout=TIMEOUT_SECONDS):
             return ""
     except HTTPError as exc:
         return f"answers {exc.code}"

@@ -13,10 +13,10 @@ from loader.events.identifiers import column_identifier, is_context
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
 from loader.postgres.copy import array_literal
-from loader.quoting import quoted
-from loader.schema.catalog import Caps, Catalog, Name
+from loader.quoting import quote_identifier
+from loader.schema.catalog import Catalog, Name, SchemaLimits
 from loader.schema.event_tables import TRACKS
-from loader.transform.refit import Home, Taken, pivot_values, refit_values
+from loader.transform.refit import ClaimedDiscards, TargetColumn, pivot_values, refit_values
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 BATCH = 20_000
 
 #: Tables whose columns, beside the fixed ones, are in the views' figures, which have to be made anew then.
-FIGURED = {"email_machine_opened"}
+TABLES_IN_FIGURES = {"email_machine_opened"}
 
 _TAKE = """
     select ctid::text, original_timestamp, event_id, property, value, discard_id from discarded_values
@@ -33,7 +33,7 @@ _TAKE = """
     limit %s for update
 """
 _PLACED = "delete from discarded_values where ctid = any(%s::tid[])"
-_TELL = "update discarded_values set reason = %s where ctid = any(%s::tid[])"
+_CHANGE_REASON = "update discarded_values set reason = %s where ctid = any(%s::tid[])"
 #: By the time-ordered index, which finds nulls only if it is asked for them.
 _UPDATE = """
     update {table} as event set {assignments}
@@ -46,28 +46,32 @@ _SAME_TIME = (
 )
 
 
-def fill(warehouse: Warehouse, table: str, homes: Sequence[Home]) -> int:
+def backfill(warehouse: Warehouse, table: str, homes: Sequence[TargetColumn]) -> int:
     """Put what waits for columns that are there into them, and return the number of values placed.
 
     Some events at a time: a kill leaves each with all or none of its values. Locks that are not free leave the rest
     waiting; values with which the database refuses the row wait no longer. What was discarded of an event that
     somebody has deleted since ends too. Raises WarehouseError if the database fails.
     """
-    placed, limit, taken = 0, BATCH, Taken([], 0)
+    placed, limit, taken = 0, BATCH, ClaimedDiscards([], 0)
     while homes:
         try:
             with warehouse.transaction(lock_timeout=advisory_locks.TABLE_TIMEOUT):
-                taken = take(warehouse, table, "no_column", homes, limit) if _is_ours(warehouse) else Taken([], 0)
+                taken = (
+                    claim_discards(warehouse, table, "no_column", homes, limit)
+                    if _is_ours(warehouse)
+                    else ClaimedDiscards([], 0)
+                )
                 if not taken.rows:
                     break
-                placed += settle(warehouse, table, homes, taken)
+                placed += resolve_discards(warehouse, table, homes, taken)
             limit = BATCH
         except ContentionError as exc:
             log.warning("values of %r wait for a later load: %s", table, exc)
             break
         except RefusedError as exc:
             if taken.events == 1:
-                _give_up(warehouse, table, homes, exc)
+                _mark_no_room(warehouse, table, homes, exc)
             limit = max(taken.events // 8, 1)
     return placed
 
@@ -80,14 +84,18 @@ def _is_ours(warehouse: Warehouse) -> bool:
     return bool(ours)
 
 
-def _give_up(warehouse: Warehouse, table: str, homes: Sequence[Home], refusal: RefusedError) -> None:
+def _mark_no_room(warehouse: Warehouse, table: str, homes: Sequence[TargetColumn], refusal: RefusedError) -> None:
     """Let the values of the first event wait no longer: the database refuses its row with them."""
     log.warning("values of an event of %r have no room in its row: %s", table, refusal)
     with warehouse.transaction():
-        _tell(warehouse, "no_room", [row[0] for row in take(warehouse, table, "no_column", homes, 1).rows])
+        _change_reason(
+            warehouse, "no_room", [row[0] for row in claim_discards(warehouse, table, "no_column", homes, 1).rows]
+        )
 
 
-def take(warehouse: Warehouse, table: str, reason: str, homes: Sequence[Home], limit: int) -> Taken:
+def claim_discards(
+    warehouse: Warehouse, table: str, reason: str, homes: Sequence[TargetColumn], limit: int
+) -> ClaimedDiscards:
     """Lock and return the values that were discarded for a reason, of some events, `limit` at most."""
     properties, size = [name for home in homes for name in home.properties], BATCH
     while True:
@@ -96,11 +104,11 @@ def take(warehouse: Warehouse, table: str, reason: str, homes: Sequence[Home], l
         if len(rows) == size:
             events.pop()  # it may have more values than these
         if events or not rows:
-            return Taken([row for values in events[:limit] for row in values], min(len(events), limit))
+            return ClaimedDiscards([row for values in events[:limit] for row in values], min(len(events), limit))
         size *= 4
 
 
-def settle(warehouse: Warehouse, table: str, homes: Sequence[Home], taken: Taken) -> int:
+def resolve_discards(warehouse: Warehouse, table: str, homes: Sequence[TargetColumn], taken: ClaimedDiscards) -> int:
     """Put values into their columns, in the transaction at hand, and return how many; the others get a new reason."""
     judged = refit_values(homes, taken)
     fitting = judged.filter(pc.is_null(judged["reason"]))
@@ -108,18 +116,18 @@ def settle(warehouse: Warehouse, table: str, homes: Sequence[Home], taken: Taken
     _update(warehouse, table, numbered, fitting)
     _update(warehouse, TRACKS, [(n, home) for n, home in numbered if is_context(home.name)], fitting)
     warehouse.fetch(_PLACED, fitting["tid"].to_pylist())
-    if table in FIGURED and fitting.num_rows:
+    if table in TABLES_IN_FIGURES and fitting.num_rows:
         warehouse.fetch("delete from refreshed")
     for reason in ("misfit", "collision"):
-        _tell(warehouse, reason, judged.filter(pc.equal(judged["reason"], reason))["tid"].to_pylist())
+        _change_reason(warehouse, reason, judged.filter(pc.equal(judged["reason"], reason))["tid"].to_pylist())
     return int(fitting.num_rows)
 
 
-def _tell(warehouse: Warehouse, reason: str, tids: Sequence[str]) -> None:
-    warehouse.fetch(_TELL, reason, list(tids))
+def _change_reason(warehouse: Warehouse, reason: str, tids: Sequence[str]) -> None:
+    warehouse.fetch(_CHANGE_REASON, reason, list(tids))
 
 
-def _update(warehouse: Warehouse, table: str, homes: Sequence[tuple[int, Home]], fitting: pa.Table) -> None:
+def _update(warehouse: Warehouse, table: str, homes: Sequence[tuple[int, TargetColumn]], fitting: pa.Table) -> None:
     """Put values into the columns of a table."""
     wanted = fitting.filter(pc.is_in(fitting["home"], pa.array([n for n, _ in homes], pa.int64())))
     if not wanted.num_rows:
@@ -129,8 +137,10 @@ def _update(warehouse: Warehouse, table: str, homes: Sequence[tuple[int, Home]],
     events = pivot_values(wanted, [n for n, _ in filled])
     keys = [events["original_timestamp"].cast(pa.string()), events["id"], *events.columns[2:]]
     statement = _UPDATE.format(
-        table=f"{quoted(warehouse.schema)}.{quoted(table)}",
-        assignments=", ".join(f"{quoted(home.name)} = coalesce(c{n}, event.{quoted(home.name)})" for n, home in filled),
+        table=f"{quote_identifier(warehouse.schema)}.{quote_identifier(table)}",
+        assignments=", ".join(
+            f"{quote_identifier(home.name)} = coalesce(c{n}, event.{quote_identifier(home.name)})" for n, home in filled
+        ),
         arrays=", ".join(f"%s::{home.kind}[]" for _, home in filled),
         names=", ".join(f"c{n}" for n, _ in filled),
         same_time="{same_time}",
@@ -148,7 +158,7 @@ _FIRST = """
 """
 
 
-def place_waiting(warehouse: Warehouse, caps: Caps) -> tuple[int, list[str]]:
+def backfill_waiting_columns(warehouse: Warehouse, limits: SchemaLimits) -> tuple[int, list[str]]:
     """Put values that wait for a column into it; columns that are missing are added.
 
     Returns the number of values, and the statements that added columns.
@@ -160,7 +170,7 @@ def place_waiting(warehouse: Warehouse, caps: Caps) -> tuple[int, list[str]]:
         waiting = warehouse.fetch(_WAITING)
     if not waiting:
         return 0, []
-    catalog = Catalog(warehouse, caps)
+    catalog = Catalog(warehouse, limits)
     properties: dict[str, list[str]] = {}
     for table, name in waiting:
         if catalog.has(table):
@@ -169,11 +179,17 @@ def place_waiting(warehouse: Warehouse, caps: Caps) -> tuple[int, list[str]]:
     _add(warehouse, catalog, TRACKS, list(wanted), _shared(wanted.values()))
     placed = 0
     for table, columns in wanted.items():
-        _add(warehouse, catalog, table, [table], {c: names for c, names in columns.items() if catalog.is_ripe(c)})
+        _add(
+            warehouse, catalog, table, [table], {c: names for c, names in columns.items() if catalog.can_have_column(c)}
+        )
         kinds = catalog.columns(table)
-        homes = [Home(c, kinds[c], names) for c, names in columns.items() if c in kinds and catalog.is_ripe(c)]
+        homes = [
+            TargetColumn(c, kinds[c], names)
+            for c, names in columns.items()
+            if c in kinds and catalog.can_have_column(c)
+        ]
         catalog.record(Name(table, name, home.name) for home in homes for name in home.properties)
-        placed += fill(warehouse, table, homes)
+        placed += backfill(warehouse, table, homes)
     return placed, catalog.statements
 
 
@@ -204,14 +220,15 @@ def _add(
     warehouse: Warehouse, catalog: Catalog, table: str, sources: Sequence[str], wanted: Mapping[str, Sequence[str]]
 ) -> None:
     """Add columns that a table does not have yet and has room for, with the types of the first values that wait."""
-    missing = catalog.affordable(table, sorted(wanted.keys() - catalog.columns(table).keys()))
+    missing = catalog.columns_within_limit(table, sorted(wanted.keys() - catalog.columns(table).keys()))
     if not missing:
         return
     with warehouse.transaction():
         firsts = dict(warehouse.fetch(_FIRST, list(sources), [name for column in missing for name in wanted[column]]))
     shared = catalog.columns(TRACKS)
     kinds = {
-        column: shared.get(column) or values.kind(next(firsts[name] for name in wanted[column] if name in firsts))
+        column: shared.get(column)
+        or values.column_type(next(firsts[name] for name in wanted[column] if name in firsts))
         for column in missing
         if any(name in firsts for name in wanted[column])
     }

@@ -45,7 +45,7 @@ CLOSE = "update files set status = %s, error = %s, finished_at = clock_timestamp
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FileCursor:
     """A file that a load reads: where it begins, in bytes after decompression, and the number of the line there."""
 
     file_id: int
@@ -54,9 +54,9 @@ class Reading:
 
 
 #: How long a load that failed tries to say so.
-FAREWELL = timedelta(seconds=5)
+FINISH_RETRY_FOR = timedelta(seconds=5)
 #: What to do behind a pooler.
-POOLED = (
+POOLER_ADVICE = (
     "the database url leads to a pooler that gives a session to others between transactions (PgBouncer's pool_mode "
     "transaction), but a load keeps locks in its session; name the server's own port, or a pool with pool_mode session"
 )
@@ -75,9 +75,9 @@ class Ledger:
         give our locks away.
         """
         if self._warehouse.is_shared():
-            raise UsageError(POOLED)
+            raise UsageError(POOLER_ADVICE)
         with self._warehouse.transaction():
-            self._warehouse.wait_for(advisory_locks.BEGIN)
+            self._warehouse.lock_in_transaction(advisory_locks.BEGIN)
             for load in read_running_loads(self._warehouse):
                 if not load["is_alive"]:
                     self._finish(load["load_id"], "failed", "the loader was killed")
@@ -95,7 +95,7 @@ class Ledger:
 
     def join(self, load_id: int) -> None:
         """Keep a load alive as long as this connection."""
-        self._warehouse.hold_shared(advisory_locks.LOAD, self._name(load_id))
+        self._warehouse.lock_shared(advisory_locks.LOAD, self._name(load_id))
 
     def _name(self, load_id: int | str) -> str:
         return f"{self._warehouse.ops}/{load_id}"
@@ -108,7 +108,7 @@ class Ledger:
                 self._finish(load_id, status, error)
 
         # One that failed may have tried to come back for long enough already.
-        self._warehouse.insist(finish, FAREWELL if status == "failed" else None)
+        self._warehouse.retry(finish, FINISH_RETRY_FOR if status == "failed" else None)
 
     def _finish(self, load_id: int, status: str, error: str | None) -> None:
         self._warehouse.fetch(operation("close_load"), load_id=load_id, status=status, error=error)
@@ -120,15 +120,15 @@ class Ledger:
         return [file for file in files if file.size is None or (file.uri, file.size, file.fingerprint) not in done]
 
     @contextmanager
-    def reading(self, load_id: int, file: File, *, again: bool = False) -> Iterator[Reading | None]:
+    def reading(self, load_id: int, file: File, *, again: bool = False) -> Iterator[FileCursor | None]:
         """Give the body a file to read, from where it was left, or None if it has been read to its end.
 
         How the body ends is how the reading ends. Raises TakenError if another load reads it.
         """
         key = advisory_locks.FILE, self._name(file.uri)
-        if not self._warehouse.insist(lambda: self._warehouse.try_hold(*key)):
+        if not self._warehouse.retry(lambda: self._warehouse.try_lock(*key)):
             raise TakenError(f"{file.uri} is left to another load, which is reading it")
-        reading = self._warehouse.insist(lambda: self._open(load_id, file, again))
+        reading = self._warehouse.retry(lambda: self._open(load_id, file, again))
         try:
             yield reading
         except BaseException as exc:
@@ -137,30 +137,30 @@ class Ledger:
                 self._close(reading, status, str(exc) or "interrupted")
             raise
         else:
-            self._warehouse.insist(lambda: self._close(reading, "done", None))
+            self._warehouse.retry(lambda: self._close(reading, "done", None))
         finally:
             with suppress(LoaderError):
-                self._warehouse.release(*key)
+                self._warehouse.unlock(*key)
 
-    def _open(self, load_id: int, file: File, again: bool) -> Reading | None:
+    def _open(self, load_id: int, file: File, again: bool) -> FileCursor | None:
         with self._warehouse.transaction():
             last = self._warehouse.fetch(LAST, file.uri, file.size, file.fingerprint) if file.size is not None else []
             status, position, line = last[0] if last and not again else ("failed", 0, 0)
             if status == "done" and not again:
                 return None
             ((file_id,),) = self._warehouse.fetch(OPEN, load_id, file.uri, file.size, file.fingerprint, position, line)
-        return Reading(file_id, position, line + 1)
+        return FileCursor(file_id, position, line + 1)
 
-    def position(self, reading: Reading) -> int:
+    def position(self, reading: FileCursor) -> int:
         """Return how far a file has been read, in the transaction at hand."""
         ((position,),) = self._warehouse.fetch("select position from files where file_id = %s", reading.file_id)
         return int(position)
 
-    def advance(self, reading: Reading, position: int, line: int, counts: Mapping[str, int]) -> None:
+    def save_cursor(self, reading: FileCursor, position: int, line: int, counts: Mapping[str, int]) -> None:
         """Write how far a file has been read, and with what result, in the transaction at hand."""
         self._warehouse.fetch(ADVANCE, position, line, *_values(counts), reading.file_id)
 
-    def _close(self, reading: Reading | None, status: str, error: str | None) -> None:
+    def _close(self, reading: FileCursor | None, status: str, error: str | None) -> None:
         if reading:
             with self._warehouse.transaction():
                 self._warehouse.fetch(CLOSE, status, error, reading.file_id)
@@ -187,7 +187,7 @@ def _values(counts: Mapping[str, int]) -> list[int]:
 
 
 @contextmanager
-def accounted(ledger: Ledger, result: LoadResult) -> Iterator[None]:
+def record_outcome(ledger: Ledger, result: LoadResult) -> Iterator[None]:
     """Let the body do a load, and write to the ledger how it ended; a dry run is not there."""
     try:
         yield

@@ -13,25 +13,25 @@ from contextlib import AbstractContextManager, closing, contextmanager
 
 from loader import logs
 from loader.config import Settings
-from loader.crash_points import step
+from loader.crash_points import crash_point
 from loader.errors import InputError, LoaderError
 from loader.inputs.file import File
-from loader.pipeline.backfill import place_waiting
-from loader.pipeline.ledger import Ledger, accounted
+from loader.pipeline.backfill import backfill_waiting_columns
+from loader.pipeline.ledger import Ledger, record_outcome
 from loader.pipeline.result import LoadResult, Options
 from loader.pipeline.worker import Progress, Worker
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
-from loader.postgres.retry import insist
-from loader.quoting import quoted
-from loader.schema.source import prepared
+from loader.postgres.retry import retry
+from loader.quoting import quote_identifier
+from loader.schema.source import open_warehouse
 
 #: Gives the progress to report to, for a number of bytes to read, as the files have them.
-Reported = Callable[[int], AbstractContextManager[Progress]]
+ProgressFactory = Callable[[int], AbstractContextManager[Progress]]
 
 
 @contextmanager
-def silent(_: int) -> Iterator[Progress]:
+def no_progress(_: int) -> Iterator[Progress]:
     """Report nothing."""
     yield lambda *_: None
 
@@ -40,7 +40,7 @@ def load_files(
     settings: Settings,
     files: Sequence[File],
     options: Options,
-    reported: Reported = silent,
+    reported: ProgressFactory = no_progress,
     problems: Sequence[InputError] = (),
 ) -> LoadResult:
     """Load files; `problems` are told in the result too.
@@ -48,24 +48,24 @@ def load_files(
     Raises SchemaError if the database is not prepared, WarehouseError if it fails.
     """
     started = time.monotonic()
-    with prepared(settings, "load") as warehouse:
+    with open_warehouse(settings, "load") as warehouse:
         ledger = Ledger(warehouse)
         load_id = None if options.dry_run else ledger.begin(exclusive=options.exclusive)
         logs.bind(load_id)
-        step("load.begun")
+        crash_point("load.begun")
         result = LoadResult(load_id, errors=[str(problem) for problem in problems])
-        with accounted(ledger, result):
+        with record_outcome(ledger, result):
             if result.load_id is not None:
-                placed = warehouse.insist(lambda: place_waiting(warehouse, options.caps))
+                placed = warehouse.retry(lambda: backfill_waiting_columns(warehouse, options.schema_limits))
                 result.values_placed, result.ddl = placed
-            to_read = files if options.again else warehouse.insist(lambda: ledger.unread(files))
+            to_read = files if options.again else warehouse.retry(lambda: ledger.unread(files))
             with reported(sum(file.size or 0 for file in to_read)) as progress:
                 _read(to_read, settings, options, result, progress)
             if not options.dry_run:
-                warehouse.insist(lambda: analyze(warehouse, result.tables))
+                warehouse.retry(lambda: analyze(warehouse, result.tables))
             result.judge(options)
             result.seconds = time.monotonic() - started
-        step("load.finished")
+        crash_point("load.finished")
     return result
 
 
@@ -79,7 +79,7 @@ def _read(files: Sequence[File], settings: Settings, options: Options, result: L
 
 
 def _connected(settings: Settings, options: Options, load_id: int | None) -> Worker:
-    return insist(lambda: Worker(settings, options, load_id), settings.retry_for)
+    return retry(lambda: Worker(settings, options, load_id), settings.retry_for)
 
 
 def _read_in_processes(
@@ -131,7 +131,7 @@ def _read_one(file: File) -> LoadResult:
 log = logging.getLogger(__name__)
 
 #: Share of a table that may be new before it is analyzed.
-NEW = 0.03
+NEW_SHARE = 0.03
 
 #: Rows that the server counts as changed since it last looked, as an earlier load that was killed left them, and
 #: those of this load, which it may not have heard of.
@@ -151,14 +151,14 @@ def analyze(warehouse: Warehouse, rows: Mapping[str, int]) -> list[str]:
     """
     names, counts = list(rows), list(rows.values())
     with warehouse.transaction():
-        due = [name for (name,) in warehouse.fetch(_DUE, names, counts, quoted(warehouse.schema), NEW)]
+        due = [name for (name,) in warehouse.fetch(_DUE, names, counts, quote_identifier(warehouse.schema), NEW_SHARE)]
     return [name for name in due if _analyze(warehouse, name)]
 
 
 def _analyze(warehouse: Warehouse, name: str) -> bool:
     try:
         with warehouse.transaction(lock_timeout=advisory_locks.TABLE_TIMEOUT):
-            warehouse.fetch(f"analyze {quoted(warehouse.schema)}.{quoted(name)}")
+            warehouse.fetch(f"analyze {quote_identifier(warehouse.schema)}.{quote_identifier(name)}")
     except LoaderError as exc:
         log.info("%s is not analyzed: %s", name, exc)
         return False

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from loader.errors import UsageError
-from loader.events.outcomes import REASONS, Reject
+from loader.events.outcomes import REJECT_REASONS, Reject
 from loader.postgres.connection import Warehouse
 
 
@@ -20,13 +20,13 @@ def reject_rows(rejects: Sequence[Reject], uri: str) -> pa.Table:
             "line": pa.array([reject.line for reject in rejects], pa.int64()),
             "raw": pa.array([reject.raw for reject in rejects], pa.binary()),
             "reason": pa.array([reject.reason for reject in rejects], pa.string()),
-            "detail": pa.array([reject.detail or REASONS[reject.reason] for reject in rejects], pa.string()),
+            "detail": pa.array([reject.detail or REJECT_REASONS[reject.reason] for reject in rejects], pa.string()),
         }
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RejectFilter:
     """Which rejects are meant: those of a reason, since a time; all if nothing is said."""
 
     reason: str | None = None
@@ -72,7 +72,7 @@ _EXPORT = f"""
 """
 
 
-def export_rejects(warehouse: Warehouse, choice: Choice) -> Iterator[bytes]:
+def export_rejects(warehouse: Warehouse, choice: RejectFilter) -> Iterator[bytes]:
     """Yield the bytes of rejects that are not replayed yet, one a line, as pieces that follow each other.
 
     Line breaks inside one, which only elements of an array can have, become blanks; the pieces of a line that was too
@@ -93,7 +93,7 @@ def export_rejects(warehouse: Warehouse, choice: Choice) -> Iterator[bytes]:
         yield b"\n"
 
 
-def purge_rejects(warehouse: Warehouse, choice: Choice, until: datetime, *, discards: bool) -> dict[str, int]:
+def purge_rejects(warehouse: Warehouse, choice: RejectFilter, until: datetime, *, discards: bool) -> dict[str, int]:
     """Delete rejects before a time, if asked for discarded values too, but for those that wait for a column.
 
     Returns the numbers of what was deleted.

@@ -8,16 +8,16 @@ from functools import partial
 import pyarrow as pa
 
 from loader.config import Settings
-from loader.events.outcomes import REASONS, Reject
+from loader.events.outcomes import REJECT_REASONS, Reject
 from loader.inputs.chunk import CHUNK_SIZE, Chunk
 from loader.inputs.file import File
-from loader.pipeline.ledger import Ledger, accounted
-from loader.pipeline.rejected_events import Choice
+from loader.pipeline.ledger import Ledger, record_outcome
+from loader.pipeline.rejected_events import RejectFilter
 from loader.pipeline.result import LoadResult, Options
-from loader.pipeline.writer import Writer, encoded
+from loader.pipeline.writer import Writer, encode_batch
 from loader.postgres.connection import Warehouse
 from loader.schema.catalog import Catalog
-from loader.schema.source import prepared
+from loader.schema.source import open_warehouse
 from loader.transform.transform import Transform
 
 #: What the ledger calls the input of a replay; the lock on it lets one replay run at a time.
@@ -39,7 +39,7 @@ _RAW = f"""
     order by rejected_id
 """
 _MARK = "update rejected_events set replayed_at = now() where rejected_id = any(%s)"
-_TELL = """
+_CHANGE_REASON = """
     update rejected_events as kept set reason = told.reason, detail = told.detail
     from unnest(%s::bigint[], %s::text[], %s::text[]) as told (rejected_id, reason, detail)
     where kept.rejected_id = told.rejected_id
@@ -53,7 +53,7 @@ _ADD = """
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class ReplayChunk:
     """Some rejects as the lines of a chunk, and their numbers."""
 
     chunk: Chunk
@@ -69,36 +69,36 @@ class Again:
         for reject in rejects:
             place = reject.line - self.chunk.first_line
             found = still if reject.raw == self.chunk.raw(place) else parts
-            found.append((self.ids[place], reject.raw, reject.reason, reject.detail or REASONS[reject.reason]))
+            found.append((self.ids[place], reject.raw, reject.reason, reject.detail or REJECT_REASONS[reject.reason]))
         warehouse.fetch(_ADD, load_id, *([row[i] for row in parts] for i in range(4)))
-        warehouse.fetch(_TELL, *([row[i] for row in still] for i in (0, 2, 3)))
+        warehouse.fetch(_CHANGE_REASON, *([row[i] for row in still] for i in (0, 2, 3)))
         warehouse.fetch(_MARK, sorted(set(self.ids) - {row[0] for row in still}))
 
 
-def replay_rejects(settings: Settings, choice: Choice, options: Options) -> LoadResult:
+def replay_rejects(settings: Settings, choice: RejectFilter, options: Options) -> LoadResult:
     """Load the rejects of a choice that can be loaded now.
 
     Those of a chunk are marked in the transaction of its rows; a replay that is killed goes on when it is run again.
     Raises SchemaError if the database is not prepared, WarehouseError if it fails, TakenError if another one runs.
     """
     with ExitStack() as stack:
-        ledger = Ledger(stack.enter_context(prepared(settings)))
+        ledger = Ledger(stack.enter_context(open_warehouse(settings)))
         result = LoadResult(ledger.begin("replay"))
-        with accounted(ledger, result):
+        with record_outcome(ledger, result):
             rows, ddl = (stack.enter_context(closing(Warehouse(settings))) for _ in range(2))
-            _replay(rows, Catalog(ddl, options.caps), choice, result)
+            _replay(rows, Catalog(ddl, options.schema_limits), choice, result)
             result.status = "ok" if result.counts["events_read"] else "empty"
     return result
 
 
-def _replay(warehouse: Warehouse, catalog: Catalog, choice: Choice, result: LoadResult) -> None:
+def _replay(warehouse: Warehouse, catalog: Catalog, choice: RejectFilter, result: LoadResult) -> None:
     load_id = result.load_id or 0
     transform, writer = Transform(catalog), Writer(warehouse, load_id)
     with Ledger(warehouse).reading(load_id, REJECTS) as reading:
         if reading is None:
             return
         for again in _chunks(warehouse, choice):
-            batch = encoded(transform.finish(transform.prepare(again.chunk)))
+            batch = encode_batch(transform.finish(transform.prepare(again.chunk)))
             keep = partial(again.keep, warehouse, load_id)
             written = writer.write(batch, REJECTS.uri, reading, keep)
             result.files = 1
@@ -107,7 +107,7 @@ def _replay(warehouse: Warehouse, catalog: Catalog, choice: Choice, result: Load
     result.ddl = catalog.statements
 
 
-def _chunks(warehouse: Warehouse, choice: Choice) -> Iterator[Again]:
+def _chunks(warehouse: Warehouse, choice: RejectFilter) -> Iterator[ReplayChunk]:
     """Yield the rejects of a choice that there are now, some megabytes at a time."""
     chosen, values = choice.condition
     with warehouse.transaction():
@@ -122,7 +122,9 @@ def _chunks(warehouse: Warehouse, choice: Choice) -> Iterator[Again]:
             rows = warehouse.fetch(_RAW.format(chosen=chosen), after, last, *values)
         texts = [raw for _, raw in rows]
         end += sum(map(len, texts))
-        yield Again(Chunk(pa.array(texts, pa.binary()), line, line + len(rows), end), [number for number, _ in rows])
+        yield ReplayChunk(
+            Chunk(pa.array(texts, pa.binary()), line, line + len(rows), end), [number for number, _ in rows]
+        )
         after, line = last, line + len(rows)
 
 

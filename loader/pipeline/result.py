@@ -6,9 +6,9 @@ from typing import Any
 
 from loader.errors import LoaderError
 from loader.events.outcomes import COUNTS
-from loader.inputs.csv import Dialect
+from loader.inputs.csv import CsvDialect
 from loader.inputs.discovery import Days
-from loader.schema.catalog import MAX_COLUMNS, MAX_TABLES, Caps
+from loader.schema.catalog import MAX_COLUMNS, MAX_TABLES, SchemaLimits
 
 #: Exit code of a load with more rejects than allowed.
 PARTIAL = 3
@@ -42,13 +42,13 @@ class Options:
     #: Whether no other load may run beside it.
     exclusive: bool = False
     #: How the cells of CSV files are told apart, and what their bytes mean.
-    table: Dialect = field(default_factory=Dialect)
+    table: CsvDialect = field(default_factory=CsvDialect)
     #: Received days of the files to load.
     days: Days = field(default_factory=Days)
 
     @property
-    def caps(self) -> Caps:
-        return Caps(self.max_columns, self.max_tables)
+    def schema_limits(self) -> SchemaLimits:
+        return SchemaLimits(self.max_columns, self.max_tables)
 
     def allows(self, rejected: int, read: int) -> bool:
         """Tell whether so many rejected events among those read are no failure."""

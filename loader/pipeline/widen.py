@@ -8,15 +8,15 @@ from loader.config import Settings
 from loader.errors import SchemaError, UsageError
 from loader.events.identifiers import column_identifier, is_context
 from loader.events.values import TEXT, TIMESTAMPTZ
-from loader.pipeline.backfill import BATCH, settle, take
+from loader.pipeline.backfill import BATCH, claim_discards, resolve_discards
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse, engine, operation
-from loader.postgres.sqlstate import translated
-from loader.quoting import quoted
+from loader.postgres.sqlstate import translate_errors
+from loader.quoting import quote_identifier
 from loader.schema.event_tables import STANDARD, TRACKS
 from loader.schema.introspection import read_event_columns, read_event_tables
-from loader.schema.source import prepared
-from loader.transform.refit import Home
+from loader.schema.source import open_warehouse
+from loader.transform.refit import TargetColumn
 from loader.views.definitions import read_grants, read_views
 
 _WAITING = """
@@ -34,7 +34,7 @@ _TIME = """
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class WideningPlan:
     """What widening a column means."""
 
     column: str
@@ -56,7 +56,7 @@ class Plan:
         return asdict(self)
 
 
-def plan_widening(settings: Settings, warehouse: Warehouse, table: str, column: str) -> Plan:
+def plan_widening(settings: Settings, warehouse: Warehouse, table: str, column: str) -> WideningPlan:
     """Return what it means to make a column text.
 
     Raises UsageError for a column that is none, or text already, or one that Segment's rules give its type.
@@ -68,12 +68,12 @@ def plan_widening(settings: Settings, warehouse: Warehouse, table: str, column: 
             name for name, kind in kinds.items() if kind not in (None, TEXT) and (name == table or is_context(column))
         ]
         dependent = warehouse.fetch(
-            operation("dependent_views"), column_name=column, tables=tables, schema=quoted(warehouse.schema)
+            operation("dependent_views"), column_name=column, tables=tables, schema=quote_identifier(warehouse.schema)
         )
         waiting = {p: count for p, count in warehouse.fetch(_WAITING, tables) if column_identifier(p) == column}
         rewritten = [found for found in read_event_tables(warehouse) if found.name in tables]
     ours = {(view.schema, view.name) for view in read_views(settings)}
-    return Plan(
+    return WideningPlan(
         column,
         str(kinds[table]),
         tables,
@@ -95,7 +95,7 @@ def _check(schema: str, table: str, column: str, kind: str | None) -> None:
         raise UsageError(f"column {column!r} of {table!r} is text already; there is nothing to widen")
 
 
-def widen_column(settings: Settings, plan: Plan) -> int:
+def widen_column(settings: Settings, plan: WideningPlan) -> int:
     """Make a column text and fill in what had not fitted, in one transaction; return the number of these values.
 
     Raises SchemaError if others' views depend on it, ContentionError if a reader holds the table.
@@ -105,10 +105,10 @@ def widen_column(settings: Settings, plan: Plan) -> int:
             f"others' views depend on column {plan.column!r}: {', '.join(plan.foreign)}; "
             "drop them, widen the column, and make them anew"
         )
-    with translated(), engine(settings.database_url).connect() as connection:
+    with translate_errors(), engine(settings.database_url).connect() as connection:
         views = [view for view in read_views(settings, connection) if f"{view.schema}.{view.name}" in plan.views]
         grants = read_grants(connection, views)
-    with prepared(settings) as warehouse, warehouse.transaction(lock_timeout=advisory_locks.TABLE_TIMEOUT):
+    with open_warehouse(settings) as warehouse, warehouse.transaction(lock_timeout=advisory_locks.TABLE_TIMEOUT):
         for view in reversed(views):
             warehouse.run(f"drop view {view.place}")
         for table in plan.tables:
@@ -119,15 +119,17 @@ def widen_column(settings: Settings, plan: Plan) -> int:
     return filled
 
 
-def _retyping(schema: str, table: str, plan: Plan) -> str:
+def _retyping(schema: str, table: str, plan: WideningPlan) -> str:
     """Return DDL that makes a column text; numbers and words stay as PostgreSQL prints them, times are ISO 8601."""
-    column = quoted(plan.column)
+    column = quote_identifier(plan.column)
     text = _TIME.format(column=column) if plan.kind == TIMESTAMPTZ else f"{column}::text"
-    return f"alter table {quoted(schema)}.{quoted(table)} alter column {column} type text using {text}"
+    return (
+        f"alter table {quote_identifier(schema)}.{quote_identifier(table)} alter column {column} type text using {text}"
+    )
 
 
-def _fill(warehouse: Warehouse, table: str, plan: Plan) -> int:
-    homes, filled = [Home(plan.column, TEXT, plan.properties)], 0
-    while plan.properties and (taken := take(warehouse, table, "misfit", homes, BATCH)).rows:
-        filled += settle(warehouse, table, homes, taken)
+def _fill(warehouse: Warehouse, table: str, plan: WideningPlan) -> int:
+    homes, filled = [TargetColumn(plan.column, TEXT, plan.properties)], 0
+    while plan.properties and (taken := claim_discards(warehouse, table, "misfit", homes, BATCH)).rows:
+        filled += resolve_discards(warehouse, table, homes, taken)
     return filled

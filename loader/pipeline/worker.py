@@ -10,18 +10,18 @@ from typing import TypeVar
 import pyarrow as pa
 
 from loader.config import Settings
-from loader.crash_points import step
+from loader.crash_points import crash_point
 from loader.errors import InputError, TakenError, UnfinishedError
 from loader.inputs.chunk import CHUNK_SIZE
 from loader.inputs.file import File
 from loader.inputs.formats import read_contents
-from loader.pipeline.ledger import Ledger, Reading
+from loader.pipeline.ledger import FileCursor, Ledger
 from loader.pipeline.result import LoadResult, Options
-from loader.pipeline.writer import Encoded, Writer, encoded
+from loader.pipeline.writer import Encoded, Writer, encode_batch
 from loader.postgres.connection import Warehouse
 from loader.schema.catalog import Catalog
 from loader.transform.batch import Batch
-from loader.transform.parse import Prepared
+from loader.transform.parse import ParsedChunk
 from loader.transform.transform import Transform
 
 #: Called with bytes that were read, as the files have them, and the number of events in them.
@@ -48,7 +48,7 @@ class Worker:
         if load_id is not None:
             self._ledger.join(load_id)
         self._writer = Writer(warehouse, load_id)
-        self._catalog = Catalog(ddl, options.caps, dry=options.dry_run)
+        self._catalog = Catalog(ddl, options.schema_limits, dry=options.dry_run)
         self._transform = Transform(self._catalog)
 
     def close(self) -> None:
@@ -65,13 +65,13 @@ class Worker:
         known = len(self._catalog.statements)
         try:
             if self._load_id is None:
-                self._read(file, Reading(0, 0, 1), result, progress)
+                self._read(file, FileCursor(0, 0, 1), result, progress)
             else:
                 with self._ledger.reading(self._load_id, file, again=self._options.again) as reading:
-                    step("file.opened")
+                    crash_point("file.opened")
                     if reading:
                         self._read(file, reading, result, progress)
-                step("file.closed")
+                crash_point("file.closed")
         except UnfinishedError as exc:
             log.warning("%s", exc)
             result.warnings.append(str(exc))
@@ -83,10 +83,10 @@ class Worker:
         result.ddl = self._catalog.statements[known:]
         return result
 
-    def _read(self, file: File, reading: Reading, result: LoadResult, progress: Progress) -> None:
+    def _read(self, file: File, reading: FileCursor, result: LoadResult, progress: Progress) -> None:
         result.files = 1
         consumed = 0
-        with ahead(self._prepare(file, reading)) as prepared, ahead(self._finish(prepared)) as finished:
+        with produce_ahead(self._prepare(file, reading)) as prepared, produce_ahead(self._finish(prepared)) as finished:
             for batch, position in finished:
                 written = self._writer.write(batch, file.uri, reading)
                 result.counts += written.counts
@@ -95,24 +95,24 @@ class Worker:
                 consumed = position
                 del batch, written  # while the next is awaited
 
-    def _prepare(self, file: File, reading: Reading) -> Iterator[tuple[Prepared | Batch, int]]:
+    def _prepare(self, file: File, reading: FileCursor) -> Iterator[tuple[ParsedChunk | Batch, int]]:
         """Yield the chunks of a file, and how many bytes of it, as stored, have been read."""
         for chunk, consumed in read_contents(file, reading.position, reading.line, CHUNK_SIZE, self._options.table):
             yield self._transform.prepare(chunk), consumed
 
-    def _finish(self, prepared: Iterator[tuple[Prepared | Batch, int]]) -> Iterator[tuple[Encoded, int]]:
+    def _finish(self, prepared: Iterator[tuple[ParsedChunk | Batch, int]]) -> Iterator[tuple[Encoded, int]]:
         for chunk, position in prepared:
-            yield encoded(self._transform.finish(chunk)), position
+            yield encode_batch(self._transform.finish(chunk)), position
 
 
 T = TypeVar("T")
 
 #: Seconds the thread has to end; one that reads from a silent pipe does not, and is left to the end of the process.
-PATIENCE = 2.0
+THREAD_END_SECONDS = 2.0
 
 
 @contextmanager
-def ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
+def produce_ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
     """Let a thread make the next item while one is used, never more; when the body ends it ends with the item it is at.
 
     What the thread raises is raised where its item would be.
@@ -147,4 +147,4 @@ def ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
         yield made()
     finally:
         stopped.set()
-        thread.join(PATIENCE)
+        thread.join(THREAD_END_SECONDS)

@@ -9,19 +9,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.crash_points import step
+from loader.crash_points import crash_point
 from loader.errors import ContentionError, OverfullError, RefusedError, WarehouseError
-from loader.events.outcomes import Reject, stored_as
+from loader.events.outcomes import Reject, describe_key_conflict
 from loader.events.values import is_text
-from loader.pipeline.ledger import Ledger, Reading
+from loader.pipeline.ledger import FileCursor, Ledger
 from loader.pipeline.rejected_events import reject_rows
 from loader.postgres.connection import Warehouse, operation
 from loader.postgres.copy import array_literal, encode
-from loader.quoting import quoted
+from loader.quoting import quote_identifier
 from loader.schema.event_tables import TRACKS
 from loader.schema.introspection import read_columns
 from loader.transform.batch import Batch, Part, Repeated
-from loader.transform.oversized_rows import narrowed
+from loader.transform.oversized_rows import limit_values
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Encoded:
     rows: Mapping[str, Sequence[bytes]]
 
 
-def encoded(batch: Batch, before: Encoded | None = None) -> Encoded:
+def encode_batch(batch: Batch, before: Encoded | None = None) -> Encoded:
     """Return a batch ready to be copied; parts that were encoded before are not encoded again."""
     done = (
         {table: before.rows[table] for table, part in before.batch.parts.items() if part is batch.parts[table]}
@@ -62,9 +62,9 @@ class Writer:
         self._load_id = load_id
         #: What was being written when the connection was lost, perhaps committed.
         self._unsure: Batch | None = None
-        self._tracks = f"{quoted(warehouse.schema)}.{quoted(TRACKS)}"
+        self._tracks = f"{quote_identifier(warehouse.schema)}.{quote_identifier(TRACKS)}"
 
-    def write(self, made: Encoded, uri: str, reading: Reading, keep: Keep | None = None) -> Batch:
+    def write(self, made: Encoded, uri: str, reading: FileCursor, keep: Keep | None = None) -> Batch:
         """Write a batch and return what of it is new; without a load nothing is written.
 
         `keep` takes the rejects, in the transaction of the rows; else they are new ones.
@@ -73,30 +73,30 @@ class Writer:
         """
         for _ in range(ATTEMPTS):
             try:
-                return self._warehouse.insist(partial(self._write, made, uri, reading, keep))
+                return self._warehouse.retry(partial(self._write, made, uri, reading, keep))
             except ContentionError as exc:
                 log.info("another loader was first, the chunk is tried again: %s", exc)
                 failure = exc
             except RefusedError:
-                batch = self._warehouse.insist(partial(self._without_refused, made.batch))
-                made = encoded(batch, made)
+                batch = self._warehouse.retry(partial(self._without_refused, made.batch))
+                made = encode_batch(batch, made)
         raise failure
 
-    def _write(self, made: Encoded, uri: str, reading: Reading, keep: Keep | None) -> Batch:
+    def _write(self, made: Encoded, uri: str, reading: FileCursor, keep: Keep | None) -> Batch:
         with self._warehouse.transaction():
             if self._unsure and self._ledger.position(reading) == made.batch.chunk.end:
                 return self._unsure
             batch = self._without_stored(made.batch)
             if self._load_id is not None:
                 self._unsure = batch
-                self._copy_rows(encoded(batch, made))
-                step("chunk.copied")
+                self._copy_rows(encode_batch(batch, made))
+                crash_point("chunk.copied")
                 keep(batch.rejects) if keep else self._copy_ops("rejected_events", reject_rows(batch.rejects, uri))
                 if batch.discards:
                     self._copy_ops("discarded_values", batch.discards.rows)
-                self._ledger.advance(reading, batch.chunk.end, batch.chunk.next_line - 1, batch.counts)
-                step("chunk.advanced")
-        step("chunk.committed")
+                self._ledger.save_cursor(reading, batch.chunk.end, batch.chunk.next_line - 1, batch.counts)
+                crash_point("chunk.advanced")
+        crash_point("chunk.committed")
         self._unsure = None
         return batch
 
@@ -111,13 +111,13 @@ class Writer:
         repeated = pa.array([event.key[0] for event in batch.repeated], pa.string())
         rows = tracks.rows.take(stored)
         doubtful = pc.or_(pc.not_equal(rows["event"], owners), pc.is_in(rows["id"], repeated))
-        events = _keyed(tracks, stored.filter(doubtful))
+        events = _with_keys(tracks, stored.filter(doubtful))
         known = {event.key: owner for event, owner in zip(events, owners.filter(doubtful).to_pylist(), strict=True)}
         rejects = []
         for event in (*events, *batch.repeated):
             owner = known.get(event.key, event.first_event)
             if event.event != owner and batch.lines:
-                rejects.append(batch.lines.reject(event.n, CONFLICT, stored_as(owner)))
+                rejects.append(batch.lines.reject(event.n, CONFLICT, describe_key_conflict(owner)))
         gone = tracks.numbers.take(stored).to_pylist() + [event.n for event in batch.repeated]
         return replace(batch.without(gone, rejects), repeated=())
 
@@ -155,7 +155,7 @@ class Writer:
         tables = [table for table, part in batch.parts.items() if part.rows.num_rows]
         if not tables:
             return
-        names = ", ".join(f"{quoted(self._warehouse.schema)}.{quoted(table)}" for table in tables)
+        names = ", ".join(f"{quote_identifier(self._warehouse.schema)}.{quote_identifier(table)}" for table in tables)
         self._warehouse.run(f"lock table {names} in row exclusive mode")
         columns = read_columns(self._warehouse, tables)
         for table in tables:
@@ -179,10 +179,10 @@ class Writer:
         Rows that are too large for it stay, with fewer values.
         """
         tracks = batch.parts[TRACKS]
-        events = _keyed(tracks, pa.array(range(tracks.rows.num_rows), pa.int64()))
+        events = _with_keys(tracks, pa.array(range(tracks.rows.num_rows), pa.int64()))
         refusals = dict(self._refused(batch, [event.n for event in events]))
         overfull = [n for n, refusal in refusals.items() if isinstance(refusal, OverfullError)]
-        batch, narrower = narrowed(batch, overfull)
+        batch, narrower = limit_values(batch, overfull)
         reasons = {n: str(refusal) for n, refusal in refusals.items() if n not in narrower}
         keys = {event.key: reasons[event.n] for event in events if event.n in reasons}
         reasons |= {event.n: keys[event.key] for event in batch.repeated if event.key in keys}
@@ -196,7 +196,7 @@ class Writer:
         tried = replace(batch, parts={table: part.only(some) for table, part in batch.parts.items()})
         try:
             with self._warehouse.transaction(trial=True):
-                self._copy_rows(encoded(self._without_stored(tried)))
+                self._copy_rows(encode_batch(self._without_stored(tried)))
         except RefusedError as exc:
             if len(numbers) == 1:
                 return [(numbers[0], exc)]
@@ -205,7 +205,7 @@ class Writer:
         return []
 
 
-def _keyed(part: Part, places: pa.Array) -> list[Repeated]:
+def _with_keys(part: Part, places: pa.Array) -> list[Repeated]:
     """Return the events in some rows of `tracks` with their keys, each as the first of its own."""
     rows = part.rows.select(["id", "original_timestamp", "event"]).append_column("n", part.numbers).take(places)
     times = rows["original_timestamp"].cast(pa.int64())

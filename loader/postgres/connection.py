@@ -11,15 +11,15 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import NullPool
 
-from loader.config import Settings, home, root
+from loader.config import Settings, data_root, home
 from loader.errors import TakenError, UsageError
 from loader.postgres import embedded
-from loader.postgres.retry import Result, insist
-from loader.postgres.sqlstate import translated
-from loader.quoting import quoted
+from loader.postgres.retry import Result, retry
+from loader.postgres.sqlstate import translate_errors
+from loader.quoting import quote_identifier
 
 #: How a lost connection is noticed, where the url does not say otherwise: libpq's parameters, in seconds and ms.
-LIVELINESS = {
+KEEPALIVES = {
     "connect_timeout": "10",
     "keepalives_idle": "30",
     "keepalives_interval": "10",
@@ -36,7 +36,7 @@ def connect(database_url: str | None, purpose: str = "", *, autocommit: bool = T
     """
     if database_url is None:
         database_url = embedded.start(home()).url
-    with translated():
+    with translate_errors():
         return psycopg.connect(
             _conninfo(database_url),
             autocommit=autocommit,
@@ -48,7 +48,7 @@ def connect(database_url: str | None, purpose: str = "", *, autocommit: bool = T
 @cache
 def operation(name: str) -> str:
     """Return the statement in `sql/operations/<name>.sql`."""
-    return (root() / "sql" / "operations" / f"{name}.sql").read_text("utf-8")
+    return (data_root() / "sql" / "operations" / f"{name}.sql").read_text("utf-8")
 
 
 def engine(database_url: str | None) -> Engine:
@@ -89,7 +89,7 @@ def _conninfo(database_url: str) -> str:
             "the database url cannot be read; write postgresql://user:password@host:port/database, "
             "with special characters in the password percent-encoded"
         ) from None
-    return make_conninfo("", **{**LIVELINESS, **parameters})
+    return make_conninfo("", **{**KEEPALIVES, **parameters})
 
 
 class Warehouse:
@@ -103,7 +103,7 @@ class Warehouse:
         self._place = settings.database_url, purpose
         self._retry_for = settings.retry_for
         #: Locks that are held, and how each is taken.
-        self._held: dict[tuple[int, str], str] = {}
+        self._locks: dict[tuple[int, str], str] = {}
         self._connect()
 
     def close(self) -> None:
@@ -117,9 +117,10 @@ class Warehouse:
 
         A trial is rolled back. Raises our errors for the driver's.
         """
-        with translated(), self._connection.transaction(force_rollback=trial):
+        with translate_errors(), self._connection.transaction(force_rollback=trial):
             self._connection.execute(
-                f"set local search_path to {quoted(self.ops)}, pg_catalog; set local lock_timeout to '{lock_timeout}';"
+                f"set local search_path to {quote_identifier(self.ops)}, pg_catalog;"
+                f"set local lock_timeout to '{lock_timeout}';"
                 f"set local statement_timeout to '{statement_timeout}';"
                 "set local idle_in_transaction_session_timeout to '10min';"
                 # Keys are looked up by index, whatever the statistics of a table that is being filled say.
@@ -127,7 +128,7 @@ class Warehouse:
             )
             yield
 
-    def insist(self, work: Callable[[], Result], span: timedelta | None = None) -> Result:
+    def retry(self, work: Callable[[], Result], span: timedelta | None = None) -> Result:
         """Do work in transactions of its own, again while the connection is lost, for as long as we retry."""
 
         def attempt() -> Result:
@@ -135,33 +136,33 @@ class Warehouse:
                 self._reconnect()
             return work()
 
-        return insist(attempt, self._retry_for if span is None else span)
+        return retry(attempt, self._retry_for if span is None else span)
 
-    def try_hold(self, lock: int, name: str) -> bool:
+    def try_lock(self, lock: int, name: str) -> bool:
         """Take a lock until `release`, unless somebody else has it.
 
         If it is somebody else's after a reconnection, that raises TakenError.
         """
-        return self._hold(lock, name, "pg_try_advisory_lock")
+        return self._lock(lock, name, "pg_try_advisory_lock")
 
-    def hold_shared(self, lock: int, name: str) -> None:
+    def lock_shared(self, lock: int, name: str) -> None:
         """Take a lock together with others until this connection is closed."""
-        self._hold(lock, name, "pg_advisory_lock_shared")
+        self._lock(lock, name, "pg_advisory_lock_shared")
 
-    def wait_for(self, lock: int) -> None:
+    def lock_in_transaction(self, lock: int) -> None:
         """Take a lock of this source until the transaction ends."""
         self.fetch("select pg_advisory_xact_lock(%s, hashtext(%s))", lock, self.ops)
 
-    def release(self, lock: int, name: str) -> None:
+    def unlock(self, lock: int, name: str) -> None:
         """Give a lock back."""
-        self._held.pop((lock, name), None)
+        self._locks.pop((lock, name), None)
         self.fetch("select pg_advisory_unlock(%s, hashtext(%s))", lock, name)
 
-    def _hold(self, lock: int, name: str, function: str) -> bool:
+    def _lock(self, lock: int, name: str, function: str) -> bool:
         ((taken,),) = self.fetch(f"select {function}(%s, hashtext(%s))", lock, name)
         if taken is False:
             return False
-        self._held[lock, name] = function
+        self._locks[lock, name] = function
         return True
 
     def _connect(self) -> None:
@@ -175,15 +176,15 @@ class Warehouse:
         self._connect()
         query = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where (pid, backend_start) = (%s, %s)"
         self.fetch(query, *former)
-        for (lock, name), function in self._held.items():
-            if not self._hold(lock, name, function):
+        for (lock, name), function in self._locks.items():
+            if not self._lock(lock, name, function):
                 raise TakenError(f"another load went on with {name} while the connection was lost")
 
     def is_shared(self) -> bool:
         """Tell whether a pooler gives our session to others between transactions, and with it our locks."""
         if self._connection.info.backend_pid == self._session[0]:
             return False
-        with translated(), closing(connect(*self._place)) as other:
+        with translate_errors(), closing(connect(*self._place)) as other:
             for _ in range(5):
                 ((ours,),) = self.fetch("select pg_backend_pid()")
                 theirs = other.execute("select pg_backend_pid()").fetchone()
@@ -193,19 +194,19 @@ class Warehouse:
 
     def fetch(self, statement: str, *parameters: Any, **named: Any) -> list[tuple[Any, ...]]:
         """Run a statement, with positional parameters (%s) or named ones (%(name)s), and return its rows."""
-        with translated():
+        with translate_errors():
             cursor = self._connection.execute(statement, named or parameters or None, binary=True)
             return cursor.fetchall() if cursor.description else []
 
     def run(self, script: str) -> None:
         """Run statements that return nothing."""
-        with translated():
+        with translate_errors():
             self._connection.execute(script.encode())
 
     def copy(self, schema: str, table: str, columns: Sequence[str], pieces: Iterable[bytes]) -> None:
         """Copy rows in PostgreSQL's binary format."""
-        names = ", ".join(map(quoted, columns))
-        statement = f"copy {quoted(schema)}.{quoted(table)} ({names}) from stdin (format binary)"
-        with translated(), self._connection.cursor().copy(statement) as copy:
+        names = ", ".join(map(quote_identifier, columns))
+        statement = f"copy {quote_identifier(schema)}.{quote_identifier(table)} ({names}) from stdin (format binary)"
+        with translate_errors(), self._connection.cursor().copy(statement) as copy:
             for piece in pieces:
                 copy.write(piece)

@@ -24,13 +24,13 @@ from tempfile import mkdtemp
 from typing import IO, NoReturn
 
 from loader.errors import UsageError, WarehouseError
-from loader.postgres.embedded_programs import WHEEL, Programs, find_programs, find_wheel, give, tail
+from loader.postgres.embedded_programs import WHEEL, Programs, change_owner, find_programs, find_wheel, tail
 
 DATABASE = "selligent"
 FIRST_PORT = 54320
-PATIENCE = 600  # seconds: recovery after a crash reads up to `max_wal_size`
-ORPHANS = 10  # seconds in which sessions notice that their postmaster has been killed
-LOG_LIMIT = 1_000_000  # bytes, above which a start empties the log
+START_SECONDS = 600  # seconds: recovery after a crash reads up to `max_wal_size`
+ORPHAN_SECONDS = 10  # seconds in which sessions notice that their postmaster has been killed
+MAX_LOG_BYTES = 1_000_000  # bytes, above which a start empties the log
 
 #: Written into `data/postgresql.conf` once, so that users can change them there.
 SETTINGS = {
@@ -146,27 +146,29 @@ def _launch(home: Path) -> Server:
         raise WarehouseError(f"{str(home / 'password')!r} is missing; put it back, or move {str(home)!r} away")
     _check_version(data)
     if programs.account and data.stat().st_uid != programs.account.pw_uid:  # as on a volume of an earlier container
-        give(data, programs.account)
+        change_owner(data, programs.account)
     (home / "postgresql.log").touch(0o600)
     with (home / "postgresql.log").open("ab") as log:
         # The server inherits this lock and holds it to its last process. So it tells of a server in another container,
         # and of sessions that outlive a killed postmaster, which `postmaster.pid` cannot.
         lock = partial(fcntl.flock, log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _await(lambda: lock() is None, f"another server uses {str(data)!r}; stop it where it was started", ORPHANS)
+        _await(
+            lambda: lock() is None, f"another server uses {str(data)!r}; stop it where it was started", ORPHAN_SECONDS
+        )
         return _run_server(home, programs, log)
 
 
 def _run_server(home: Path, programs: Programs, log: IO[bytes]) -> Server:
     """Start the server on the port it had before, else on the next one that is free."""
     (home / "data/postmaster.pid").unlink(missing_ok=True)  # stale, but its number may be another process's by now
-    if log.tell() > LOG_LIMIT:
+    if log.tell() > MAX_LOG_BYTES:
         log.truncate(0)
     told = log.seek(0, os.SEEK_END)
     while True:
         port = _choose_port(home)
         # The folder goes through a shell, and `pg_ctl -D` would not quote it for that.
         options = f"-p {port} -D {shlex.quote(str(home / 'data'))}"
-        programs.run("pg_ctl", "start", "-sw", f"-t{PATIENCE}", "-o", options, log=log, PGDATA=str(home / "data"))
+        programs.run("pg_ctl", "start", "-sw", f"-t{START_SECONDS}", "-o", options, log=log, PGDATA=str(home / "data"))
         if server := running(home):
             (home / "port").write_text(str(port), "ascii")
             return server
@@ -182,8 +184,8 @@ def _make_data(home: Path, programs: Programs) -> None:
     password.touch(0o600)
     password.write_text(password.read_text("ascii") or secrets.token_urlsafe(24), "ascii")
     if programs.account:
-        give(staging, programs.account)
-        give(password, programs.account)
+        change_owner(staging, programs.account)
+        change_owner(password, programs.account)
     access = ["--username=postgres", "--auth=scram-sha-256", f"--pwfile={password}"]
     # PostgreSQL's own locale is the same on every machine, and its order that of the bytes.
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -230,7 +232,7 @@ def _locked(home: Path) -> Iterator[None]:
         raise WarehouseError(f"no embedded server in {str(home)!r}: {exc}; free it or set SELLIGENT_HOME") from exc
 
 
-def _await(condition: Callable[[], bool], otherwise: str, seconds: float = PATIENCE) -> None:
+def _await(condition: Callable[[], bool], otherwise: str, seconds: float = START_SECONDS) -> None:
     """Return once a condition holds, or raise WarehouseError."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -95,7 +95,7 @@ def _find_account() -> pwd.struct_passwd:
     raise UsageError(f"useradd cannot make the user {ROOT_USER!r}: {said}; make it, or run this as another user")
 
 
-def give(tree: Path, account: pwd.struct_passwd) -> None:
+def change_owner(tree: Path, account: pwd.struct_passwd) -> None:
     """Give a file, or a folder with all in it, to a user."""
     for path in (tree, *tree.rglob("*")):
         os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)

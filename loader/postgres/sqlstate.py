@@ -19,7 +19,7 @@ from loader.errors import (
 )
 
 #: What the beginnings of SQLSTATEs mean to us, the first that fits; all others are no more than a WarehouseError.
-MEANINGS: Mapping[type[LoaderError], tuple[str, ...]] = {
+ERRORS_BY_SQLSTATE: Mapping[type[LoaderError], tuple[str, ...]] = {
     # Unique violation, serialization failure, deadlock, lock timeout.
     ContentionError: ("23505", "40001", "40P01", "55P03"),
     # The limit on a row's size.
@@ -34,7 +34,9 @@ MEANINGS: Mapping[type[LoaderError], tuple[str, ...]] = {
     OutageError: ("53", "57", "58", "XX"),
 }
 #: What a server says to whom it will not let in later either.
-UNWELCOME = re.compile("password|authentication|pg_hba|does not exist|not permitted|certificate|not support SSL")
+PERMANENT_LOGIN_ERRORS = re.compile(
+    "password|authentication|pg_hba|does not exist|not permitted|certificate|not support SSL"
+)
 #: What libpq says around what happened.
 LIBPQ = re.compile("^(connection failed|consuming input failed): | (Is the server running|This probably means) .*")
 #: What to do about an error.
@@ -49,29 +51,29 @@ ADVICE = {
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn the driver's errors into ours."""
     try:
         yield
     except psycopg.Error as exc:
-        raise _error(exc) from exc
+        raise _translate(exc) from exc
     except DBAPIError as exc:
         if not isinstance(exc.orig, psycopg.Error):
             raise
-        raise _error(exc.orig) from exc
+        raise _translate(exc.orig) from exc
 
 
-def _error(exc: psycopg.Error) -> LoaderError:
+def _translate(exc: psycopg.Error) -> LoaderError:
     state, message = exc.sqlstate or "", _message(exc)
     if not state:
         told = f"the database cannot be reached: {message}; check that it runs and the database url"
-        return WarehouseError(told) if UNWELCOME.search(message) else DisconnectedError(told)
+        return WarehouseError(told) if PERMANENT_LOGIN_ERRORS.search(message) else DisconnectedError(told)
     if state == "2BP01":
         detail = " ".join((exc.diag.message_detail or "").split())
         message += f": {detail}; drop these, migrate, and make them anew"
     if state in ADVICE:
         message += f"; {ADVICE[state]}"
-    kinds = (kind for kind, states in MEANINGS.items() if state.startswith(states))
+    kinds = (kind for kind, states in ERRORS_BY_SQLSTATE.items() if state.startswith(states))
     return next(kinds, WarehouseError)(message)
 
 

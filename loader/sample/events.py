@@ -71,7 +71,7 @@ class Events:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class Transmission:
     """How events were told: waited in the sender's queue, travelled (both in ms), and the order of the lines."""
 
     queued: NDArray[np.int32]
@@ -193,7 +193,7 @@ def first(count: int, events: Events) -> Events:
     return Events(events.kind[kept], events.message[kept], events.time[kept], events.link[kept])
 
 
-def tell(rng: np.random.Generator, lines: int, time: Ints) -> Telling:
+def transmit(rng: np.random.Generator, lines: int, time: Ints) -> Transmission:
     """Lines mostly by their receipt: some events come hours late, some lines are held back, some come twice."""
     number = np.arange(len(time), dtype=np.int32)
     queued = spread(rng, len(time), QUEUE)
@@ -204,7 +204,7 @@ def tell(rng: np.random.Generator, lines: int, time: Ints) -> Telling:
     repeated = integers(rng, lines - len(time), len(time))
     position = np.concatenate([position, position[repeated] + spread(rng, len(repeated), REPEAT)])
     order = np.concatenate([number, repeated.astype(np.int32)])[np.argsort(position, kind="stable")]
-    return Telling(queued.astype(np.int32), travelled.astype(np.int32), order)
+    return Transmission(queued.astype(np.int32), travelled.astype(np.int32), order)
 
 
 def delay(rng: np.random.Generator, time: Ints, which: Flags) -> None:

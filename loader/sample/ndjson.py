@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loader.sample.events import Events, Kind, Messages, Telling, draw_events, draw_messages, tell
+from loader.sample.events import Events, Kind, Messages, Transmission, draw_events, draw_messages, transmit
 from loader.sample.mailings import DAY, NEW_YEAR, draw_mailings, links, properties, subscription
 from loader.sample.random_draws import Flags, Ints, generator, scramble
 from loader.sample.recipients import APPLE, SCANNER, Recipients, draw_recipients, identity, origin
@@ -42,7 +42,7 @@ class Year:
     recipients: Recipients
     messages: Messages
     events: Events
-    telling: Telling
+    telling: Transmission
     salt: int
     renamed_at: Ints
     scored: list[bool]
@@ -89,7 +89,7 @@ def draw_year(lines: int, seed: int) -> Year:
         recipients,
         messages,
         events,
-        telling=tell(rng, lines, events.time),
+        telling=transmit(rng, lines, events.time),
         salt=int(rng.random() * 2**53),
         renamed_at=np.array([mailing.campaign.renamed_at for mailing in mailings]),
         scored=[mailing.scored for mailing in mailings],

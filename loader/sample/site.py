@@ -1,6 +1,6 @@
 """The site's side of the sample: what Segment would have stored of the same people, as a script for psql.
 
-They come to the site by links in e-mails or on their own, some of them buy, strangers come too.
+They come to the site by links in e-mails or on their own, some of them buy, unauthorized come too.
 """
 
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loader.quoting import quoted
+from loader.quoting import quote_identifier
 from loader.sample.events import Kind
 from loader.sample.mailings import DAY, HOUR, LINKS, MINUTE, NEW_YEAR
 from loader.sample.ndjson import Year, draw_year, iso
@@ -62,14 +62,14 @@ class Site:
 def script(events: int, seed: int, schema: str) -> Iterator[bytes]:
     """Blocks of a script that makes the schema: about as many page views as there are `events` in the e-mails."""
     site = draw_site(draw_year(events, seed), events, seed)
-    yield _BEGIN.format(schema=quoted(schema), literal=quoted(schema).replace("'", "''")).encode()
+    yield _BEGIN.format(schema=quote_identifier(schema), literal=quote_identifier(schema).replace("'", "''")).encode()
     for table, rows in (
         ("users (id, email, received_at)", users(site)),
         ("identifies", identifies(site)),
         ("pages", pages(site)),
         ("order_completed", orders(site)),
     ):
-        yield f"copy {quoted(schema)}.{table} from stdin;\n".encode()
+        yield f"copy {quote_identifier(schema)}.{table} from stdin;\n".encode()
         yield from _blocks(rows)
         yield b"\\.\n"
     yield b"commit;\nanalyze;\n"

@@ -10,12 +10,12 @@ from sqlalchemy import MetaData
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement, SetColumnComment, SetTableComment
 
-from loader.crash_points import step
+from loader.crash_points import crash_point
 from loader.errors import LoaderError, OutageError
 from loader.events.identifiers import is_context, table_identifier
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
-from loader.quoting import quote, quoted
+from loader.quoting import quote_identifier, quote_literal
 from loader.schema.event_tables import TRACKS, event_table
 from loader.schema.introspection import Columns, read_columns
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 #: Columns of a table, tables of a source: what a sender may make by inventing names, unless told otherwise.
 MAX_COLUMNS, MAX_TABLES = 500, 200
 #: Share of a cap from which on a load warns of it.
-NEARLY = 0.8
+WARNING_SHARE = 0.8
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _RECORD = """
@@ -44,7 +44,7 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
-class Caps:
+class SchemaLimits:
     """How many columns a table may have, and how many tables of events a source."""
 
     columns: int = MAX_COLUMNS
@@ -54,9 +54,9 @@ class Caps:
 class Catalog:
     """The tables of events as they are; a dry one only says what it would add."""
 
-    def __init__(self, warehouse: Warehouse, caps: Caps, *, dry: bool = False) -> None:
+    def __init__(self, warehouse: Warehouse, limits: SchemaLimits, *, dry: bool = False) -> None:
         self._warehouse = warehouse
-        self._caps = caps
+        self._limits = limits
         self._warned: set[str] = set()
         self._dry = dry
         self._refused: set[tuple[str, str]] = set()
@@ -75,7 +75,7 @@ class Catalog:
         """Return the columns of a table with their types."""
         return self._columns[table]
 
-    def table(self, event: str) -> str | None:
+    def ensure_table(self, event: str) -> str | None:
         """Return the table of an event, made if need be; None if its name makes no table's name.
 
         Raises LoaderError where it cannot be made.
@@ -90,9 +90,9 @@ class Catalog:
         self.record([Name("", event, name)])
         return name
 
-    def affordable(self, table: str, columns: Sequence[str]) -> Sequence[str]:
+    def columns_within_limit(self, table: str, columns: Sequence[str]) -> Sequence[str]:
         """Return those columns for which the table has room; the others are refused for the rest of the run."""
-        cap, there = self._caps.columns, len(self._columns[table])
+        cap, there = self._limits.columns, len(self._columns[table])
         free = max(cap - there, 0)
         self._refused.update((table, column) for column in columns[free:])
         self._warn(f"columns of {table!r}", "--max-columns", there + len(columns), cap)
@@ -115,7 +115,7 @@ class Catalog:
         """Tell whether a column could not be added in this run."""
         return (table, column) in self._refused
 
-    def is_ripe(self, column: str) -> bool:
+    def can_have_column(self, column: str) -> bool:
         """Tell whether a collection may have a column: one of the context comes to `tracks` first."""
         return not is_context(column) or column in self._columns[TRACKS]
 
@@ -130,11 +130,11 @@ class Catalog:
                 with self._warehouse.transaction():
                     self._warehouse.fetch(_RECORD, kinds, *rows)
 
-            self._warehouse.insist(write)
+            self._warehouse.retry(write)
         self._names.update(new)
 
     def _read(self) -> None:
-        columns, named = self._warehouse.insist(self._fetch)
+        columns, named = self._warehouse.retry(self._fetch)
         self._columns = {table: dict(kinds) for table, kinds in columns.items()}
         self._names = {Name(*name) for name in named}
         self._tables = {name.original: name.identifier for name in self._names if not name.parent}
@@ -145,7 +145,7 @@ class Catalog:
             return read_columns(self._warehouse), names
 
     def _check_room(self) -> None:
-        cap, there = self._caps.tables, self._count_collections()
+        cap, there = self._limits.tables, self._count_collections()
         self._warn("tables of events", "--max-tables", there + 1, cap)
         if there >= cap:
             raise LoaderError(f"there are {there} tables of events already; raise --max-tables, then `rejects replay`")
@@ -155,7 +155,7 @@ class Catalog:
 
     def _warn(self, what: str, option: str, wanted: int, cap: int) -> None:
         """Tell once that a cap is near, and once that it is reached."""
-        states = {"nearly as many as": wanted >= NEARLY * cap, "more wanted than": wanted > cap}
+        states = {"nearly as many as": wanted >= WARNING_SHARE * cap, "more wanted than": wanted > cap}
         reached = [f"{what}: {state} the {cap} that {option} allows" for state, holds in states.items() if holds]
         if not self._warned.issuperset(reached):
             log.warning("%s", reached[-1])
@@ -173,23 +173,24 @@ class Catalog:
             self._columns[name] = {column.name: str(column.type.compile(_DIALECT)).lower() for column in table.columns}
 
     def _add(self, table: str, column: str, kind: str) -> list[str]:
-        place = f"{quoted(self._warehouse.schema)}.{quoted(table)}"
+        place = f"{quote_identifier(self._warehouse.schema)}.{quote_identifier(table)}"
+        comment = quote_literal("Made when its first value arrived")
         return [
-            f"alter table {place} add column if not exists {quoted(column)} {kind}",
-            f"comment on column {place}.{quoted(column)} is {quote('Made when its first value arrived')}",
+            f"alter table {place} add column if not exists {quote_identifier(column)} {kind}",
+            f"comment on column {place}.{quote_identifier(column)} is {comment}",
         ]
 
     def _run(self, statements: list[str]) -> None:
         """Run DDL in a short transaction of its own, one loader at a time."""
         if statements and not self._dry:
-            self._warehouse.insist(partial(self._change, statements))
-            step("columns.added")
+            self._warehouse.retry(partial(self._change, statements))
+            crash_point("columns.added")
             self._read()
         self.statements += statements
 
     def _change(self, statements: list[str]) -> None:
         with self._warehouse.transaction(lock_timeout=advisory_locks.TABLE_TIMEOUT):
-            self._warehouse.wait_for(advisory_locks.SCHEMA)
+            self._warehouse.lock_in_transaction(advisory_locks.SCHEMA)
             for statement in statements:
                 log.info("%s", statement)
                 self._warehouse.fetch(statement)

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Column, DateTime, Index, MetaData, Table, Text, func
 
-from loader.events.identifiers import bounded
+from loader.events.identifiers import shorten
 
 #: The table of all events.
 TRACKS = "tracks"
@@ -100,7 +100,7 @@ def event_table(metadata: MetaData, schema: str, name: str, properties: Iterable
     )
     key = (table.c.original_timestamp, table.c.id)
     # Two underscores, which no name of an event becomes: an index is a relation too, and must not take a table's name.
-    Index(bounded(f"{name}__key"), *key, unique=True, postgresql_nulls_not_distinct=True)
+    Index(shorten(f"{name}__key"), *key, unique=True, postgresql_nulls_not_distinct=True)
     for column in ("received_at", "timestamp", "uuid_ts"):
-        Index(bounded(f"{name}__{column}"), table.c[column], postgresql_using="brin")
+        Index(shorten(f"{name}__{column}"), table.c[column], postgresql_using="brin")
     return table

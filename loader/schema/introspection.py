@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from loader.postgres.connection import Warehouse
-from loader.quoting import quoted
+from loader.quoting import quote_identifier
 
 #: Type by column, by table.
 Columns = Mapping[str, Mapping[str, str]]
@@ -64,14 +64,14 @@ class EventTable:
 
 def read_event_tables(warehouse: Warehouse) -> list[EventTable]:
     """Return the tables of events, `tracks` included, in the transaction at hand."""
-    return [EventTable(*row) for row in warehouse.fetch(_EVENT_TABLES, quoted(warehouse.schema))]
+    return [EventTable(*row) for row in warehouse.fetch(_EVENT_TABLES, quote_identifier(warehouse.schema))]
 
 
 def read_columns(warehouse: Warehouse, tables: Sequence[str] | None = None) -> Columns:
     """Return the columns of the tables of a source's schema, or of some of them, in the transaction at hand."""
     columns: dict[str, dict[str, str]] = {}
     names = None if tables is None else list(tables)
-    for table, column, kind in warehouse.fetch(_TABLE_COLUMNS, quoted(warehouse.schema), names):
+    for table, column, kind in warehouse.fetch(_TABLE_COLUMNS, quote_identifier(warehouse.schema), names):
         columns.setdefault(table, {})[column] = kind
     return columns
 

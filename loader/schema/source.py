@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
-from loader.config import Settings, root
+from loader.config import Settings, data_root
 from loader.errors import SchemaError
 from loader.postgres.connection import Warehouse
-from loader.quoting import quoted
+from loader.quoting import quote_identifier
 
 #: Asked of the catalog, so that whoever may not look into the schema is told so.
 _IS_PREPARED = """
@@ -18,13 +18,13 @@ _IS_PREPARED = """
 """
 
 
-def head() -> str:
+def newest_revision() -> str:
     """Return the newest revision, by the ordinals of the file names."""
-    return max(path.name.split("_")[0] for path in (root() / "migrations" / "versions").glob("[0-9]*.py"))
+    return max(path.name.split("_")[0] for path in (data_root() / "migrations" / "versions").glob("[0-9]*.py"))
 
 
 @contextmanager
-def prepared(settings: Settings, purpose: str = "") -> Iterator[Warehouse]:
+def open_warehouse(settings: Settings, purpose: str = "") -> Iterator[Warehouse]:
     """Connect to a database that is prepared for this version.
 
     Raises SchemaError for one that is not.
@@ -38,16 +38,16 @@ def _check_version(warehouse: Warehouse) -> None:
     """Raise SchemaError unless the schema is that of this version of the loader."""
     with warehouse.transaction():
         ((exists,),) = warehouse.fetch(_IS_PREPARED, warehouse.ops)
-        query = f"select version_num from {quoted(warehouse.ops)}.alembic_version"
+        query = f"select version_num from {quote_identifier(warehouse.ops)}.alembic_version"
         versions = warehouse.fetch(query) if exists else []
     if not versions:
         raise SchemaError(
             f"schema {warehouse.schema!r} is not prepared; run `selligent-loader init`, or name another with --schema"
         )
     ((found,),) = versions
-    if found != head():
-        todo = "install the newer selligent-loader" if found > head() else "run `selligent-loader migrate`"
-        raise SchemaError(f"schema {warehouse.schema!r} has version {found}, not {head()}; {todo}")
+    if found != newest_revision():
+        todo = "install the newer selligent-loader" if found > newest_revision() else "run `selligent-loader migrate`"
+        raise SchemaError(f"schema {warehouse.schema!r} has version {found}, not {newest_revision()}; {todo}")
 
 
 _NAME = "insert into source (nickname) values (%s) on conflict (is_this) do update set nickname = excluded.nickname"
@@ -82,6 +82,6 @@ def list_sources(warehouse: Warehouse) -> list[Mapping[str, Any]]:
 
 
 def _describe(warehouse: Warehouse, schema: str) -> Mapping[str, Any]:
-    query = _DETAILS.format(ops=quoted(f"{schema}_ops"), schema=quoted(schema))
+    query = _DETAILS.format(ops=quote_identifier(f"{schema}_ops"), schema=quote_identifier(schema))
     ((nickname, keys, last_used, newest),) = warehouse.fetch(query, schema)
     return {"nickname": nickname, "schema": schema, "keys": keys, "last_used": last_used, "newest_event": newest}

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-from loader.crash_points import step
+from loader.crash_points import crash_point
 from loader.errors import BusyError, UsageError
 
 log = logging.getLogger(__name__)
@@ -46,9 +46,9 @@ class Segment:
         view = memoryview(content)
         while view:
             view = view[os.write(self.file, view) :]
-        step("spool.written")
+        crash_point("spool.written")
         os.fdatasync(self.file)
-        step("spool.synced")
+        crash_point("spool.synced")
         self.size += len(content)
 
     def close(self) -> None:
@@ -57,7 +57,7 @@ class Segment:
             os.close(self.file)
 
 
-def make_places(folder: Path, schemas: Sequence[str]) -> tuple[IO[bytes], dict[str, Path]]:
+def make_folders(folder: Path, schemas: Sequence[str]) -> tuple[IO[bytes], dict[str, Path]]:
     """Return the lock of a spool and a folder in it for each source, made if need be.
 
     Raises BusyError if another server has the lock, UsageError if nothing can be written there.
@@ -65,7 +65,7 @@ def make_places(folder: Path, schemas: Sequence[str]) -> tuple[IO[bytes], dict[s
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = _locked(folder)
-        places = {schema: folder / place_name(schema) for schema in schemas}
+        places = {schema: folder / folder_name(schema) for schema in schemas}
         for place in places.values():
             for part in (place, place / ".open", place / ".loaded"):
                 part.mkdir(mode=0o700, exist_ok=True)
@@ -88,7 +88,7 @@ def _locked(folder: Path) -> IO[bytes]:
     return lock
 
 
-def place_name(schema: str) -> str:
+def folder_name(schema: str) -> str:
     """Return the folder of a source, which is no hidden one, nor another's.
 
     >>> place_name("selligent"), place_name("../a b")
@@ -111,7 +111,7 @@ def open_segment(place: Path, number: int) -> Segment:
     return Segment(path, file)
 
 
-def left_open(place: Path) -> Iterator[tuple[Path, int]]:
+def unfinished_segments(place: Path) -> Iterator[tuple[Path, int]]:
     """Yield what a server that was killed left open, and its size, without a line that was never answered for."""
     for part in (place / ".open").glob("*.part"):
         part.unlink()
@@ -156,7 +156,7 @@ def close_segment(path: Path, size: int) -> int:
         final = place / path.name
         path.rename(final)
         sync(place)
-    step("segment.closed")
+    crash_point("segment.closed")
     return final.stat().st_size
 
 
@@ -169,12 +169,12 @@ def _whole(part: Path, final: Path) -> Iterator[IO[bytes]]:
             yield target
             target.flush()
             os.fsync(target.fileno())
-        step("segment.compressed")
+        crash_point("segment.compressed")
         part.rename(final)
     except OSError:
         part.unlink(missing_ok=True)
         raise
-    step("segment.renamed")
+    crash_point("segment.renamed")
     sync(final.parent)
 
 
@@ -190,7 +190,7 @@ def closed_segments(place: Path) -> list[Path]:
     return sorted(path for path in place.glob("*.jsonl*") if _NAME.fullmatch(path.name))
 
 
-def keep(path: Path) -> None:
+def archive_segment(path: Path) -> None:
     """Put a segment aside that is loaded."""
     path.rename(path.parent / ".loaded" / path.name)
 

@@ -11,18 +11,18 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from loader.crash_points import step
+from loader.crash_points import crash_point
 from loader.spool.segments import (
     Segment,
+    archive_segment,
     close_segment,
     closed_segments,
     is_writable,
-    keep,
     last_number,
-    left_open,
-    make_places,
+    make_folders,
     open_segment,
     remove_older,
+    unfinished_segments,
 )
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Spool:
         nothing can be written there.
         """
         self._folder, self._limit, self._deliver = folder, limit, deliver
-        self._lock, self._places = make_places(folder, schemas)
+        self._lock, self._places = make_folders(folder, schemas)
         self._number = last_number(folder)
         self._segments: dict[str, Segment] = {}
         self._queue: SimpleQueue[Waiting | Command | None] = SimpleQueue()
@@ -116,11 +116,11 @@ class Spool:
         """Return the segments of a source that `load` can read and that are not known to be loaded."""
         return closed_segments(self._places[schema])
 
-    def put_aside(self, path: Path) -> None:
+    def archive(self, path: Path) -> None:
         """Keep a segment that is loaded, where it is not loaded again."""
         size = path.stat().st_size
-        keep(path)
-        step("segment.kept")
+        archive_segment(path)
+        crash_point("segment.kept")
         with self._changed:
             self._stored -= size
 
@@ -141,7 +141,7 @@ class Spool:
     def _recover(self) -> None:
         for place in self._places.values():
             self._stored += sum(path.stat().st_size for path in closed_segments(place))
-            for path, size in left_open(place):
+            for path, size in unfinished_segments(place):
                 self._stored += size
                 self._compress_later(path, size)
 

@@ -9,31 +9,31 @@ import pyarrow.compute as pc
 from loader.errors import LoaderError, OutageError
 from loader.events.fields import COLUMN_FIELDS, Path
 from loader.events.outcomes import Reject
-from loader.quoting import quote
+from loader.quoting import quote_literal
 from loader.schema.catalog import Catalog
 from loader.schema.event_tables import TRACKS
-from loader.transform.batch import REPEATED, Batch, Part, merged, set_repeated_aside
+from loader.transform.batch import REPEATED, Batch, Part, mark_duplicates, merge_parts
 from loader.transform.columns import Planner
-from loader.transform.discards import left_over, read_homeless, read_repetitions, read_unread_times
-from loader.transform.extract import Column, Query, queries
-from loader.transform.parse import Prepared
-from loader.transform.shapes import Shape, find_objects, mark_wrong_kinds, name_tables, read_shapes, set_aside
+from loader.transform.discards import discard_unfit, read_repetitions, read_unread_times, read_without_column
+from loader.transform.extract import Column, Query, extraction_queries
+from loader.transform.parse import ParsedChunk
+from loader.transform.shapes import Shape, find_objects, mark_rejected, mark_wrong_kinds, name_tables, read_shapes
 
 #: The verdict that is no reject.
 IGNORED = "ignored"
 
 
-def assemble(prepared: Prepared, catalog: Catalog) -> tuple[Batch, frozenset[Path]]:
+def assemble(prepared: ParsedChunk, catalog: Catalog) -> tuple[Batch, frozenset[Path]]:
     """Return the batch of a chunk, and the objects its events have; missing tables and columns are made.
 
     Raises DeeperError where the envelope has to be made again with the keys of more objects.
     """
     assembly = Assembly(prepared, catalog)
-    shapes = read_shapes(prepared.scratch, prepared.objects)
-    if mark_wrong_kinds(prepared.scratch, shapes):
-        shapes = read_shapes(prepared.scratch, prepared.objects)
+    shapes = read_shapes(prepared.session, prepared.objects)
+    if mark_wrong_kinds(prepared.session, shapes):
+        shapes = read_shapes(prepared.session, prepared.objects)
     tables, failures = assembly.name_tables({shape.event_text for shape in shapes})
-    repeated = set_repeated_aside(prepared.scratch, tables)
+    repeated = mark_duplicates(prepared.session, tables)
     by_table: dict[str, list[Shape]] = {}
     for shape in shapes:
         if table := tables.get(shape.event_text):
@@ -48,7 +48,7 @@ def assemble(prepared: Prepared, catalog: Catalog) -> tuple[Batch, frozenset[Pat
 class Assembly:
     """The steps, and what they work on."""
 
-    prepared: Prepared
+    prepared: ParsedChunk
     catalog: Catalog
 
     def name_tables(self, events: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -56,7 +56,7 @@ class Assembly:
         tables, failures, verdicts = {}, {}, {}
         for event in sorted(events):
             try:
-                table, verdict = self.catalog.table(event), "nameless_event"
+                table, verdict = self.catalog.ensure_table(event), "nameless_event"
             except OutageError:
                 raise
             except LoaderError as exc:
@@ -65,34 +65,36 @@ class Assembly:
                 verdicts[event] = verdict
             else:
                 tables[event] = table
-        set_aside(self.prepared.scratch, verdicts)
-        name_tables(self.prepared.scratch, tables)
+        mark_rejected(self.prepared.session, verdicts)
+        name_tables(self.prepared.session, tables)
         return tables, failures
 
     def extract(self, by_table: Mapping[str, Sequence[Shape]]) -> tuple[dict[str, Part], Part]:
         """Return the rows of each table, and the values that have no place in them."""
-        planner = Planner(self.prepared.scratch, self.catalog, self.prepared.objects)
+        planner = Planner(self.prepared.session, self.catalog, self.prepared.objects)
         shapes = [shape for of_table in by_table.values() for shape in of_table]
         shared = planner.plan_context(shapes)
         layouts = {table: planner.plan(table, of_table) for table, of_table in by_table.items()}
         mixed = {path for layout in layouts.values() for path in layout.mixed}
-        homeless = [found for layout in layouts.values() for found in layout.discarded]
+        without_column = [found for layout in layouts.values() for found in layout.discarded]
         discards = [
-            read_homeless(self.prepared.scratch, homeless, self.prepared.objects),
-            read_repetitions(self.prepared.scratch, [shape for shape in shapes if shape.repeats]),
+            read_without_column(self.prepared.session, without_column, self.prepared.objects),
+            read_repetitions(self.prepared.session, [shape for shape in shapes if shape.repeats]),
         ]
-        if self.prepared.scratch.exists("has_unread_time"):
-            discards.append(read_unread_times(self.prepared.scratch))
+        if self.prepared.session.exists("has_unread_time"):
+            discards.append(read_unread_times(self.prepared.session))
         parts: dict[str, Part] = {}
         tracks: list[Part] = []
-        for tables, query in queries({table: layout.columns for table, layout in layouts.items()}, shared, mixed):
-            found = self.prepared.scratch.arrow(query.sql)
+        for tables, query in extraction_queries(
+            {table: layout.columns for table, layout in layouts.items()}, shared, mixed
+        ):
+            found = self.prepared.session.arrow(query.sql)
             tracks.append(_rows(query, found, shared))
             for table in tables:
                 parts[table], left = self._take_rows(table, layouts[table].columns, query, found)
                 discards += left
         if tracks:
-            parts[TRACKS] = merged(tracks)
+            parts[TRACKS] = merge_parts(tracks)
         discarded = pa.concat_tables(discards)
         return parts, Part(discarded["n"], discarded.drop_columns("n"))
 
@@ -113,13 +115,13 @@ class Assembly:
         ]
         doubtful = [path for column in columns if _may_hold_objects(part.rows[column.name]) for path in column.paths]
         doubtful += [leftover.path for leftover, texts in left if _may_hold_objects(texts)]
-        find_objects(self.prepared.scratch, f"event = {quote(table)}", doubtful, self.prepared.objects)
-        return part, [left_over(found, texts, leftover) for leftover, texts in left]
+        find_objects(self.prepared.session, f"event = {quote_literal(table)}", doubtful, self.prepared.objects)
+        return part, [discard_unfit(found, texts, leftover) for leftover, texts in left]
 
     def judge(self, failures: Mapping[str, str]) -> tuple[list[Reject], dict[str, int]]:
         """Return the rejects, and how many events there are of what is not loaded."""
         lines = self.prepared.lines
-        found = self.prepared.scratch.rows(
+        found = self.prepared.session.rows(
             f"select n, verdict, event_text from envelope where verdict <> '{REPEATED}' order by n"
         )
         rejects = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.duckdb import Scratch
+from loader.duckdb import Session
 from loader.events.outcomes import Reject
 from loader.inputs.chunk import Chunk
 from loader.schema.event_tables import TRACKS
@@ -48,12 +48,12 @@ class Repeated:
         return self.event == self.first_event
 
 
-def set_repeated_aside(scratch: Scratch, tables: Mapping[str, str]) -> list[Repeated]:
+def mark_duplicates(session: Session, tables: Mapping[str, str]) -> list[Repeated]:
     """Let the first event of each key stay, and return the others."""
-    scratch.execute(_REPEATED)
+    session.execute(_REPEATED)
     first: dict[Key, str] = {}
     others: list[Repeated] = []
-    for n, id_, time, event_text in scratch.rows(_FIND):
+    for n, id_, time, event_text in session.rows(_FIND):
         event = tables[event_text]
         if (id_, time) in first:
             others.append(Repeated(n, (id_, time), event, first[id_, time]))
@@ -61,7 +61,7 @@ def set_repeated_aside(scratch: Scratch, tables: Mapping[str, str]) -> list[Repe
             first[id_, time] = event
     if others:
         numbers = ", ".join(str(repeated.n) for repeated in others)
-        scratch.execute(f"update envelope set verdict = '{REPEATED}' where n in ({numbers})")
+        session.execute(f"update envelope set verdict = '{REPEATED}' where n in ({numbers})")
     return others
 
 
@@ -86,7 +86,7 @@ class Part:
         return Part(self.numbers.filter(mask), self.rows.filter(mask))
 
 
-def merged(parts: Sequence[Part]) -> Part:
+def merge_parts(parts: Sequence[Part]) -> Part:
     """Return all rows of parts that have the same columns."""
     numbers = [chunk for part in parts for chunk in part.numbers.chunks]
     return Part(pa.chunked_array(numbers, pa.int32()), pa.concat_tables([part.rows for part in parts]))

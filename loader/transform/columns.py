@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from loader.duckdb import Scratch
+from loader.duckdb import Session
 from loader.events import values
-from loader.events.fields import CONTEXT, KNOWN_FIELDS, PROPERTIES, Path, leaves, original
+from loader.events.fields import CONTEXT, KNOWN_FIELDS, PROPERTIES, Path, leaves, property_name
 from loader.events.identifiers import column_identifier, is_context, snake
-from loader.quoting import quote
+from loader.quoting import quote_literal
 from loader.schema.catalog import Catalog, Name
 from loader.schema.event_tables import STANDARD, TRACKS
-from loader.transform.discards import Homeless
+from loader.transform.discards import WithoutColumn
 from loader.transform.extract import Column
 from loader.transform.shapes import Shape, find_objects, first_values
 
@@ -35,7 +35,7 @@ def assign_columns(paths: Iterable[Path]) -> Columns:
     found: dict[str, list[Path]] = {}
     discarded: dict[Path, str] = {}
     for path in sorted(paths):
-        identifier = column_identifier(original(path)) if snake(".".join(path[1:])) else None
+        identifier = column_identifier(property_name(path)) if snake(".".join(path[1:])) else None
         if identifier is None:
             discarded[path] = NAMELESS
         elif _reserved(identifier, path):
@@ -43,7 +43,7 @@ def assign_columns(paths: Iterable[Path]) -> Columns:
         else:
             found.setdefault(identifier, []).append(path)
     for identifier, meeting in found.items():
-        meeting.sort(key=lambda path: original(path) != identifier)
+        meeting.sort(key=lambda path: property_name(path) != identifier)
     return Columns(found, discarded)
 
 
@@ -57,14 +57,14 @@ class Layout:
 
     columns: Sequence[Column]
     mixed: Set[Path]
-    discarded: Sequence[Homeless]
+    discarded: Sequence[WithoutColumn]
 
 
 @dataclass(frozen=True, slots=True)
 class Planner:
     """Lays out tables for the events in `envelope`."""
 
-    scratch: Scratch
+    session: Session
     catalog: Catalog
     objects: Set[Path]
 
@@ -84,15 +84,17 @@ class Planner:
         """
         paths = self._paths(shapes)
         columns = assign_columns(paths)
-        self._add_missing(table, columns.paths, f"event = {quote(table)}")
+        self._add_missing(table, columns.paths, f"event = {quote_literal(table)}")
         placed = self._placed(table, columns)
         at_home = {path for column in placed for path in column.paths}
-        homeless = {path: "no_column" for meeting in columns.paths.values() for path in meeting if path not in at_home}
-        self.catalog.record(Name(table, original(path), column.name) for column in placed for path in column.paths)
+        without_column = {
+            path: "no_column" for meeting in columns.paths.values() for path in meeting if path not in at_home
+        }
+        self.catalog.record(Name(table, property_name(path), column.name) for column in placed for path in column.paths)
         return Layout(
             placed,
             self.objects & paths,
-            list(self._discarded(shapes, {**columns.discarded, **homeless})),
+            list(self._discarded(shapes, {**columns.discarded, **without_column})),
         )
 
     def _placed(self, table: str, columns: Columns) -> list[Column]:
@@ -101,7 +103,7 @@ class Planner:
         return [
             Column(name, kinds[name], tuple(paths))
             for name, paths in columns.paths.items()
-            if name in kinds and self.catalog.is_ripe(name)
+            if name in kinds and self.catalog.can_have_column(name)
         ]
 
     def _paths(self, shapes: Iterable[Shape]) -> set[Path]:
@@ -119,26 +121,27 @@ class Planner:
             for name in sorted(columns)
             if name not in kinds
             and not self.catalog.is_refused(table, name)
-            and (table == TRACKS or self.catalog.is_ripe(name))
+            and (table == TRACKS or self.catalog.can_have_column(name))
         ]
-        wanted = self.catalog.affordable(table, missing)
+        wanted = self.catalog.columns_within_limit(table, missing)
         paths = [path for name in wanted for path in columns[name]]
-        find_objects(self.scratch, condition, paths, self.objects)
-        firsts = first_values(self.scratch, condition, paths, self.objects)
+        find_objects(self.session, condition, paths, self.objects)
+        firsts = first_values(self.session, condition, paths, self.objects)
         context = self.catalog.columns(TRACKS) if table != TRACKS else {}
         kinds_wanted = {
-            name: context.get(name) or values.kind(next(firsts[path] for path in columns[name] if path in firsts))
+            name: context.get(name)
+            or values.column_type(next(firsts[path] for path in columns[name] if path in firsts))
             for name in wanted
             if any(path in firsts for path in columns[name])
         }
         self.catalog.add_columns(table, kinds_wanted)
 
-    def _discarded(self, shapes: Iterable[Shape], reasons: Mapping[Path, str]) -> Iterable[Homeless]:
+    def _discarded(self, shapes: Iterable[Shape], reasons: Mapping[Path, str]) -> Iterable[WithoutColumn]:
         """Return what to discard, a shape at a time, so that the work is that of the values there are."""
         for found in shapes:
             unknown: dict[Path, str] = {
                 (key,): "unknown_field" for key in found.keys.get((), ()) if key not in KNOWN_FIELDS
             }
-            homeless = {path: reasons[path] for path in sorted(self._leaves(found)) if path in reasons}
-            if unknown or homeless:
-                yield Homeless(found, {**unknown, **homeless})
+            without_column = {path: reasons[path] for path in sorted(self._leaves(found)) if path in reasons}
+            if unknown or without_column:
+                yield WithoutColumn(found, {**unknown, **without_column})

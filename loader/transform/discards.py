@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.duckdb import Scratch, timestamp
-from loader.events.fields import CONTEXT, MAX_DEPTH, PROPERTIES, TIME_FIELDS, Path, original, pointer
-from loader.quoting import quote
-from loader.transform.extract import Leftover
+from loader.duckdb import Session, timestamp_sql
+from loader.events.fields import CONTEXT, MAX_DEPTH, PROPERTIES, TIME_FIELDS, Path, pointer, property_name
+from loader.quoting import quote_literal
+from loader.transform.extract import UnfitValue
 from loader.transform.shapes import WIDTH, Shape, find_objects
 
 SCHEMA = pa.schema(
@@ -26,31 +26,31 @@ SCHEMA = pa.schema(
     ]
 )
 #: The types of what is said of each value without a column: shape, event, place among the paths, property, reason.
-_HOMELESS = (pa.uint64(), pa.string(), pa.int32(), pa.string(), pa.string())
+_WITHOUT_COLUMN = (pa.uint64(), pa.string(), pa.int32(), pa.string(), pa.string())
 
 
 @dataclass(frozen=True, slots=True)
-class Homeless:
+class WithoutColumn:
     """The paths of a shape's values that have no column, with the reasons."""
 
     shape: Shape
     reasons: Mapping[Path, str]
 
 
-def read_unread_times(scratch: Scratch) -> pa.Table:
+def read_unread_times(session: Session) -> pa.Table:
     """Return rows of `discarded_values` for the times that cannot be read."""
     text = "json_extract_string(line, '/{}')"
     return pa.concat_tables(
         [SCHEMA.empty_table()]
         + [
-            scratch.arrow(
+            session.arrow(
                 f"""
-                select n, id as event_id, original_timestamp, event as table_name, {quote(field)} as property,
+                select n, id as event_id, original_timestamp, event as table_name, {quote_literal(field)} as property,
                     json_extract(line, '/{field}')::varchar as value, 'unread_time' as reason
                 from envelope join events using (event_text)
                 where verdict is null and has_unread_time
                     and json_extract(line, '/{field}')::varchar not in ('null', '{{}}')
-                    and ({timestamp(text.format(field))}) is null
+                    and ({timestamp_sql(text.format(field))}) is null
                 """
             ).cast(SCHEMA)
             for field in TIME_FIELDS
@@ -58,27 +58,29 @@ def read_unread_times(scratch: Scratch) -> pa.Table:
     )
 
 
-def left_over(found: pa.Table, values: pa.ChunkedArray, leftover: Leftover) -> pa.Table:
+def discard_unfit(found: pa.Table, values: pa.ChunkedArray, leftover: UnfitValue) -> pa.Table:
     """Return rows of `discarded_values` for the values that a column did not take, null where it took them."""
     mask = values.is_valid()
     events = found.select(["n", "id", "original_timestamp", "event"]).filter(mask).columns
-    told = [pa.repeat(text, len(events[0])) for text in (original(leftover.path), leftover.reason)]
+    told = [pa.repeat(text, len(events[0])) for text in (property_name(leftover.path), leftover.reason)]
     return pa.table([*events, told[0], values.filter(mask), told[1]], SCHEMA.names).cast(SCHEMA)
 
 
-def read_homeless(scratch: Scratch, homeless: Iterable[Homeless], known: Set[Path]) -> pa.Table:
+def read_without_column(session: Session, without_column: Iterable[WithoutColumn], known: Set[Path]) -> pa.Table:
     """Return rows of `discarded_values` for values without a column; null and empty objects are no values.
 
     Raises DeeperError where a value is an object that has not been looked into, so that its own values have a place.
     """
-    return pa.concat_tables([SCHEMA.empty_table(), *(_read(scratch, some, known) for some in _together(homeless))])
+    return pa.concat_tables(
+        [SCHEMA.empty_table(), *(_read(session, some, known) for some in _together(without_column))]
+    )
 
 
-def _together(homeless: Iterable[Homeless]) -> Iterator[Sequence[Homeless]]:
+def _together(without_column: Iterable[WithoutColumn]) -> Iterator[Sequence[WithoutColumn]]:
     """Yield shapes that are read together: however many there are, each event is looked at for few paths."""
-    some: list[Homeless] = []
+    some: list[WithoutColumn] = []
     paths: set[Path] = set()
-    for one in homeless:
+    for one in without_column:
         if some and len(paths | one.reasons.keys()) > WIDTH:
             yield some
             some, paths = [], set()
@@ -88,42 +90,43 @@ def _together(homeless: Iterable[Homeless]) -> Iterator[Sequence[Homeless]]:
         yield some
 
 
-def _read(scratch: Scratch, homeless: Sequence[Homeless], known: Set[Path]) -> pa.Table:
-    paths = sorted({path for one in homeless for path in one.reasons})
+def _read(session: Session, without_column: Sequence[WithoutColumn], known: Set[Path]) -> pa.Table:
+    paths = sorted({path for one in without_column for path in one.reasons})
     places = {path: place for place, path in enumerate(paths, 1)}
     rows = [
-        (one.shape.number, one.shape.event_text, places[path], original(path), reason)
-        for one in homeless
+        (one.shape.number, one.shape.event_text, places[path], property_name(path), reason)
+        for one in without_column
         for path, reason in one.reasons.items()
     ]
     names = ["shape", "event_text", "place", "property", "reason"]
-    columns = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(_HOMELESS)]
-    scratch.register("homeless", pa.table(columns, names))
-    condition = "(shape, event_text) in (select (shape, event_text) from homeless)"
-    found = scratch.arrow(
+    columns = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(_WITHOUT_COLUMN)]
+    session.register("without_column", pa.table(columns, names))
+    pointers = ", ".join(quote_literal(pointer(path)) for path in paths)
+    condition = "(shape, event_text) in (select (shape, event_text) from without_column)"
+    found = session.arrow(
         f"""
         with found as (
             select n, id, original_timestamp, event, shape, event_text, unnest({list(places.values())}) as place,
-                unnest(json_extract(line, [{", ".join(quote(pointer(path)) for path in paths)}]))::varchar as value
+                unnest(json_extract(line, [{pointers}]))::varchar as value
             from envelope join events using (event_text)
             where verdict is null and {condition}
         )
         select n, id as event_id, original_timestamp, event as table_name, property, value, reason
-        from found join homeless using (shape, event_text, place)
+        from found join without_column using (shape, event_text, place)
         where value not in ('null', '{{}}')
         order by n, place
         """
     )
     if pc.any(pc.starts_with(found["value"], "{")).as_py():
-        find_objects(scratch, condition, [path for path in paths if len(path) > 1], known)
+        find_objects(session, condition, [path for path in paths if len(path) > 1], known)
     return found.cast(SCHEMA)
 
 
-def read_repetitions(scratch: Scratch, shapes: Iterable[Shape]) -> pa.Table:
+def read_repetitions(session: Session, shapes: Iterable[Shape]) -> pa.Table:
     """Return rows of `discarded_values` for the names that come twice in an object: the first one counts."""
     rows: list[tuple[Any, ...]] = []
     for shape in shapes:
-        found = scratch.rows(
+        found = session.rows(
             f"""
             select n, id, epoch_us(original_timestamp), event, line
             from envelope join events using (event_text)
@@ -131,7 +134,7 @@ def read_repetitions(scratch: Scratch, shapes: Iterable[Shape]) -> pa.Table:
             """
         )
         rows += [
-            (*event, original(path), value, "repeated_key")
+            (*event, property_name(path), value, "repeated_key")
             for *event, line in found
             for path, value in find_repetitions(line)
         ]

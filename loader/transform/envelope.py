@@ -1,6 +1,6 @@
 """Envelope: the fields around an event's properties, as DuckDB SQL: identity, times, and what is wrong with them."""
 
-from loader.duckdb import FIRST, LAST, timestamp
+from loader.duckdb import EARLIEST, LATEST, timestamp_sql
 
 #: The fields that are extracted, by the name each has in the SQL below.
 FIELDS = {
@@ -53,7 +53,7 @@ _CORRECTED = f"""
         when original_timestamp is null then null
         when sent_at is null then original_timestamp
         when epoch_us(received_at) - (epoch_us(sent_at) - epoch_us(original_timestamp))
-            between epoch_us(timestamptz '{FIRST}') and epoch_us(timestamptz '{LAST}')
+            between epoch_us(timestamptz '{EARLIEST}') and epoch_us(timestamptz '{LATEST}')
             then make_timestamptz(epoch_us(received_at) - (epoch_us(sent_at) - epoch_us(original_timestamp)))
         else original_timestamp
     end
@@ -77,8 +77,8 @@ def create_envelope(objects: list[str]) -> str:
             select n, line, shape, {values} from extracted
         ), times as (
             select n, line, shape, nullif(id, '') as id, anonymous_id, user_id, event_text, type, original, stamp, sent,
-                received, {timestamp("original")} as original_read, {timestamp("stamp")} as stamp_read,
-                {timestamp("sent")} as sent_at, {timestamp("received")} as received_read
+                received, {timestamp_sql("original")} as original_read, {timestamp_sql("stamp")} as stamp_read,
+                {timestamp_sql("sent")} as sent_at, {timestamp_sql("received")} as received_read
             from fields
         ), originals as (
             select *, case when original is null then stamp_read else original_read end as original_timestamp,

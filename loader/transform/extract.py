@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from loader.duckdb import cast, guard
+from loader.duckdb import cast_sql, objects_only
 from loader.events.fields import COLUMN_FIELDS, MAX_DEPTH, Path, pointer
 from loader.events.values import TEXT
-from loader.quoting import quote
+from loader.quoting import quote_literal
 
 #: Columns above which tables are read in several queries: each looks for all its columns in all its events.
 MAX_WIDTH = 100
@@ -22,7 +22,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Leftover:
+class UnfitValue:
     """Values that their column did not take."""
 
     column: Column
@@ -36,10 +36,10 @@ class Query:
 
     sql: str
     columns: Sequence[Column]
-    leftovers: Sequence[Leftover]
+    leftovers: Sequence[UnfitValue]
 
 
-def queries(
+def extraction_queries(
     layouts: Mapping[str, Sequence[Column]], shared: Sequence[Column], mixed: set[Path]
 ) -> Iterator[tuple[list[str], Query]]:
     """Yield the queries for the events of all tables, each for some tables; columns that are alike are read once.
@@ -67,14 +67,14 @@ def _query(tables: Sequence[str], columns: Sequence[Column], mixed: set[Path]) -
         expressions, leftovers = _column(column, values)
         selected.append(expressions)
         left += leftovers
-    extracted = ", ".join(quote(pointer(path)) for path in places)
+    extracted = ", ".join(quote_literal(pointer(path)) for path in places)
     outputs = ", ".join(f"{sql} as c{i}" for i, sql in enumerate([*selected, *(sql for sql, _ in left)]))
     sql = f"""
         select n, {", ".join(f'"{name}"' for name in COLUMN_FIELDS)}{", " + outputs if outputs else ""}
         from (
             select envelope.*, event, {f"json_extract_string(line, [{extracted}])" if places else "null"} as v
             from envelope join events using (event_text)
-            where verdict is null and event in ({", ".join(map(quote, tables))})
+            where verdict is null and event in ({", ".join(map(quote_literal, tables))})
         )
     """
     return Query(sql, columns, [leftover for _, leftover in left])
@@ -84,29 +84,29 @@ def _value(path: Path, place: int, mixed: set[Path]) -> str:
     """Return SQL for the text at a path, null where there is an object or, further up, an array."""
     value = f"v[{place}]"
     if path in mixed:
-        is_object = f"{value} like '{{%' and json_type(line, {quote(pointer(path))}) = 'OBJECT'"
+        is_object = f"{value} like '{{%' and json_type(line, {quote_literal(pointer(path))}) = 'OBJECT'"
         value = f"case when {is_object} then null else {value} end"
     if len(path) >= MAX_DEPTH:
-        is_empty = f"{value} = '{{}}' and json_type(line, {quote(pointer(path))}) = 'OBJECT'"
+        is_empty = f"{value} = '{{}}' and json_type(line, {quote_literal(pointer(path))}) = 'OBJECT'"
         value = f"case when {is_empty} then null else {value} end"
-    if condition := guard(path):
+    if condition := objects_only(path):
         value = f"case when {condition} then {value} end"
     return value
 
 
-def _column(column: Column, values: Mapping[Path, str]) -> tuple[str, list[tuple[str, Leftover]]]:
+def _column(column: Column, values: Mapping[Path, str]) -> tuple[str, list[tuple[str, UnfitValue]]]:
     """Return SQL for a column, and for the values it may leave over, as JSON."""
     texts = [values[path] for path in column.paths]
     chosen = f"coalesce({', '.join(texts)})" if len(texts) > 1 else texts[0]
-    fitting = cast(chosen, column.kind)
+    fitting = cast_sql(chosen, column.kind)
     left = []
     for i, path in enumerate(column.paths):
         before = f"coalesce({', '.join(['null', *texts[:i]])})"
-        json = f"json_extract(line, {quote(pointer(path))})::varchar"
+        json = f"json_extract(line, {quote_literal(pointer(path))})::varchar"
         if i:
             condition = f"{before} is not null and {texts[i]} is not null"
-            left.append((f"case when {condition} then {json} end", Leftover(column, path, "collision")))
+            left.append((f"case when {condition} then {json} end", UnfitValue(column, path, "collision")))
         if column.kind != TEXT:
             condition = f"{before} is null and {texts[i]} is not null and ({fitting}) is null"
-            left.append((f"case when {condition} then {json} end", Leftover(column, path, "misfit")))
+            left.append((f"case when {condition} then {json} end", UnfitValue(column, path, "misfit")))
     return fitting, left

@@ -8,20 +8,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.duckdb import Scratch
-from loader.events.fields import COLUMN_FIELDS, PROPERTIES, Path, original, pointer
+from loader.duckdb import Session
+from loader.events.fields import COLUMN_FIELDS, PROPERTIES, Path, pointer, property_name
 from loader.events.identifiers import is_context
-from loader.quoting import quote
+from loader.quoting import quote_literal
 from loader.schema.event_tables import TRACKS
 from loader.transform.batch import Batch, Part
 from loader.transform.columns import assign_columns
 from loader.transform.discards import SCHEMA
 
 #: Values of properties that any row holds: texts of up to 24 bytes are in the row itself, longer ones need not be.
-ROOM = 300
+MAX_VALUES = 300
 
 
-def narrowed(batch: Batch, numbers: Iterable[int]) -> tuple[Batch, list[int]]:
+def limit_values(batch: Batch, numbers: Iterable[int]) -> tuple[Batch, list[int]]:
     """Return a batch whose events of these numbers have values for ROOM properties at most, and those it was done to.
 
     The other values are discarded as `no_room`.
@@ -41,7 +41,7 @@ def narrowed(batch: Batch, numbers: Iterable[int]) -> tuple[Batch, list[int]]:
 def _beyond(rows: pa.Table, place: int) -> list[str]:
     """Return the columns of properties whose values a row has no room for."""
     names = [name for name in rows.column_names if name not in COLUMN_FIELDS and not is_context(name)]
-    return [name for name in names if rows[name][place].is_valid][ROOM:]
+    return [name for name in names if rows[name][place].is_valid][MAX_VALUES:]
 
 
 def _without(batch: Batch, table: str, place: int, beyond: Sequence[str]) -> Batch:
@@ -71,14 +71,14 @@ def _discards(batch: Batch, table: str, place: int, beyond: Sequence[str]) -> Pa
 def _values(line: str, beyond: Sequence[str]) -> list[tuple[str, str]]:
     """Return the properties that fill columns in an event, and their values as JSON."""
     paths = assign_columns(_leaves((PROPERTIES,), json.loads(line)[PROPERTIES])).paths
-    scratch = Scratch()
-    scratch.register("event", pa.table({"line": [line]}))
+    session = Session()
+    session.register("event", pa.table({"line": [line]}))
     wanted = [path for name in beyond for path in paths[name]]
-    pointers = ", ".join(quote(pointer(path)) for path in wanted)
-    ((texts,),) = scratch.rows(f"select json_extract(line, [{pointers}])::varchar[] from event")
+    pointers = ", ".join(quote_literal(pointer(path)) for path in wanted)
+    ((texts,),) = session.rows(f"select json_extract(line, [{pointers}])::varchar[] from event")
     told = {path: text for path, text in zip(wanted, texts, strict=True) if text not in (None, "null", "{}")}
     firsts = (next(path for path in paths[name] if path in told) for name in beyond)
-    return [(original(path), told[path]) for path in firsts]
+    return [(property_name(path), told[path]) for path in firsts]
 
 
 def _leaves(path: Path, value: Mapping[str, Any]) -> Iterator[Path]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.duckdb import MalformedError, Scratch
+from loader.duckdb import MalformedError, Session
 from loader.events.fields import Path
 from loader.events.outcomes import Reject
 from loader.events.values import repair
@@ -44,7 +44,7 @@ class Lines:
         return Reject(self.chunk.line(origin), raw, reason, detail)
 
 
-def decode(chunk: Chunk) -> Lines:
+def decode_lines(chunk: Chunk) -> Lines:
     """Return the lines that are UTF-8, hoping that they are JSON."""
     try:
         return _lines(chunk, chunk.texts.cast(pa.string()), np.arange(len(chunk.texts)), rejects=[*chunk.rejects])
@@ -68,16 +68,16 @@ def _lines(chunk: Chunk, texts: pa.Array, origins: npt.NDArray[np.int64], **more
     return Lines(chunk, pa.table({"n": numbers, "line": texts}), origins, **more)  # type: ignore[arg-type]
 
 
-def is_suspicious(lines: Lines) -> bool:
+def has_null_escapes(lines: Lines) -> bool:
     r"""Tell whether there may be a `\u0000`, which DuckDB lets through and PostgreSQL refuses."""
     return any(_NUL.search(piece.buffers()[2] or b"") for piece in lines.table["line"].chunks)
 
 
-def screen(lines: Lines, scratch: Scratch) -> Lines:
+def validate_lines(lines: Lines, session: Session) -> Lines:
     """Return the lines that are JSON, repaired where only characters are in the way; blank ones are no lines."""
     texts: list[str] = lines.table["line"].to_pylist()
     fixed = [repair(text) for text in texts]
-    valid = _valid(scratch, [text for text, _ in fixed])
+    valid = _valid(session, [text for text, _ in fixed])
     kept = [n for n, ok in enumerate(valid) if ok]
     bad = [n for n, ok in enumerate(valid) if not ok and texts[n].strip(" \t\r\n")]
     return _lines(
@@ -89,17 +89,17 @@ def screen(lines: Lines, scratch: Scratch) -> Lines:
     )
 
 
-def _valid(scratch: Scratch, texts: list[str]) -> list[bool]:
+def _valid(session: Session, texts: list[str]) -> list[bool]:
     candidates = pa.table({"line": pa.array(texts, pa.string())})
-    scratch.register("candidates", candidates)
-    return [ok for (ok,) in scratch.rows("select json_valid(line) from candidates")]
+    session.register("candidates", candidates)
+    return [ok for (ok,) in session.rows("select json_valid(line) from candidates")]
 
 
-def expand(lines: Lines, scratch: Scratch) -> Lines:
+def expand_batches(lines: Lines, session: Session) -> Lines:
     """Return the lines with every body of a batch call replaced by its events."""
-    scratch.register("lines", lines.table)
+    session.register("lines", lines.table)
     parts = ", ".join(f"'{key}', json_extract(line, '/{key}')" for key in _SHARED)
-    events = scratch.arrow(
+    events = session.arrow(
         f"""
         with bodies as (
             select n, line, json_type(line, '/batch') is not distinct from 'ARRAY'
@@ -133,33 +133,33 @@ def expand(lines: Lines, scratch: Scratch) -> Lines:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class ParsedChunk:
     """A chunk's lines, and where their envelope is; `objects` are those whose keys it knows."""
 
     lines: Lines
-    scratch: Scratch
+    session: Session
     objects: frozenset[Path]
 
-    def deeper(self, objects: Iterable[Path]) -> "Prepared":
+    def with_nested(self, objects: Iterable[Path]) -> "ParsedChunk":
         """Return the same with the keys of more objects."""
-        return _prepared(self.lines, self.scratch, self.objects | frozenset(objects))
+        return _with_envelope(self.lines, self.session, self.objects | frozenset(objects))
 
 
-def prepare(chunk: Chunk, scratch: Scratch, objects: frozenset[Path]) -> Prepared:
+def parse_chunk(chunk: Chunk, session: Session, objects: frozenset[Path]) -> ParsedChunk:
     """Make the envelope of a chunk, in the hope that every line is JSON."""
-    lines = decode(chunk)
-    if is_suspicious(lines):
-        lines = screen(lines, scratch)
+    lines = decode_lines(chunk)
+    if has_null_escapes(lines):
+        lines = validate_lines(lines, session)
     try:
-        prepared = _prepared(lines, scratch, objects)
+        prepared = _with_envelope(lines, session, objects)
     except MalformedError:
-        prepared = _prepared(screen(lines, scratch), scratch, objects)
-    if scratch.exists("verdict = 'no_type' and json_type(line, '/batch') = 'ARRAY'"):
-        prepared = _prepared(expand(prepared.lines, scratch), scratch, objects)
+        prepared = _with_envelope(validate_lines(lines, session), session, objects)
+    if session.exists("verdict = 'no_type' and json_type(line, '/batch') = 'ARRAY'"):
+        prepared = _with_envelope(expand_batches(prepared.lines, session), session, objects)
     return prepared
 
 
-def _prepared(lines: Lines, scratch: Scratch, objects: frozenset[Path]) -> Prepared:
-    scratch.register("lines", lines.table)
-    scratch.execute(create_envelope(object_pointers(objects)))
-    return Prepared(lines, scratch, objects)
+def _with_envelope(lines: Lines, session: Session, objects: frozenset[Path]) -> ParsedChunk:
+    session.register("lines", lines.table)
+    session.execute(create_envelope(object_pointers(objects)))
+    return ParsedChunk(lines, session, objects)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from loader.duckdb import Scratch, cast
-from loader.quoting import quote
+from loader.duckdb import Session, cast_sql
+from loader.quoting import quote_literal
 
 _TAKEN = pa.schema(
     [
@@ -34,7 +34,7 @@ _JUDGED = """
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class TargetColumn:
     """A column that is there, its type, and the properties whose values go to it."""
 
     name: str
@@ -43,31 +43,31 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ClaimedDiscards:
     """Rows of discarded values, locked, and the number of their events."""
 
     rows: Sequence[tuple[Any, ...]]
     events: int
 
 
-def refit_values(homes: Sequence[Home], taken: Taken) -> pa.Table:
+def refit_values(homes: Sequence[TargetColumn], taken: ClaimedDiscards) -> pa.Table:
     """Return the values with their home's number, and as text that fits it or with the reason why it does not."""
-    scratch = Scratch()
+    session = Session()
     columns = [list(column) for column in zip(*taken.rows, strict=True)]
-    scratch.register("taken", pa.table(columns, schema=_TAKEN))
+    session.register("taken", pa.table(columns, schema=_TAKEN))
     places = [(name, n, home.kind, name != home.name) for n, home in enumerate(homes) for name in home.properties]
     columns = [list(column) for column in zip(*places, strict=True)]
-    scratch.register("homes", pa.table(columns, ["property", "home", "kind", "is_other"]))
+    session.register("homes", pa.table(columns, ["property", "home", "kind", "is_other"]))
     kinds = sorted({home.kind for home in homes})
-    casts = " ".join(f"when {quote(kind)} then ({cast('text', kind)})::varchar" for kind in kinds)
-    return scratch.arrow(_JUDGED.format(casts=casts))
+    casts = " ".join(f"when {quote_literal(kind)} then ({cast_sql('text', kind)})::varchar" for kind in kinds)
+    return session.arrow(_JUDGED.format(casts=casts))
 
 
 def pivot_values(fitting: pa.Table, homes: Sequence[int]) -> pa.Table:
     """Return one row an event: its key, then its value for each home."""
-    scratch = Scratch()
-    scratch.register("fitting", fitting)
+    session = Session()
+    session.register("fitting", fitting)
     outputs = ", ".join(f"any_value(fitting) filter (home = {n})" for n in homes)
-    return scratch.arrow(
+    return session.arrow(
         f"select original_timestamp, id, {outputs} from fitting group by all order by original_timestamp, id"
     )

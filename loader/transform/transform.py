@@ -2,15 +2,15 @@
 
 from queue import Empty, SimpleQueue
 
-from loader.duckdb import Scratch
+from loader.duckdb import Session
 from loader.events.fields import CONTEXT, PROPERTIES, Path
 from loader.events.outcomes import Reject
 from loader.inputs.chunk import Chunk
 from loader.schema.catalog import Catalog
 from loader.transform.assemble import assemble
 from loader.transform.batch import Batch
-from loader.transform.parse import Prepared, prepare
-from loader.transform.shapes import DeeperError
+from loader.transform.parse import ParsedChunk, parse_chunk
+from loader.transform.shapes import NestedObjectsFound
 
 #: Objects that are looked into at first; others are found as they come.
 OBJECTS: frozenset[Path] = frozenset({(CONTEXT,), (PROPERTIES,), (CONTEXT, "traits"), (CONTEXT, "library")})
@@ -25,29 +25,29 @@ class Transform:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._objects = OBJECTS
-        self._free = SimpleQueue[Scratch]()
+        self._free = SimpleQueue[Session]()
 
-    def prepare(self, chunk: Chunk) -> Prepared | Batch:
+    def prepare(self, chunk: Chunk) -> ParsedChunk | Batch:
         """Return a chunk ready for `finish`; a piece of a line that is too long is a batch already."""
         if chunk.overlong:
             reject = Reject(chunk.first_line, chunk.raw(0), "too_long")
             return Batch(chunk, rejects=[reject], others={"events_read": 1})
         try:
-            scratch = self._free.get_nowait()
+            session = self._free.get_nowait()
         except Empty:
-            scratch = Scratch()
-        return prepare(chunk, scratch, self._objects)
+            session = Session()
+        return parse_chunk(chunk, session, self._objects)
 
-    def finish(self, prepared: Prepared | Batch) -> Batch:
+    def finish(self, prepared: ParsedChunk | Batch) -> Batch:
         """Return what a chunk becomes; the tables and columns it needs are made."""
         if isinstance(prepared, Batch):
             return prepared
         while True:
             try:
                 batch, objects = assemble(prepared, self._catalog)
-            except DeeperError as exc:
-                prepared = prepared.deeper(exc.paths)
+            except NestedObjectsFound as exc:
+                prepared = prepared.with_nested(exc.paths)
             else:
                 self._objects = OBJECTS | objects
-                self._free.put(prepared.scratch)
+                self._free.put(prepared.session)
                 return batch

@@ -7,9 +7,9 @@ from graphlib import TopologicalSorter
 
 from sqlalchemy import Connection, text
 
-from loader.config import Settings, root
+from loader.config import Settings, data_root
 from loader.postgres.connection import Warehouse, run_script, try_script
-from loader.quoting import quoted
+from loader.quoting import quote_identifier
 from loader.views.site import adapters
 
 #: What was granted on views, as statements that grant it anew.
@@ -33,12 +33,12 @@ class View:
     @property
     def place(self) -> str:
         """Its name with that of its schema, as SQL."""
-        return f"{quoted(self.schema)}.{quoted(self.name)}"
+        return f"{quote_identifier(self.schema)}.{quote_identifier(self.name)}"
 
     @property
     def script(self) -> str:
         """The SQL with the path on which its names are found."""
-        path = ", ".join((quoted(self.schema), quoted(self.other), "pg_catalog"))
+        path = ", ".join((quote_identifier(self.schema), quote_identifier(self.other), "pg_catalog"))
         return f"set local search_path to {path};\n\n{self.sql.rstrip()}\n\nset local search_path to default;\n"
 
 
@@ -57,7 +57,7 @@ def read_views(settings: Settings, connection: Connection | None = None) -> list
 
 
 def _files(folder: str) -> Iterable[tuple[str, str]]:
-    return ((path.stem, path.read_text("utf-8")) for path in sorted((root() / folder).glob("*.sql")))
+    return ((path.stem, path.read_text("utf-8")) for path in sorted((data_root() / folder).glob("*.sql")))
 
 
 def _ordered(views: Sequence[View]) -> list[View]:
@@ -92,9 +92,9 @@ def grant(warehouse: Warehouse, roles: Sequence[str]) -> None:
 
     Raises WarehouseError for a role that does not exist.
     """
-    schema = quoted(warehouse.schema)
+    schema = quote_identifier(warehouse.schema)
     with warehouse.transaction():
-        for role in map(quoted, roles):
+        for role in map(quote_identifier, roles):
             warehouse.fetch(f"grant usage on schema {schema} to {role}")
             warehouse.fetch(f"grant select on all tables in schema {schema} to {role}")
             warehouse.fetch(f"alter default privileges in schema {schema} grant select on tables to {role}")

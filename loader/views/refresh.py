@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import closing
 
-from loader.config import Settings, root
-from loader.crash_points import step
+from loader.config import Settings, data_root
+from loader.crash_points import crash_point
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse, engine, run_script
-from loader.postgres.sqlstate import translated
-from loader.quoting import quoted
-from loader.schema.source import prepared
+from loader.postgres.sqlstate import translate_errors
+from loader.quoting import quote_identifier
+from loader.schema.source import open_warehouse
 from loader.views.definitions import apply_views, read_views
 from loader.views.settings import read_settings
 
@@ -50,25 +50,27 @@ def refresh(settings: Settings, *, rebuild: bool = False) -> int:
     Readers see the old figures until all new ones are there. Raises SchemaError if the schema is not prepared,
     WarehouseError if the database fails.
     """
-    scripts = [path.read_text("utf-8") for path in sorted((root() / "sql" / "refresh").glob("*.sql"))]
-    with prepared(settings, "refresh") as warehouse:
+    scripts = [path.read_text("utf-8") for path in sorted((data_root() / "sql" / "refresh").glob("*.sql"))]
+    with open_warehouse(settings, "refresh") as warehouse:
         with warehouse.transaction(lock_timeout="1h", statement_timeout="6h"):
-            warehouse.wait_for(advisory_locks.REFRESH)
+            warehouse.lock_in_transaction(advisory_locks.REFRESH)
             definition = _define(settings, warehouse, scripts)
-            warehouse.run(_CONDITIONS.format(ops=quoted(settings.ops), schema=quoted(settings.schema)))
-            stored = [name for (name,) in warehouse.fetch(_STORED, quoted(settings.ops))]
+            warehouse.run(
+                _CONDITIONS.format(ops=quote_identifier(settings.ops), schema=quote_identifier(settings.schema))
+            )
+            stored = [name for (name,) in warehouse.fetch(_STORED, quote_identifier(settings.ops))]
             if rebuild or warehouse.fetch("select definition from refreshed") != [(definition,)]:
                 for table in (*stored, "refreshed"):
-                    warehouse.run(f"delete from {quoted(table)}; analyze {quoted(table)}")
-            step("views.refreshing")
+                    warehouse.run(f"delete from {quote_identifier(table)}; analyze {quote_identifier(table)}")
+            crash_point("views.refreshing")
             for script in scripts:
                 warehouse.run(script)
             ((events,),) = warehouse.fetch("select count(*) from new_events")
             warehouse.fetch("delete from refreshed")
             warehouse.fetch("insert into refreshed (loaded_until, definition) values (now(), %s)", definition)
         for table in stored:
-            warehouse.run(f"analyze {quoted(settings.ops)}.{quoted(table)}")
-    step("views.refreshed")
+            warehouse.run(f"analyze {quote_identifier(settings.ops)}.{quote_identifier(table)}")
+    crash_point("views.refreshed")
     return int(events)
 
 
@@ -77,12 +79,12 @@ def _define(settings: Settings, warehouse: Warehouse, scripts: Sequence[str]) ->
 
     That is on a connection of its own, before the warehouse's transaction has looked at any of them.
     """
-    with translated(), engine(settings.database_url).begin() as connection:
+    with translate_errors(), engine(settings.database_url).begin() as connection:
         views = read_views(settings, connection)
         definition = hashlib.sha256(
             repr([scripts, views, read_settings(connection.exec_driver_sql, settings.schema)]).encode()
         ).hexdigest()
-        if warehouse.fetch(f"select definition from {quoted(settings.ops)}.refreshed") != [(definition,)]:
+        if warehouse.fetch(f"select definition from {quote_identifier(settings.ops)}.refreshed") != [(definition,)]:
             run_script(connection, "set local lock_timeout = '10s'")
             apply_views(connection, views)
     return definition

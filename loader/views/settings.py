@@ -6,7 +6,7 @@ from typing import Any
 
 from loader.errors import UsageError, WarehouseError
 from loader.postgres.connection import Warehouse
-from loader.quoting import quoted
+from loader.quoting import quote_identifier
 
 #: Runs a statement and returns its rows.
 Fetch = Callable[[str], Iterable[Sequence[Any]]]
@@ -33,7 +33,7 @@ _READ: Mapping[str, str] = {
 
 def read_settings(fetch: Fetch, schema: str) -> list[dict[str, Any]]:
     """Return all settings with their descriptions, by the method of a connection that returns a statement's rows."""
-    rows = fetch(f"select name, value, description from {quoted(schema)}.settings order by name")
+    rows = fetch(f"select name, value, description from {quote_identifier(schema)}.settings order by name")
     return [dict(zip(("name", "value", "description"), row, strict=True)) for row in rows]
 
 
@@ -49,7 +49,7 @@ def change_setting(warehouse: Warehouse, name: str, value: str) -> None:
         models = ", ".join(other.removeprefix("window_") for other in known if other.startswith("window_"))
         raise UsageError(f"there is no model {value!r}; choose one of {models}")
     _check(warehouse, name, value)
-    statement = f"update {quoted(warehouse.schema)}.settings set value = %s where name = %s returning name"
+    statement = f"update {quote_identifier(warehouse.schema)}.settings set value = %s where name = %s returning name"
     warehouse.fetch(statement, value, name)
 
 

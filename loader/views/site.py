@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from loader.quoting import quote, quoted
+from loader.quoting import quote_identifier, quote_literal
 from loader.schema.event_tables import MAILING, STANDARD
 from loader.schema.introspection import read_readable_columns
 from loader.views.settings import read_settings
@@ -82,24 +82,28 @@ class Table:
 
     @property
     def source(self) -> str:
-        return f"{quoted(self.schema)}.{quoted(self.name)}"
+        return f"{quote_identifier(self.schema)}.{quote_identifier(self.name)}"
 
     def text(self, *names: str) -> str:
         """Return SQL for the first column there is, as text."""
-        return next((f"{quoted(name)}::text" for name in names if name in self.columns), "null")
+        return next((f"{quote_identifier(name)}::text" for name in names if name in self.columns), "null")
 
     def moment(self, *names: str) -> str:
         """Return SQL for the first column that is a time; without a zone it is UTC."""
         for name in names:
             kind = self.columns.get(name)
             if kind in _MOMENTS:
-                return quoted(name) if kind == "timestamp with time zone" else f"{quoted(name)} at time zone 'UTC'"
+                return (
+                    quote_identifier(name)
+                    if kind == "timestamp with time zone"
+                    else f"{quote_identifier(name)} at time zone 'UTC'"
+                )
         return "null"
 
     def number(self, name: str) -> str:
         """Return SQL for a column as a number; text that is none is null."""
         if self.columns.get(name) in _NUMBERS:
-            return f"{quoted(name)}::numeric"
+            return f"{quote_identifier(name)}::numeric"
         value = self.text(name)
         return f"case when {value} ~ '^-?[0-9]+([.][0-9]+)?$' then {value}::numeric end" if value != "null" else "null"
 
@@ -131,7 +135,7 @@ def adapters(schema: str, connection: Connection | None) -> list[tuple[Adapter, 
 def _site_events(tables: Iterable[Table]) -> Iterator[str]:
     for table in tables:
         if table.name in {"pages", "screens", "tracks"} and "id" in table.columns:
-            event = table.text("event_text", "event") if table.name == "tracks" else quote(table.name[:-1])
+            event = table.text("event_text", "event") if table.name == "tracks" else quote_literal(table.name[:-1])
             values = {
                 **_who(table),
                 "event": event,
@@ -149,7 +153,7 @@ def _conversions(tables: Sequence[Table], kinds: Iterable[str]) -> Iterator[str]
             if table.name == name and "id" in table.columns:
                 values = {
                     **_who(table),
-                    "event": quote(name),
+                    "event": quote_literal(name),
                     "order_id": table.text(order_id),
                     "timestamp": table.moment("timestamp", "received_at"),
                     "revenue": table.number(revenue),
@@ -180,7 +184,7 @@ def _machine_opens(tables: Iterable[Table]) -> Iterator[str]:
 
 def _who(table: Table) -> dict[str, str]:
     return {
-        "schema_name": quote(table.schema),
+        "schema_name": quote_literal(table.schema),
         "id": table.text("id"),
         "user_id": f"nullif({table.text('user_id')}, '')",
         "anonymous_id": f"nullif({table.text('anonymous_id')}, '')",
@@ -193,19 +197,22 @@ def _select(adapter: Adapter, values: Mapping[str, str], table: Table) -> str:
 
 
 def _cells(adapter: Adapter, values: Mapping[str, str]) -> str:
-    cells = (f"({values.get(name, 'null')})::{_TYPES.get(name, 'text')} as {quoted(name)}" for name in adapter.columns)
+    cells = (
+        f"({values.get(name, 'null')})::{_TYPES.get(name, 'text')} as {quote_identifier(name)}"
+        for name in adapter.columns
+    )
     return "    select\n        " + ",\n        ".join(cells)
 
 
 def _view(adapter: Adapter, selects: Iterable[str], once: str = "") -> str:
     """Return SQL for a view; of rows that are alike in the expression `once` it has the earliest."""
-    name, columns = adapter.name, ",\n    ".join(map(quoted, adapter.columns))
+    name, columns = adapter.name, ",\n    ".join(map(quote_identifier, adapter.columns))
     found = "\n    union all\n".join(selects) or _cells(adapter, {}) + "\n    where false"
     distinct = f" distinct on ({once})" if once else ""
     order = f'\norder by {once}, "timestamp", schema_name, event, id' if once else ""
-    comments = [f"comment on view {name} is {quote(adapter.grain)};"]
+    comments = [f"comment on view {name} is {quote_literal(adapter.grain)};"]
     comments += [
-        f"comment on column {name}.{quoted(column)} is {quote(meaning)};"
+        f"comment on column {name}.{quote_identifier(column)} is {quote_literal(meaning)};"
         for column, meaning in adapter.columns.items()
         if meaning
     ]
