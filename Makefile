@@ -20,7 +20,7 @@ demo: .demo/events.jsonl .demo/site.sql
 	    order by revenue desc limit 10"
 	@key=$$($(LOADER) keys create --label demo) && \
 	{ $(LOADER) serve --port $(DEMO_PORT) --spool .demo/spool --load-every 1s & } && server=$$! && \
-	trap "kill $$server" EXIT && $(BIN)/python -m tests.clients tests/send_demo.py http://127.0.0.1:$(DEMO_PORT) $$key
+	trap "kill $$server" EXIT && $(BIN)/python -m tests.support.segment_clients tests/support/send_demo.py http://127.0.0.1:$(DEMO_PORT) $$key
 	@$(LOADER) db psql -- -P pager=off -c "\
 	    select event_text, user_id, context_traits_email, uuid_ts - received_at as loaded_after \
 	    from selligent.tracks where context_traits_email = 'anna@example.com' order by \"timestamp\" desc limit 3"

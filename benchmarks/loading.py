@@ -20,7 +20,7 @@ from loader.schema.catalog import Catalog, SchemaLimits
 from loader.schema.event_tables import TRACKS
 from loader.transform.batch import Batch
 from loader.transform.transform import Transform
-from tests.loading import load
+from tests.support.loading import load
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from loader.migrate import migrate
 from loader.postgres import embedded
 from loader.sample import ndjson as sample
 from loader.schema.source import open_warehouse
-from tests.serving import free_port
+from tests.support.endpoint import free_port
 
 BATCH = 100
 EMPTY = """

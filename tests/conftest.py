@@ -22,7 +22,7 @@ from loader.postgres import embedded
 embedded.FIRST_PORT += 200 * (1 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
 
 #: A script for the environment of a client.
-collect_ignore = ["send_demo.py"]
+collect_ignore = ["support/send_demo.py"]
 
 
 @contextmanager

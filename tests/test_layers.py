@@ -140,3 +140,16 @@ def test_a_package_is_small(package: Path) -> None:
     init = ast.parse((package / "__init__.py").read_text("utf-8"))
     assert len(init.body) == 1
     assert ast.get_docstring(init)
+
+
+#: Tests at the top of `tests/` of something that is no module: the documents, the structure, the packages built.
+WITHOUT_MODULE = {"test_docs", "test_layers", "test_package"}
+ELSEWHERE = {"data", "support", "system"}
+
+
+def test_a_test_file_has_the_name_of_the_module_it_tests() -> None:
+    tests = ROOT / "tests"
+    files = [path.relative_to(tests) for path in tests.rglob("test_*.py")]
+    mirrored = [path for path in files if path.parts[0] not in ELSEWHERE and path.stem not in WITHOUT_MODULE]
+    assert len(mirrored) > 30
+    assert [path for path in mirrored if not (ROOT / "loader" / path.parent / path.name[5:]).exists()] == []

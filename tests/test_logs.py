@@ -14,8 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from loader.cli.progress import report_progress
 from loader.config import Settings
-from tests.loading import event, ndjson, one, select
-from tests.test_cli import Run, run_command
+from tests.support.command_line import Run, run_command
+from tests.support.loading import event, ndjson, one, select
 
 #: In all that is personal or secret.
 MARK = "zqx9"

@@ -16,7 +16,7 @@ from loader.migrate import config, migrate
 from loader.schema.event_tables import COLLECTIONS
 from loader.schema.source import newest_revision
 from loader.views.definitions import View
-from tests.loading import event, load_events
+from tests.support.loading import event, load_events
 
 RELATIONS = "select count(*) from pg_class where relnamespace = any(%s::regnamespace[]) and relkind = 'r'"
 
@@ -141,7 +141,7 @@ def test_a_view_behind_the_views_has_its_files_name(settings: Settings, path: Pa
     assert rows(settings, "select obj_description(to_regclass('selligent_ops.' || %s))", path.stem) != [(None,)]
 
 
-@pytest.mark.parametrize("path", sorted(Path("sql").glob("*.sql")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(Path("sql/views").glob("*.sql")), ids=lambda path: path.stem)
 def test_a_view_has_its_files_name_and_every_column_a_comment(settings: Settings, path: Path) -> None:
     assert path.stem in SHIPPED_RELATIONS
     assert path.read_text().startswith("-- One row per ")

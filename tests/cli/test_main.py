@@ -1,0 +1,118 @@
+"""Help, errors, exit codes, and passwords that are shown nowhere."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from loader.cli.main import commands
+from loader.config import Settings
+from loader.version import __version__
+from tests.support.command_line import AWAY, SECRET, Run, run_command
+
+
+def names(group: click.Group, *parents: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield (*parents, name)
+        if isinstance(command, click.Group):
+            yield from names(command, *parents, name)
+
+
+@pytest.mark.parametrize("command", [(), *names(commands)], ids=" ".join)
+def test_every_command_has_help_and_those_at_the_top_an_example(tmp_path: Path, command: tuple[str, ...]) -> None:
+    shown = run_command(None, tmp_path, *command, "--help")
+    assert (shown.code, shown.err) == (0, "")
+    assert f"Usage: {' '.join(['selligent-loader', *command])}" in shown.out
+    if len(command) < 2:
+        assert re.search(rf"\n  Examples?:\n    selligent-loader {' '.join(command)}", shown.out)
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    assert run_command(None, tmp_path, "--version").out == f"selligent-loader, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        ("load missing.jsonl", 1, "error: 'missing.jsonl' does not exist"),
+        ("load *.missing", 1, "error: '*.missing' matches no files"),
+        ("load events.jsonl --nonsense", 2, "No such option"),
+        ("load events.jsonl --jobs 0", 2, "--jobs"),
+        ("load", 2, "Missing argument 'PATH...'"),
+        ("unload", 2, "No such command 'unload'"),
+        ("load events.jsonl --schema elsewhere", 2, "error: schema 'elsewhere' is not prepared; run `selligent-loader"),
+        ("status --schema elsewhere", 2, "error: schema 'elsewhere' is not prepared"),
+        ("rejects list --schema elsewhere", 2, "error: schema 'elsewhere' is not prepared"),
+        ("init --schema 100%", 2, "error: schema '100%' cannot be used"),
+        ("load events.jsonl --schema 100%", 2, "error: schema '100%' cannot be used"),
+        ("rejects show 77", 2, "error: there is no reject 77"),
+        ("rejects show x", 2, "'x' is not a valid integer"),
+        (f"load events.jsonl --database-url {AWAY}", 1, "error: the database cannot be reached"),
+        ("load events.jsonl --database-url postgresql://ada:a@b@c/d", 2, "error: the database url cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_told_on_standard_error(run: Run, events: Path, command: str, code: int, message: str) -> None:
+    ended = run(*command.split())
+    assert (ended.code, ended.out) == (code, "")
+    assert message.lower() in ended.err.lower()
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("load missing.jsonl", 1), ("status --schema elsewhere", 2), ("rejects show 77", 2)]
+)
+def test_what_is_wrong_is_told_as_json_too(run: Run, command: str, code: int) -> None:
+    ended = run(*command.split(), "--json")
+    assert (ended.code, ended.out.count("\n")) == (code, 1)
+    told = json.loads(ended.out)
+    assert (told["status"], ended.err) == ("failed", f"error: {told['error']}\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "load events.jsonl",
+        "load events.jsonl --verbose",
+        "load events.jsonl --json",
+        "init --verbose --json",
+        "status --verbose --json",
+        "rejects list --verbose --json",
+    ],
+)
+def test_a_wrong_password_is_shown_nowhere(run: Run, settings: Settings, events: Path, command: str) -> None:
+    place = conninfo_to_dict(settings.database_url or "")
+    url = f"postgresql://{place['user']}:{SECRET}@{place['host']}:{place.get('port', 5432)}/{place['dbname']}"
+    ended = run(*command.split(), SELLIGENT_DATABASE_URL=url)
+    assert (ended.code, "password authentication failed" in ended.err) == (1, True)
+    assert SECRET not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        AWAY,
+        f"postgresql://ada:{SECRET}@host@127.0.0.1:1/warehouse",
+        f"postgresql://ada:{SECRET}@127.0.0.1:port/warehouse",
+        f"postgresql://ada:{SECRET}%zz@127.0.0.1:1/warehouse",
+        f"postgresql://ada:{SECRET}/@127.0.0.1:1/warehouse",
+        f"postgresql://ada:{SECRET}@127.0.0.1:1/warehouse?nonsense=1",
+        f"mysql://ada:{SECRET}@127.0.0.1:1/warehouse",
+        f"host=127.0.0.1 port=1 password='{SECRET}",
+        SECRET,
+    ],
+)
+def test_a_url_that_leads_nowhere_does_not_give_its_password_away(run: Run, events: Path, url: str) -> None:
+    ended = run("load", "events.jsonl", "--verbose", "--json", "--database-url", url)
+    assert (ended.code in {1, 2}, "Traceback" in ended.err) == (True, False)
+    assert SECRET not in ended.out + ended.err
+
+
+def test_the_right_password_is_shown_nowhere(run: Run, settings: Settings, events: Path) -> None:
+    password = str(conninfo_to_dict(settings.database_url or "")["password"])
+    ended = run("load", "--verbose", "events.jsonl")
+    assert "reading" in ended.err
+    assert password not in ended.out + ended.err

@@ -1,0 +1,168 @@
+"""Calls of the tracking API: what a body says is what a file with the same events would have said."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loader.config import Settings
+from loader.endpoint.limits import MAX_BATCH_BYTES, MAX_EVENT_BYTES, MAX_EVENTS
+from loader.endpoint.tracking_calls import CallError, read_call
+from loader.migrate import migrate
+from loader.sample import ndjson as sample
+from tests.support.loading import content, event, load_bytes, ndjson, one, select
+
+NOW = "2025-06-01T12:00:00.000Z"
+
+
+def said(kind: str, body: Any) -> list[dict[str, Any]]:
+    """The events that a body becomes."""
+    call = read_call(kind, body if isinstance(body, bytes) else json.dumps(body).encode(), NOW)
+    lines = call.lines.splitlines()
+    assert len(lines) == call.events
+    return [json.loads(line) for line in lines]
+
+
+def test_a_single_call_is_a_line_of_the_type_of_its_path() -> None:
+    (found,) = said("track", {"event": "Email Opened", "userId": "1", "messageId": "m", "type": "page"})
+    assert found == {"event": "Email Opened", "userId": "1", "messageId": "m", "type": "track", "receivedAt": NOW}
+    assert said("identify", {"userId": "1"})[0]["type"] == "identify"
+
+
+def test_the_senders_time_becomes_the_original_one() -> None:
+    (found,) = said("track", {"timestamp": "2025-01-01T00:00:00Z", "originalTimestamp": "1999-01-01T00:00:00Z"})
+    assert (found["originalTimestamp"], "timestamp" in found) == ("2025-01-01T00:00:00Z", False)
+    (found,) = said("track", {"timestamp": None, "originalTimestamp": "1999-01-01T00:00:00Z"})
+    assert found["originalTimestamp"] == "1999-01-01T00:00:00Z"
+
+
+def test_nobody_but_us_says_when_an_event_was_received() -> None:
+    assert said("track", {"receivedAt": "1999-01-01T00:00:00Z"})[0]["receivedAt"] == NOW
+
+
+@pytest.mark.parametrize("without", [{}, {"messageId": None}, {"messageId": ""}])
+def test_an_event_without_a_message_id_gets_one_of_its_own(without: dict[str, Any]) -> None:
+    first, second = said("batch", {"batch": [without, without]})
+    assert first["messageId"] != second["messageId"]
+    assert len(first["messageId"]) == 36
+
+
+def test_the_write_key_is_found_and_kept_out_of_the_event() -> None:
+    call = read_call("track", b'{"writeKey":"secret","event":"a"}', NOW)
+    assert call.write_key == "secret"
+    assert b"secret" not in call.lines
+    call = read_call("batch", b'{"writeKey":"secret","batch":[{"writeKey":"secret"}]}', NOW)
+    assert call.write_key == "secret"
+    assert b"secret" not in call.lines
+
+
+def test_values_keep_their_spelling() -> None:
+    body = b'{"properties":{"a":12345678901234567890.10,"b":1e400,"c":"\\u00e9\\/"}}'
+    assert b'{"a":12345678901234567890.10,"b":1e400,"c":"\\u00e9\\/"}' in read_call("track", body, NOW).lines
+
+
+def test_a_body_on_several_lines_is_one_line() -> None:
+    assert said("track", b'{\r\n  "event":\n "a",\n"properties": {\n"b": [1,\n2]}}')[0]["properties"] == {"b": [1, 2]}
+    body = json.dumps({"batch": [{"event": "a"}, {"event": "b"}]}, indent=2).encode()
+    assert [found["event"] for found in said("batch", body)] == ["a", "b"]
+
+
+def test_half_a_surrogate_pair_is_no_reason_to_refuse() -> None:
+    (found,) = said("track", b'{"event":"a","properties":{"b":"\\ud83d","c":"\\ud83d\\ude00"}}')
+    assert found["properties"] == {"b": "�", "c": "\U0001f600"}
+
+
+def nested(depth: int) -> bytes:
+    return b'{"properties":' + b"[" * depth + b"]" * depth + b"}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "reason"),
+    [
+        ("track", b"", "is not JSON"),
+        ("track", b"{", "is not JSON"),
+        ("track", b"\xef\xbb\xbf{}", "is not JSON"),
+        ("track", b'{"event":"\xff"}', "is not JSON in UTF-8"),
+        ("track", b'{"event":"a\nb"}', "is not JSON"),
+        ("track", b'{"event":NaN}', "is not JSON"),
+        ("track", b"{} {}", "is not JSON"),
+        ("track", b"[]", "no track call"),
+        ("track", b'{"writeKey":5}', "no track call"),
+        ("batch", b"[]", "no batch call"),
+        ("batch", b"{}", "no batch call"),
+        ("batch", b'{"batch":{}}', "no batch call"),
+        ("batch", b'{"batch":[5]}', "no batch call"),
+        ("batch", b'{"batch":[],"writeKey":5}', "no batch call"),
+        ("track", nested(16_000), "nested too deeply"),
+        ("batch", b'{"batch":[' + nested(16_000) + b"]}", "nested too deeply"),
+        ("track", b'{"a":"' + b"a" * MAX_EVENT_BYTES + b'"}', "more than 32 KB"),
+        (
+            "batch",
+            b'{"batch":[{},{"a":"' + b"a" * MAX_EVENT_BYTES + b'"}]}',
+            "event 1 of the batch has more than 32 KB",
+        ),
+        ("batch", b'{"batch":[' + b" " * MAX_BATCH_BYTES + b"]}", "more than 500 KB"),
+        ("batch", b'{"batch":[' + b",".join([b"{}"] * (MAX_EVENTS + 1)) + b"]}", "more than 2,500 events"),
+    ],
+)
+def test_what_is_no_call_is_refused_with_the_reason(kind: str, body: bytes, reason: str) -> None:
+    with pytest.raises(CallError, match=reason):
+        read_call(kind, body, NOW)
+
+
+def test_what_is_at_its_limit_is_taken() -> None:
+    assert len(said("track", b'{"a":"' + b"a" * (MAX_EVENT_BYTES - 8) + b'"}')) == 1
+    assert len(said("batch", b'{"batch":[' + b",".join([b"{}"] * MAX_EVENTS) + b"]}")) == MAX_EVENTS
+    assert said("batch", {"batch": []}) == []
+
+
+def test_what_a_batch_says_for_all_its_events_is_merged_as_from_a_file(settings: Settings, tmp_path: Path) -> None:
+    """The same bodies, once as a file of bodies, once as calls."""
+    events = [
+        event(messageId="1", receivedAt=None, timestamp=None, context={"ip": "1.1.1.1", "traits": {"a": 1}}),
+        event(messageId="2", receivedAt=None, timestamp=None, sentAt=None),
+        event(messageId="3", receivedAt=None, timestamp=None, context={"traits": {"email": "own@example.com"}}),
+    ]
+    shared = {
+        "sentAt": "2025-01-01T00:01:00Z",
+        "context": {"ip": "2.2.2.2", "traits": {"email": "all@example.com"}},
+        "integrations": {"All": False},
+    }
+    calls = Settings(settings.database_url, "calls")
+    migrate(calls)
+    body = {"batch": events, **shared}
+    load_bytes(settings, ndjson([{**body, "receivedAt": NOW}]), tmp_path, "bodies")
+    load_bytes(calls, read_call("batch", json.dumps(body).encode(), NOW).lines, tmp_path, "lines")
+    assert content(calls) == content(settings)
+    found = select(calls, "select context_ip, context_traits_email, sent_at::text from tracks order by id")
+    assert [tuple(row.values()) for row in found] == [
+        ("1.1.1.1", "all@example.com", "2025-01-01 00:00:01+00"),
+        ("2.2.2.2", "all@example.com", "2025-01-01 00:01:00+00"),
+        ("2.2.2.2", "own@example.com", "2025-01-01 00:00:01+00"),
+    ]
+
+
+def test_the_senders_clock_is_corrected(settings: Settings, tmp_path: Path) -> None:
+    body = {
+        "sentAt": "2025-06-01T14:00:00Z",
+        "batch": [{"type": "track", "event": "Email Opened", "userId": "1", "timestamp": "2025-06-01T13:00:00Z"}],
+    }
+    load_bytes(settings, read_call("batch", json.dumps(body).encode(), NOW).lines, tmp_path)
+    row = one(settings, "select timestamp::text, original_timestamp::text, received_at::text from tracks")
+    assert list(row.values()) == ["2025-06-01 11:00:00+00", "2025-06-01 13:00:00+00", "2025-06-01 12:00:00+00"]
+
+
+def test_sample_events_are_the_same_as_calls_and_from_a_file(settings: Settings, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in b"".join(sample.lines(3000, seed=5)).splitlines()]
+    events = [{**line, "receivedAt": NOW} for line in lines if line.keys() >= {"originalTimestamp", "messageId"}]
+    calls = Settings(settings.database_url, "calls")
+    migrate(calls)
+    as_file = ndjson({name: value for name, value in line.items() if name != "timestamp"} for line in events)
+    load_bytes(settings, as_file, tmp_path, "file", max_rejects=3000)
+    sent = [{**line, "timestamp": line["originalTimestamp"]} for line in events]
+    bodies = [json.dumps({"batch": sent[at : at + 100]}).encode() for at in range(0, len(sent), 100)]
+    read = b"".join(read_call("import", body, NOW).lines for body in bodies)
+    load_bytes(calls, read, tmp_path, "calls", max_rejects=3000)
+    assert content(calls) == content(settings)
+    assert one(calls, "select count(*) > 2000 as many from tracks") == {"many": True}

@@ -1,0 +1,121 @@
+"""Write keys and sources: what is told, what is kept, who is let in."""
+
+import io
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from loader.cli.main import run
+from loader.config import Settings
+from loader.endpoint.write_keys import create_key, find_key, import_key, list_keys, record_use, revoke_key, valid_keys
+from loader.errors import UsageError
+from loader.migrate import migrate
+from loader.schema.source import open_warehouse
+from tests.support.loading import select
+
+
+def command(capsys: pytest.CaptureFixture[str], settings: Settings, *arguments: str) -> tuple[int, str, str]:
+    code = run([*arguments, "--database-url", str(settings.database_url), "--schema", settings.schema])
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def told(capsys: pytest.CaptureFixture[str], settings: Settings, *arguments: str) -> Any:
+    code, out, err = command(capsys, settings, *arguments, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_a_key_lets_in_until_it_is_revoked(settings: Settings) -> None:
+    with open_warehouse(settings) as warehouse:
+        keys = [create_key(warehouse, f"sender {n}") for n in range(2)]
+        found = [find_key(valid_keys(warehouse), key) for key in keys]
+        assert [key and (key.schema, key.key_id) for key in found] == [("selligent", 1), ("selligent", 2)]
+        assert revoke_key(warehouse, 1) == "sender 0"
+        assert [bool(find_key(valid_keys(warehouse), key)) for key in keys] == [False, True]
+        for wrong in ("", keys[0], keys[1][:-1], keys[1] + "x", keys[1].swapcase(), "\0", "\ud800"):
+            assert find_key(valid_keys(warehouse), wrong) is None
+        with pytest.raises(UsageError, match="there is no key 7"):
+            revoke_key(warehouse, 7)
+
+
+def test_the_database_has_the_hash_of_a_key_only(settings: Settings) -> None:
+    with open_warehouse(settings) as warehouse:
+        key = create_key(warehouse, "Selligent")
+    (row,) = select(settings, "select * from write_keys")
+    assert len(key) == 32
+    assert len(row["hash"]) == 32
+    assert key not in str(row)
+    assert key.encode().hex() not in str(row)
+
+
+def test_when_a_key_was_last_used_is_known(settings: Settings) -> None:
+    moment = datetime(2025, 1, 2, tzinfo=UTC)
+    with open_warehouse(settings) as warehouse:
+        create_key(warehouse, "Selligent")
+        record_use(warehouse, {1: moment})
+        record_use(warehouse, {1: datetime(2025, 1, 1, tzinfo=UTC)})  # another receiver, which was away for a day
+        assert list_keys(warehouse)[0]["last_used_at"] == moment
+
+
+@pytest.mark.parametrize(
+    "key", ["", "short", "with a blank inside", "with:a:colon:inside", "kéy-of-a-sender-öäü", "a\tb" * 9]
+)
+def test_a_key_that_can_be_guessed_or_not_be_sent_is_not_imported(settings: Settings, key: str) -> None:
+    with open_warehouse(settings) as warehouse, pytest.raises(UsageError, match="at least 16 characters"):
+        import_key(warehouse, key, "x")
+
+
+def test_keys_from_the_command_line(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command(capsys, settings, "keys", "list")[1] == "there is no key; `selligent-loader keys create` makes one\n"
+    key = command(capsys, settings, "keys", "create")[1].strip()
+    monkeypatch.setattr("sys.stdin", io.StringIO("AbCdEfGhIjKlMnOpQrStUvWxYz012345\n"))
+    assert told(capsys, settings, "keys", "import", "--label", "old") == {"key_id": 2, "label": "old"}
+    code, out, _ = command(capsys, settings, "keys", "revoke", "1")
+    assert (code, out) == (0, "key 1 (Selligent) is revoked\n")
+    listed = told(capsys, settings, "keys", "list")["keys"]
+    assert [(row["label"], row["revoked_at"] is None) for row in listed] == [("Selligent", False), ("old", True)]
+    assert key not in str(listed)
+    assert command(capsys, settings, "keys", "revoke", "9")[0] == 2
+    with open_warehouse(settings) as warehouse:
+        assert find_key(valid_keys(warehouse), "AbCdEfGhIjKlMnOpQrStUvWxYz012345")
+
+
+def test_init_prints_the_overview_with_the_key_once(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    init = "init", "--nickname", "Our e-mails", "--endpoint", "https://events.example.com"
+    code, out, err = command(capsys, settings, *init)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    key = next(line.split()[-1] for line in lines if line.startswith("write key"))
+    assert "nickname    Our e-mails" in lines
+    assert "schema      selligent" in lines
+    assert "endpoint    https://events.example.com" in lines
+    assert f"  with the write key {key}." in lines
+    assert lines[-1] == "next: selligent-loader serve --schema selligent"
+    with open_warehouse(settings) as warehouse:
+        assert find_key(valid_keys(warehouse), key)
+    again = command(capsys, settings, *init)[1]
+    assert key not in again
+    assert "it was shown when it was made" in again
+    assert len(told(capsys, settings, "keys", "list")["keys"]) == 1
+
+
+def test_init_without_a_nickname_makes_no_key(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(capsys, settings, "init")[1].splitlines()[-1] == "next: selligent-loader load PATH"
+    assert select(settings, "select from write_keys") == []
+
+
+def test_the_sources_of_a_database_are_listed(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    other = Settings(settings.database_url, "other-ops")
+    migrate(other)
+    told(capsys, settings, "init", "--nickname", "Selligent")
+    found = told(capsys, other, "sources", "list")["sources"]
+    assert [(row["nickname"], row["schema"], row["keys"], row["newest_event"]) for row in found] == [
+        ("other-ops", "other-ops", 0, None),
+        ("Selligent", "selligent", 1, None),
+    ]
+    assert "Selligent" in command(capsys, other, "sources", "list")[1]

@@ -1,0 +1,58 @@
+"""Segment's own clients, unchanged, each in an environment of its own: they want other versions of what we have.
+
+`python -m tests.support.segment_clients SCRIPT ARGUMENTS` runs a script with the one for Python.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+#: Made once, and kept until `make clean`.
+FOLDER = Path(__file__).parents[2] / ".clients"
+PYTHON = "segment-analytics-python==2.4.0"
+NODE = "@segment/analytics-node@3.1.0"
+
+
+class MissingError(Exception):
+    """A client that cannot be had here, and why."""
+
+
+def python_client() -> Path:
+    """Return a Python that has the client."""
+    place = FOLDER / PYTHON
+    program = place / "bin" / "python"
+    if not (place / "ready").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        _run(sys.executable, "-m", "venv", str(place))
+        _run(str(program), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PYTHON)
+        (place / "ready").touch()
+    return program
+
+
+def node_client() -> Path:
+    """Return a folder in which node finds the client."""
+    place = FOLDER / NODE.replace("/", "-")
+    if not shutil.which("node") or not shutil.which("npm"):
+        raise MissingError("node and npm are not installed")
+    if not (place / "ready").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        _run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place), NODE)
+        (place / "ready").touch()
+    return place
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MissingError(f"{' '.join(command)} failed: {done.stderr[-500:]}")
+
+
+if __name__ == "__main__":
+    try:
+        found = python_client()
+    except MissingError as error:
+        sys.exit(str(error))
+    os.execv(found, [str(found), *sys.argv[1:]])

@@ -1,0 +1,301 @@
+"""The views against a second implementation: whatever happened, and however it came in, the figures are the same."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from psycopg import Connection
+
+from loader.config import Settings
+from loader.views.refresh import refresh
+from tests.support.view_oracle import CLICK, DELIVERY, MODELS, Event, Identify, Metrics, Order, Visit, World
+
+EVENTS = (
+    *(DELIVERY, DELIVERY, DELIVERY, "email_opened", "email_opened", CLICK, CLICK, CLICK, "email_bounced"),
+    *("email_unsubscribed", "email_marked_as_spam", "email_machine_opened"),
+)
+DAY = 24 * 3600
+#: Seconds after the start: around every threshold and window, by a second.
+OFFSETS = (
+    *(0, 0, 1, 2, 3, 4, 5, 6, 7, 60, 3600, 7200, DAY, 3 * DAY - 1, 3 * DAY, 3 * DAY + 1),
+    *(5 * DAY - 1, 5 * DAY, 5 * DAY + 1, 5 * DAY + 3600, 9 * DAY),
+)
+#: Days around both changes of the clocks in Brussels.
+STARTS = (datetime(2025, 3, 29, 22, 30, tzinfo=UTC), datetime(2025, 10, 25, 22, 30, tzinfo=UTC))
+AGENTS = (None, None, "Mozilla/5.0", "Mozilla/5.0 (iPhone)", "x GoogleImageProxy", "YahooMailProxy", "scanner 1.0")
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    """Some small worlds that have nothing to do with each other, as one."""
+    rng = random.Random(draw(st.integers(0, 2**32)))
+    world = World(zone=rng.choice(["UTC", "Europe/Brussels", "America/New_York"]), burst_links=rng.choice([2, 3]))
+    transactional = set()
+    for number in range(draw(st.integers(1, 60))):
+        add_small_world(world, rng, f"w{number}")
+        if rng.random() < 0.2:
+            transactional.add(f"w{number}c1")
+    return replace(world, transactional=frozenset(transactional))
+
+
+def add_small_world(world: World, rng: random.Random, name: str) -> None:
+    """Add a few people, at most three campaigns, and what happened."""
+    start = rng.choice(STARTS)
+    people = rng.choice((1, 3))  # of one person with one e-mail much happens
+    users, addresses = [f"{name}u{i}" for i in range(people)], [f"{name}{i}@x.example" for i in range(people)]
+    browsers = [f"{name}b{i}" for i in range(2)]
+    emails = rng.choice((("m1",), ("m1", "m1", "m2", "")))
+    span = rng.choice((9, 15, len(OFFSETS)))
+
+    def at() -> datetime:
+        return start + timedelta(seconds=rng.choice(OFFSETS[:span]) + rng.choice((0, 0, 0, DAY)))
+
+    def spelled(address: str) -> str:
+        return rng.choice((address, address.upper(), f" {address} "))
+
+    for i in range(rng.randrange(14)):
+        user = rng.choice((None, None, *users[: rng.randint(1, people)]))
+        happened = at()
+        event = rng.choice(EVENTS)
+        world.events.append(
+            Event(
+                id=f"{name}e{i}",
+                event=event,
+                at=happened,
+                original=None if rng.random() < 0.1 else happened - timedelta(seconds=rng.choice((0, 1))),
+                campaign=rng.choice((f"{name}c0", f"{name}c0", f"{name}c1", "" if rng.random() < 0.1 else f"{name}c1")),
+                name=rng.choice((None, "Name", "Renamed")),
+                email=rng.choice(emails),
+                user=user,
+                anonymous=None if user else spelled(rng.choice(addresses)),
+                trait=spelled(rng.choice(addresses)) if rng.random() < 0.5 else None,
+                link=rng.choice((None, "l1", "l2", "l3")) if event == CLICK else None,
+                agent=rng.choice(AGENTS),
+            )
+        )
+    for _ in range(rng.randrange(4)):
+        email = spelled(rng.choice(addresses)) if rng.random() < 0.8 else None
+        world.identifies.append(Identify(at(), rng.choice((None, *users)), rng.choice((None, *browsers)), email))
+    for i in range(rng.randrange(3)):
+        world.visits.append(Visit(f"{name}v{i}", at(), rng.choice((None, *users)), rng.choice((None, *browsers))))
+    for i in range(rng.randrange(4)):
+        who = rng.choice((None, *users)), rng.choice((None, *browsers))
+        number = rng.choice((None, f"{name}o1", f"{name}o2"))
+        world.orders.append(Order(f"{name}p{i}", at(), *who, number, rng.choice((None, Decimal("19.99"), Decimal(7)))))
+
+
+@pytest.fixture
+def connection(settings: Settings) -> Iterator[Connection[Any]]:
+    """A migrated database with the site's data of one company in schema site, all tables empty."""
+    with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
+        connection.execute(
+            """
+            set search_path to selligent;
+            create table email_machine_opened (like email_opened including all);
+            create schema site;
+            create table site.identifies (
+                id text, user_id text, anonymous_id text, email text, "timestamp" timestamptz
+            );
+            create table site.users (id text, email text, received_at timestamptz);
+            create table site.pages (id text, user_id text, anonymous_id text, "timestamp" timestamptz, url text);
+            create table site.order_completed (
+                id text, user_id text, anonymous_id text, "timestamp" timestamptz, order_id text, revenue numeric
+            );
+            update settings set value = 'site' where name = 'segment_schemas';
+            """
+        )
+        # A session's time zone is not the reporting one, and must change nothing.
+        connection.execute(f"alter database {connection.info.dbname} set timezone = 'Europe/Brussels'".encode())
+        yield connection
+
+
+def clear(connection: Connection[Any], world: World) -> None:
+    connection.execute(
+        """
+        truncate tracks, email_delivered, email_opened, email_link_clicked, email_bounced, email_unsubscribed,
+            email_marked_as_spam, email_machine_opened, site.identifies, site.users, site.pages, site.order_completed
+        """
+    )
+    for name, value in {
+        "reporting_time_zone": world.zone,
+        "burst_links": str(world.burst_links),
+        "transactional_campaigns": ", ".join(sorted(world.transactional)),
+    }.items():
+        connection.execute("update settings set value = %s where name = %s", (value, name))
+
+
+def store(connection: Connection[Any], world: World) -> None:
+    """Store what a load and Segment would have stored."""
+    with connection.transaction(), connection.cursor() as cursor:
+        for event in world.events:
+            own = ", link_id" if event.event == CLICK else ""
+            values = (
+                event.id, event.anonymous, event.user, event.event, event.event, event.agent, event.trait,
+                event.original, event.at, event.at,
+            )  # fmt: skip
+            columns = "id, anonymous_id, user_id, event, event_text, context_user_agent, context_traits_email, "
+            columns += 'original_timestamp, received_at, "timestamp"'
+            places = ", ".join(["%s"] * 10)
+            cursor.execute(f"insert into tracks ({columns}) values ({places})".encode(), values)
+            more = [event.campaign or None, event.name, event.email or None, *([event.link] if own else [])]
+            cursor.execute(
+                f"insert into {event.event} ({columns}, campaign_id, campaign_name, email_id{own}) "
+                f"values ({places}, {', '.join(['%s'] * len(more))})".encode(),
+                (*values, *more),
+            )
+        for call in world.identifies:
+            if call.user and not call.anonymous:
+                row: tuple[Any, ...] = (call.user, call.email, call.at)
+                cursor.execute("insert into site.users (id, email, received_at) values (%s, %s, %s)", row)
+            else:
+                row = (call.user, call.anonymous, call.email, call.at)
+                cursor.execute("insert into site.identifies values ('i', %s, %s, %s, %s)", row)
+        for visit in world.visits:
+            row = (visit.id, visit.user, visit.anonymous, visit.at)
+            cursor.execute("insert into site.pages values (%s, %s, %s, %s, 'https://x.example/')", row)
+        for order in world.orders:
+            row = (order.id, order.user, order.anonymous, order.at, order.order, order.revenue)
+            cursor.execute("insert into site.order_completed values (%s, %s, %s, %s, %s, %s)", row)
+
+
+def parts(world: World, rng: random.Random) -> list[World]:
+    """Return a world in up to three parts, as it may come in, in any order."""
+    split = [World() for _ in range(rng.randint(1, 3))]
+    for kind in ("events", "identifies", "visits", "orders"):
+        for item in getattr(world, kind):
+            getattr(rng.choice(split), kind).append(item)
+    return split
+
+
+def snapshot(connection: Connection[Any]) -> dict[str, list[Any]]:
+    """Return everything that is stored behind the views."""
+    query = "select tablename from pg_tables where schemaname = 'selligent_ops' and starts_with(tablename, 'stored_')"
+    tables = [name for (name,) in connection.execute(query)]
+    return {
+        table: sorted(map(repr, connection.execute(f"select * from selligent_ops.{table}".encode())))
+        for table in tables
+    }
+
+
+@pytest.mark.slow
+@hypothesis_settings(
+    max_examples=120,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    report_multiple_bugs=False,
+)
+@given(world=worlds(), seed=st.integers(0, 2**32))
+def test_the_figures_are_those_of_the_model_however_the_data_came(
+    settings: Settings, connection: Connection[Any], world: World, seed: int
+) -> None:
+    clear(connection, world)
+    refresh(settings, rebuild=True)
+    for part in parts(world, random.Random(seed)):
+        store(connection, part)
+        refresh(settings)
+    metrics = Metrics(world)
+    compare_events(connection, metrics)
+    compare_messages(connection, metrics)
+    compare_campaigns(connection, metrics)
+    compare_attribution(connection, metrics)
+    check_totals(connection, world)
+    before = snapshot(connection)
+    refresh(settings, rebuild=True)
+    assert snapshot(connection) == before
+
+
+def compare_events(connection: Connection[Any], metrics: Metrics) -> None:
+    query = (
+        "select id, person, matched_by, campaign_id, email_id, delivery, delivered_at, actor, rule from email_events"
+    )
+    expected = {
+        (j.event.id, j.person, j.matched_by, *j.mailing[1:], j.delivery, j.delivered_at, j.actor, j.rule)
+        for j in metrics.events
+    }
+    assert set(connection.execute(query.encode())) == expected
+    links = connection.execute(
+        "select campaign_id, email_id, coalesce(link_id, ''), clicks, human_clicks, people, human_people from links"
+    )
+    assert {tuple(row[:3]): tuple(row[3:]) for row in links} == metrics.links()
+
+
+def compare_messages(connection: Connection[Any], metrics: Metrics) -> None:
+    names = list(metrics._message([]))
+    query = f"select person, campaign_id, email_id, delivery, {', '.join(names)} from email_messages"
+    found = {tuple(row[:4]): dict(zip(names, row[4:], strict=True)) for row in connection.execute(query.encode())}
+    assert found == metrics.messages
+    domains = connection.execute("select mailbox_domain, delivered from mailbox_domains").fetchall()
+    assert dict(domains) == metrics.domains()
+    query = "select person, delivered, last_human_clicked_at, conversions, revenue from recipients"
+    assert {row[0]: tuple(row[1:]) for row in connection.execute(query)} == metrics.recipients()
+
+
+def compare_campaigns(connection: Connection[Any], metrics: Metrics) -> None:
+    expected = metrics.campaigns()
+    for campaign, figures in expected.items():
+        query = f"select {', '.join(figures)} from campaigns where campaign_id = %s"
+        ((*values,),) = connection.execute(query.encode(), (campaign,)).fetchall()
+        found = dict(zip(figures, values, strict=True))
+        if found["time_to_open_median"] is not None:
+            found["time_to_open_median"] = found["time_to_open_median"].total_seconds()
+        assert found == figures, campaign
+    ((count,),) = connection.execute("select count(*) from campaigns").fetchall()
+    assert count == len(expected)
+    days = connection.execute(
+        "select campaign_id, delivery_day, attempted, delivered, human_opened, clicked from campaign_days"
+    )
+    names = ("attempted", "delivered", "human_opened", "clicked")
+    assert {tuple(row[:2]): dict(zip(names, row[2:], strict=True)) for row in days} == metrics.days()
+    funnel: dict[str, list[int]] = {}
+    for campaign, people in connection.execute("select campaign_id, people from campaign_funnel order by step_number"):
+        funnel.setdefault(campaign, []).append(people)
+    assert funnel == metrics.funnel()
+
+
+def compare_attribution(connection: Connection[Any], metrics: Metrics) -> None:
+    query = "select id, model, campaign_id, email_id, delivery, credit from conversions_attributed"
+    found = {
+        (row[0], row[1], tuple(row[2:5]) if row[2] is not None else None): row[5] for row in connection.execute(query)
+    }
+    expected = {(order, model, message): credit for order, model, message, credit in metrics.credits}
+    assert found.keys() == expected.keys()
+    for key, credit in found.items():
+        assert abs(credit - expected[key]) < Decimal("0.00001"), key
+
+
+def check_totals(connection: Connection[Any], world: World) -> None:
+    """Check what must hold whatever the model says."""
+    sums = connection.execute(
+        """
+        select schema_name, id, model, sum(credit), count(*) filter (where credit = 0), count(*),
+            sum(attributed_revenue) <= max(coalesce(revenue, 0))
+        from conversions_attributed group by schema_name, id, model
+        """
+    ).fetchall()
+    assert len(sums) == len(MODELS) * len({order.order or order.id for order in world.orders})
+    for _, _, _, credit, unattributed, rows, bounded in sums:
+        assert (credit, unattributed) in {(1, 0), (0, 1)}
+        assert unattributed == 0 or rows == 1
+        assert bounded
+    assert connection.execute("select check_name, found, expected from load_health where not is_ok").fetchall() == []
+    coverage = connection.execute("select sum(events), sum(share_of_events) from identity_coverage").fetchone()
+    assert coverage == (len(world.events), pytest.approx(Decimal(1), abs=Decimal("0.0002")) if world.events else None)
+    rates = connection.execute(
+        """
+        select max(greatest(delivery_rate, bounce_rate, open_rate, human_open_rate, click_rate, human_click_rate,
+            click_to_open_rate, human_click_to_open_rate, recipient_open_rate, recipient_human_open_rate,
+            recipient_click_rate, recipient_human_click_rate, unsubscribe_rate, complaint_rate, conversion_rate))
+        from campaigns
+        """
+    ).fetchone()
+    assert rates is not None
+    assert rates[0] is None or rates[0] <= 1
