@@ -1,4 +1,4 @@
-"""Every night at 3 in Airflow 2.9 or newer: load, then check; the exit codes decide what Airflow does next.
+"""Every night at 3 in Airflow 2.9 or newer: load, then check; the exit codes determine what Airflow does next.
 
 SELLIGENT_DATABASE_URL and SELLIGENT_NOTIFY_URL are in the environment of the workers.
 """
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from airflow.decorators import dag, task
 from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-#: What becomes of a task that ends with an exit code: a plain failure is tried again, the others are not.
+#: The exception for each exit code: Airflow tries a failure again, and does not try the others again.
 OUTCOMES = {
     1: (AirflowException, "failed; the next try goes on where this one ended"),
     2: (AirflowFailException, "arguments or settings are wrong"),
@@ -21,7 +21,7 @@ OUTCOMES = {
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run the command, whose lines go to the task's log, and raise what its exit code means."""
+    """Run the command, whose output goes to the task's log, and raise the exception for its exit code."""
     code = subprocess.run(["selligent-loader", *arguments], check=False).returncode
     if code:
         error, meaning = OUTCOMES.get(code, (AirflowException, "was killed"))
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> None:
     default_args={"retries": 3, "retry_delay": timedelta(minutes=15)},
 )
 def selligent_loader() -> None:
-    """Load what is new, then check all that is there, also after a load that another one has made needless."""
+    """Load new files, then check the warehouse, also if the load was skipped because another one was running."""
 
     @task
     def load() -> None:

@@ -1,6 +1,10 @@
-"""The examples: their schedulers can read them, and every command in them is one we have."""
+"""The documents: their commands exist, their links lead to files, their SQL returns rows; the examples can be read.
+
+`python -m tests.test_docs > docs/commands.md` writes the reference of all commands.
+"""
 
 import configparser
+import os
 import re
 import shlex
 import shutil
@@ -12,16 +16,250 @@ from types import ModuleType
 from typing import Any
 
 import click
+import psycopg
 import pytest
 import yaml
 
 from loader.cli.main import commands
+from loader.config import Settings
+from loader.events.outcomes import DISCARD_REMEDIES, REJECT_REASONS
+from loader.migrate import migrate
+from loader.postgres.embedded_programs import find_wheel
+from loader.sample import ndjson, site
+from tests.conftest import clone
+from tests.support.command_line import COMMAND, environment
+from tests.support.loading import load_bytes, one, select
+from tests.test_layers import LAYERS
 
-FOLDER = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "benchmarks" / "README.md"]
+)
+MAX_README_LINES = 150
+#: Words that the documents do not use.
+UNWANTED_WORDS = re.compile(r"\b(tell|tells|telling|told|anew|for ever)\b", re.I)
+#: Columns of a terminal on which the help texts are printed.
+HELP_WIDTH = 100
+#: Documents with queries that must return rows; the SQL of the others must run.
+QUERIES = {"README.md", "docs/questions.md"}
+#: Events of the sample that the SQL of the documents runs on.
+EVENTS = 5000
+
+FOLDER = ROOT / "examples"
 UNITS = ["selligent-loader.service", "selligent-loader.timer", "selligent-stream.service"]
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.is_file())
 #: What would be seen in a list of processes.
 SECRETS = re.compile(r"https?://|:[^/@\s]+@|password=", re.I)
+
+
+def document(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def blocks(text: str, *languages: str) -> Iterator[tuple[str, str]]:
+    """Yield the fenced blocks in these languages, each with the block without a language that follows it directly.
+
+    >>> fence = "`" * 3
+    >>> list(blocks(f"{fence}sql\\nselect 1\\n{fence}\\n{fence}\\n 1\\n{fence}\\n", "sql"))
+    [('select 1\\n', ' 1\\n')]
+    """
+    pattern = re.compile(r"^ *```(\w+)\n(.*?)^ *```\n(?:```\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+    yield from ((found[2], found[3] or "") for found in pattern.finditer(text) if found[1] in languages)
+
+
+def split_command(text: str) -> Iterator[list[str]]:
+    """Yield the arguments of each call of `selligent-loader` in a line of shell.
+
+    >>> list(split_command("found=$(selligent-loader check) || selligent-loader load ';' 'a b' >> log  # twice"))
+    [['check'], ['load', ';', 'a b']]
+    """
+    lexer = shlex.shlex(text, posix=False, punctuation_chars=True)  # keeps quotes, so that ';' in quotes ends nothing
+    lexer.whitespace_split = True
+    arguments: list[str] | None = None
+    for token in [*lexer, ";"]:
+        if set(token) <= set("();<>|&"):
+            if arguments is not None:
+                yield arguments
+            arguments = None
+        elif arguments is not None:
+            arguments += shlex.split(token)
+        elif token.rpartition("/")[2] == "selligent-loader":
+            arguments = []
+
+
+def documented_commands() -> Iterator[tuple[str, list[str]]]:
+    """Yield the arguments of every command in the documents, in blocks of shell and in sentences."""
+    for name in DOCUMENTS:
+        text = document(name)
+        lines = [line for block, _ in blocks(text, "sh") for line in block.splitlines()]
+        for block, _ in blocks(text, "console"):
+            lines += [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
+        lines += re.findall(r"`(selligent-loader [^`]+)`", text)
+        yield from ((name, arguments) for line in lines for arguments in split_command(line))
+
+
+def parse_command(arguments: list[str]) -> None:
+    """Parse the arguments of a command as click does; raises click.UsageError for what it does not have."""
+    command: click.Command = commands
+    rest = list(arguments)
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        name = rest.pop(0)
+        if name not in command.commands:
+            raise click.UsageError(f"there is no command {name!r}")
+        command = command.commands[name]
+    if not {"--help", "--version"}.intersection(rest):
+        with click.Context(command, **commands.context_settings) as context:
+            command.parse_args(context, rest)
+
+
+@pytest.mark.parametrize(("name", "arguments"), list(documented_commands()))
+def test_a_documented_command_exists_with_its_options(name: str, arguments: list[str]) -> None:
+    parse_command(arguments)
+
+
+@pytest.mark.parametrize("arguments", [["unload"], ["load", "--nonsense", "a"], ["keys", "make"], ["load"]])
+def test_a_command_that_does_not_exist_is_found(arguments: list[str]) -> None:
+    with pytest.raises(click.UsageError):
+        parse_command(arguments)
+
+
+def test_documented_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for name in DOCUMENTS:
+        found = {target for block, _ in blocks(document(name), "sh") for target in re.findall(r"^make (\w+)", block)}
+        assert found <= targets, name
+
+
+def slug(heading: str) -> str:
+    """Return the anchor of a heading.
+
+    >>> slug("Human or machine"), slug("[0.1.0]"), slug("Which links did people click?")
+    ('human-or-machine', '010', 'which-links-did-people-click')
+    """
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_to_files_and_headings(name: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", document(name)):
+        path, _, anchor = target.partition("#")
+        if "://" in path:
+            continue
+        place = (ROOT / name).parent / path if path else ROOT / name
+        assert place.exists(), target
+        headings = re.findall(r"^#+ (.+)$", place.read_text("utf-8"), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in map(slug, headings), target
+
+
+def test_every_document_is_linked_from_the_readme() -> None:
+    assert [name for name in DOCUMENTS if name != "README.md" and f"]({name})" not in document("README.md")] == []
+
+
+def test_the_readme_is_short_and_shows_a_command_first() -> None:
+    lines = document("README.md").splitlines()
+    assert len(lines) <= MAX_README_LINES
+    assert "make demo" in lines[:20]
+
+
+@pytest.mark.parametrize("name", [*DOCUMENTS, *(f"examples/{file}" for file in FILES)])
+def test_no_document_uses_unwanted_words(name: str) -> None:
+    assert [line for line in document(name).splitlines() if UNWANTED_WORDS.search(line)] == []
+
+
+def test_the_layers_are_those_that_are_tested() -> None:
+    (table,) = (block for block, _ in blocks(document("docs/architecture.md"), "text"))
+    assert table.strip() == LAYERS.strip()
+
+
+def test_every_package_is_described() -> None:
+    described = set(
+        re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]+) \|", document("docs/architecture.md"), re.M)))
+    )
+    assert {*LAYERS.split(), "sample"} <= described
+
+
+def test_every_reason_is_described() -> None:
+    described = set(re.findall(r"^\| `(\w+)` \|", document("docs/rejects.md"), re.MULTILINE))
+    assert described == {*REJECT_REASONS, *DISCARD_REMEDIES}
+
+
+def command_help() -> Iterator[tuple[str, str]]:
+    """Yield the name and the help text of every command, each group before its commands."""
+
+    def walk(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
+        settings = {**command.context_settings, "terminal_width": HELP_WIDTH}
+        context = click.Context(command, parent, info_name=name, **settings)
+        yield context.command_path, command.get_help(context)
+        if isinstance(command, click.Group):
+            for child in command.list_commands(context):
+                yield from walk(command.commands[child], child, context)
+
+    return walk(commands, "selligent-loader", None)
+
+
+def render_commands() -> str:
+    """Return the text of `docs/commands.md`."""
+    introduction = (
+        "# Commands\n\nThe output of `--help` of every command. After a change, print this page again with\n"
+        "`python -m tests.test_docs > docs/commands.md`.\n"
+    )
+    sections = (f"\n## {name}\n\n```text\n{text.rstrip()}\n```\n" for name, text in command_help())
+    return introduction + "".join(sections)
+
+
+def test_the_reference_of_commands_is_what_help_prints() -> None:
+    assert document("docs/commands.md") == render_commands(), "run `python -m tests.test_docs > docs/commands.md`"
+
+
+def psql(settings: Settings, script: Path) -> None:
+    program = find_wheel() / "pginstall/bin/psql"
+    subprocess.run([program, "-q", "-f", script, settings.database_url or ""], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def sampled(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A database with sample events and the data of a site."""
+    folder = tmp_path_factory.mktemp("sample")
+    (folder / "site.sql").write_bytes(b"".join(site.script(EVENTS, 1, "site")))
+    with clone(server, template) as settings:
+        psql(settings, folder / "site.sql")
+        load_bytes(settings, b"".join(ndjson.lines(EVENTS, 1)), folder)
+        migrate(settings, ["site"])
+        yield settings
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if any(blocks(document(name), "sql"))])
+def test_documented_sql_runs(sampled: Settings, name: str) -> None:
+    """A query returns rows, with the columns that the document shows."""
+    with psycopg.connect(sampled.database_url or "") as connection:
+        for query, answer in blocks(document(name), "sql"):
+            cursor = connection.execute(query.encode())
+            if name in QUERIES:
+                assert cursor.fetchall(), query
+                heading = answer.partition("\n")[0]
+                assert [column.name for column in cursor.description or ()] == heading.replace("|", " ").split()
+        connection.rollback()
+
+
+def test_every_view_and_setting_is_described(sampled: Settings) -> None:
+    views = select(sampled, "select viewname as name from pg_views where schemaname = 'selligent'")
+    settings = select(sampled, "select name from settings")
+    described = set(re.findall(r"`(\w+)`", document("docs/views.md")))
+    assert len(views) > 10
+    assert {row["name"] for row in (*views, *settings)} - described == set()
+
+
+@pytest.mark.slow
+def test_the_three_commands_of_the_readme_load_a_file(settings: Settings, tmp_path: Path) -> None:
+    (script,) = (block for block, _ in blocks(document("README.md"), "sh") if "selligent-loader load" in block)
+    assert script.count("\n") == 3
+    (tmp_path / "events.jsonl").write_bytes(b"".join(ndjson.lines(2000, 1)))
+    variables = environment(settings, PATH=f"{Path(COMMAND).parent}:{os.environ['PATH']}")
+    done = subprocess.run(["sh", "-e", "-c", script], cwd=tmp_path, env=variables, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert one(settings, "select events_read from loads")["events_read"] == 2000
+    assert b"tracks" in done.stdout
 
 
 def invocations() -> Iterator[tuple[str, list[str]]]:
@@ -48,15 +286,13 @@ def container() -> dict[str, Any]:
     return found  # type: ignore[no-any-return]
 
 
-def test_there_are_commands_in_all_examples() -> None:
+def test_all_examples_have_commands() -> None:
     assert {name for name, _ in invocations()} == set(FILES) - {"selligent-loader.timer"}
 
 
 @pytest.mark.parametrize(("name", "arguments"), list(invocations()))
-def test_every_command_is_one_we_have(name: str, arguments: list[str]) -> None:
-    command = commands.commands[arguments[0]]
-    with click.Context(command) as context:
-        command.parse_args(context, list(arguments[1:]))
+def test_a_command_of_an_example_exists_with_its_options(name: str, arguments: list[str]) -> None:
+    parse_command(arguments)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -65,7 +301,7 @@ def test_no_secret_is_in_a_command(name: str) -> None:
     assert not [line for line in text.splitlines() if SECRETS.search(line) and not line.startswith("#")]
 
 
-def test_the_crontab_is_one() -> None:
+def test_the_crontab_is_valid() -> None:
     for line in (FOLDER / "crontab").read_text("utf-8").splitlines():
         if not line or line.startswith("#") or re.match(r"[A-Z_]+=", line):
             continue
@@ -76,14 +312,14 @@ def test_the_crontab_is_one() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
-def test_systemd_takes_the_units(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     for name in UNITS:
         text = (FOLDER / name).read_text("utf-8").replace("/usr/local/bin/selligent-loader", "/bin/true")
         (tmp_path / name).write_text(text)
     units = [str(tmp_path / name) for name in UNITS]
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, check=False)
-    told = [line for line in done.stderr.decode().splitlines() if "selligent-" in line]
-    assert (told, done.returncode) == ([], 0), done.stderr.decode()
+    warnings = [line for line in done.stderr.decode().splitlines() if "selligent-" in line]
+    assert (warnings, done.returncode) == ([], 0), done.stderr.decode()
 
 
 @pytest.mark.parametrize(("name", "well", "final"), [("loader", "4", "2 3"), ("stream", None, "2")])
@@ -183,3 +419,7 @@ def test_airflow_knows_the_exit_codes(
         else:
             with pytest.raises(error, match=f"exit code {code}"):
                 task()
+
+
+if __name__ == "__main__":
+    print(render_commands(), end="")
