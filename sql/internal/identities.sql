@@ -1,7 +1,7 @@
 -- One row per e-mail address: the user it belongs to.
 --
--- The latest identification wins, by Segment or by an e-mail sent to a user at that address. Two users with equally
--- late ones make it ambiguous: it is counted, and belongs to nobody.
+-- The latest identification wins, by Segment or by an e-mail sent to a user at that address. Two users identified
+-- at the same latest time make the address ambiguous: it belongs to nobody.
 create or replace view identities as
 with identifications as (
     select

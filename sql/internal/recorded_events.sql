@@ -1,7 +1,7 @@
--- One row per e-mail event of every collection, as it was recorded.
+-- One row per e-mail event of every collection, as it is stored.
 --
--- `recipient` is what names the recipient: the user id, or without one the e-mail address that stands in for it. An
--- event that names no campaign or e-mail has the empty one.
+-- `recipient` identifies the recipient: the user id, else the e-mail address. An event without a campaign or an e-mail
+-- has an empty one.
 create or replace view recorded_events as
 with events as (
     select
@@ -76,4 +76,4 @@ select
     email
 from addressed;
 
-comment on view recorded_events is 'One row per e-mail event of every collection, as it was recorded';
+comment on view recorded_events is 'One row per e-mail event of every collection, as it is stored';

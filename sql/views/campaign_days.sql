@@ -1,6 +1,6 @@
 -- One row per campaign and day of delivery, in the time zone of the setting reporting_time_zone.
 --
--- Whatever happens to a message counts on the day it was delivered (or bounced), so that days add up.
+-- All events of a message count on the day of its delivery (or bounce), so that days add up.
 create or replace view campaign_days as
 select
     stored.campaign_id,
@@ -21,7 +21,7 @@ from stored_campaign_days as stored
 inner join campaign_names on stored.campaign_id = campaign_names.campaign_id;
 
 comment on view campaign_days is 'One row per campaign and day of delivery; all figures add up over days';
-comment on column campaign_days.campaign_id is 'The campaign; empty for e-mails that name none';
+comment on column campaign_days.campaign_id is 'The campaign; empty for e-mails without one';
 comment on column campaign_days.campaign_name is 'Its latest name';
 comment on column campaign_days.delivery_day is 'Day of the delivery, or of the bounce of what was never delivered, in the reporting time zone';
 comment on column campaign_days.attempted is 'Messages that were delivered or bounced';

@@ -1,4 +1,4 @@
--- One row per campaign and step: how many people got so far.
+-- One row per campaign and step: how many people reached it.
 --
 -- Each step holds only people of the step before: a click proves an open, a conversion proves a visit.
 create or replace view campaign_funnel as
@@ -20,8 +20,8 @@ cross join lateral (
     (5, 'converted', stored.converted)
 ) as steps (step_number, step, people);
 
-comment on view campaign_funnel is 'One row per campaign and step: how many people got so far';
-comment on column campaign_funnel.campaign_id is 'The campaign; empty for e-mails that name none';
+comment on view campaign_funnel is 'One row per campaign and step: how many people reached it';
+comment on column campaign_funnel.campaign_id is 'The campaign; empty for e-mails without one';
 comment on column campaign_funnel.campaign_name is 'Its latest name';
 comment on column campaign_funnel.step_number is 'Place of the step, from 1';
 comment on column campaign_funnel.step is 'delivered; opened or clicked by a person; clicked by a person; visited the site within the setting visit_window of the first click; converted by the default model';

@@ -1,6 +1,6 @@
--- One row per campaign: its messages, what became of them, and what they led to.
+-- One row per campaign: counts and rates of its messages, conversions and revenue.
 --
--- Figures count messages; those that begin with recipients count people; human_ leaves out what machines did. Every
+-- Figures count messages; those that begin with recipients count people; human_ excludes opens and clicks by machines. Every
 -- rate is a share of a whole that contains it, so none exceeds 1; without a whole it is null.
 create or replace view campaigns as
 select
@@ -48,8 +48,8 @@ select
 from stored_campaigns as stored
 inner join campaign_names on stored.campaign_id = campaign_names.campaign_id;
 
-comment on view campaigns is 'One row per campaign: its messages, what became of them, and what they led to';
-comment on column campaigns.campaign_id is 'The campaign; empty for e-mails that name none';
+comment on view campaigns is 'One row per campaign: counts and rates of its messages, conversions and revenue';
+comment on column campaigns.campaign_id is 'The campaign; empty for e-mails without one';
 comment on column campaigns.campaign_name is 'Its latest name';
 comment on column campaigns.is_transactional is 'Whether it is among the setting transactional_campaigns';
 comment on column campaigns.first_delivered_at is 'Its first delivery';

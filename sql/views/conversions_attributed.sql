@@ -1,7 +1,7 @@
 -- One row per conversion and attribution model; for the linear model one per message that shares the credit.
 --
--- A model credits touches of the person within its window before the conversion: the last one, or all alike. The
--- credits of a conversion sum to 1 in each model, or to 0 where no e-mail led to it. Transactional campaigns get none.
+-- A model credits touches of the person within its window before the conversion: the last one, or all equally. The
+-- credits of a conversion sum to 1 in each model, or to 0 if no e-mail led to it. Transactional campaigns get none.
 create or replace view conversions_attributed as
 select
     stored.schema_name,
@@ -28,11 +28,11 @@ inner join settings on settings.name = 'default_model';
 
 comment on view conversions_attributed is 'One row per conversion and attribution model, for the linear model one per credited message';
 comment on column conversions_attributed.schema_name is 'The schema of the site''s data';
-comment on column conversions_attributed.event is 'The table of the conversion there';
+comment on column conversions_attributed.event is 'The table of the conversion in that schema';
 comment on column conversions_attributed.id is 'The conversion';
 comment on column conversions_attributed.order_id is 'The order';
-comment on column conversions_attributed.person is 'Who converted: a user id, else an e-mail address; null for a visitor who never identified';
-comment on column conversions_attributed.converted_at is 'When';
+comment on column conversions_attributed.person is 'The person: a user id, else an e-mail address; null for a visitor who never identified';
+comment on column conversions_attributed.converted_at is 'Time of the conversion';
 comment on column conversions_attributed.revenue is 'Revenue of the conversion';
 comment on column conversions_attributed.currency is 'Its currency';
 comment on column conversions_attributed.model is 'The attribution model';
@@ -41,8 +41,8 @@ comment on column conversions_attributed.attribution_window is 'The longest time
 comment on column conversions_attributed.campaign_id is 'The credited campaign; null without credit';
 comment on column conversions_attributed.email_id is 'The credited e-mail';
 comment on column conversions_attributed.delivery is 'The credited delivery of it';
-comment on column conversions_attributed.touch is 'What is credited: human_click, click, open or delivery; null without credit';
-comment on column conversions_attributed.touched_at is 'When that was; of several, the last';
-comment on column conversions_attributed.time_since is 'Time from then to the conversion';
+comment on column conversions_attributed.touch is 'The credited touch: human_click, click, open or delivery; null without credit';
+comment on column conversions_attributed.touched_at is 'Time of that touch; of several, the last';
+comment on column conversions_attributed.time_since is 'Time from that touch to the conversion';
 comment on column conversions_attributed.credit is 'Share of the conversion: 1, a part in the linear model, 0 without an e-mail';
 comment on column conversions_attributed.attributed_revenue is 'credit × revenue';

@@ -1,6 +1,6 @@
 -- One row per message: the n-th delivery of an e-mail of a campaign to a person.
 --
--- Delivery 0 holds what came before any delivery: bounces, and opens or clicks of a delivery that was never reported.
+-- Delivery 0 holds the events before any delivery: bounces, and opens or clicks whose delivery was never reported.
 create or replace view email_messages as
 select
     person,
@@ -28,14 +28,14 @@ select
 from stored_messages;
 
 comment on view email_messages is 'One row per message: the n-th delivery of an e-mail of a campaign to a person';
-comment on column email_messages.person is 'Who got it: a user id, else an e-mail address';
-comment on column email_messages.campaign_id is 'The campaign; empty if the events name none';
-comment on column email_messages.email_id is 'The e-mail; empty if the events name none';
-comment on column email_messages.delivery is 'Number of the delivery of this e-mail to this person, from 1; 0 for what came before any';
-comment on column email_messages.email is 'The address it went to';
+comment on column email_messages.person is 'The recipient: a user id, else an e-mail address';
+comment on column email_messages.campaign_id is 'The campaign; empty if the events have none';
+comment on column email_messages.email_id is 'The e-mail; empty if the events have none';
+comment on column email_messages.delivery is 'Number of the delivery of this e-mail to this person, from 1; 0 for events before any delivery';
+comment on column email_messages.email is 'The address it was sent to';
 comment on column email_messages.mailbox_domain is 'The domain of the address';
 comment on column email_messages.delivered_at is 'When it was delivered; null for delivery 0';
-comment on column email_messages.bounced_at is 'When it bounced first';
+comment on column email_messages.bounced_at is 'Time of its first bounce';
 comment on column email_messages.opened_at is 'When it was opened first, by a person or a machine';
 comment on column email_messages.last_opened_at is 'When it was opened last, by a person or a machine';
 comment on column email_messages.human_opened_at is 'When a person opened it first';

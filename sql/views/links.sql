@@ -1,6 +1,6 @@
--- One row per campaign, e-mail and link: who clicked it.
+-- One row per campaign, e-mail and link: its clicks and the people who clicked it.
 --
--- A link is known by its id, else by its address, else by its name.
+-- A link is identified by its id, else its address, else its name.
 create or replace view links as
 select
     stored.campaign_id,
@@ -19,8 +19,8 @@ from stored_links as stored
 inner join campaign_names on stored.campaign_id = campaign_names.campaign_id
 window email as (partition by stored.campaign_id, stored.email_id);
 
-comment on view links is 'One row per campaign, e-mail and link: who clicked it';
-comment on column links.campaign_id is 'The campaign; empty for e-mails that name none';
+comment on view links is 'One row per campaign, e-mail and link: its clicks and the people who clicked it';
+comment on column links.campaign_id is 'The campaign; empty for e-mails without one';
 comment on column links.campaign_name is 'Its latest name';
 comment on column links.email_id is 'The e-mail';
 comment on column links.link_id is 'The link';
@@ -29,6 +29,6 @@ comment on column links.link_url is 'Its latest address';
 comment on column links.clicks is 'Clicks, by people and machines';
 comment on column links.human_clicks is 'Clicks by people';
 comment on column links.people is 'People whose message was clicked, by them or a machine';
-comment on column links.human_people is 'People who clicked it';
+comment on column links.human_people is 'People its clicks and the people who clicked it';
 comment on column links.share is 'clicks ÷ clicks on all links of the e-mail';
 comment on column links.human_share is 'human_clicks ÷ clicks by people on all links of the e-mail';

@@ -1,4 +1,4 @@
--- One row per check of the data: what was found, and what it should be.
+-- One row per check of the data: the value found and the value expected.
 create or replace view load_health as
 with collected as (
     select
@@ -116,7 +116,7 @@ select
 from checks
 order by place;
 
-comment on view load_health is 'One row per check of the data: what was found, and what it should be';
+comment on view load_health is 'One row per check of the data: the value found and the value expected';
 comment on column load_health.check_name is 'What is checked';
 comment on column load_health.found is 'What was found; times are UTC';
 comment on column load_health.expected is 'What it should be; null where there is nothing to compare with';

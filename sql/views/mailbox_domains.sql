@@ -1,6 +1,6 @@
--- One row per domain of the recipients' addresses: how well it takes e-mails.
+-- One row per domain of the recipients' addresses: deliveries, bounces, opens and complaints.
 --
--- A message whose events name no address counts for the address its person got other messages at.
+-- A message without an address counts for an address at which its person got other messages.
 create or replace view mailbox_domains as
 with messages as (
     select
@@ -43,7 +43,7 @@ select
     round(complained::numeric / nullif(delivered, 0), 4) as complaint_rate
 from counted;
 
-comment on view mailbox_domains is 'One row per domain of the recipients'' addresses: how well it takes e-mails';
+comment on view mailbox_domains is 'One row per domain of the recipients'' addresses: deliveries, bounces, opens and complaints';
 comment on column mailbox_domains.mailbox_domain is 'The domain; null where no address of the person is known';
 comment on column mailbox_domains.attempted is 'Messages that were delivered or bounced';
 comment on column mailbox_domains.delivered is 'Messages that were delivered';

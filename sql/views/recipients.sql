@@ -1,4 +1,4 @@
--- One row per person who was sent an e-mail: how lately and how often they got, opened and clicked any.
+-- One row per person who was sent an e-mail: latest and total deliveries, opens and clicks.
 create or replace view recipients as
 with people as (
     select
@@ -34,13 +34,13 @@ select
     trim_scale(attributed_revenue) as attributed_revenue
 from people;
 
-comment on view recipients is 'One row per person who was sent an e-mail: how lately and how often they got, opened and clicked any';
+comment on view recipients is 'One row per person who was sent an e-mail: latest and total deliveries, opens and clicks';
 comment on column recipients.person is 'A user id, else an e-mail address';
 comment on column recipients.email is 'An address they got e-mails at';
 comment on column recipients.first_delivered_at is 'Their first delivery';
 comment on column recipients.last_delivered_at is 'Their last delivery';
-comment on column recipients.last_human_opened_at is 'When they last opened an e-mail, machines left out';
-comment on column recipients.last_human_clicked_at is 'When they last clicked, machines left out';
+comment on column recipients.last_human_opened_at is 'Time of their last open of an e-mail, machines excluded';
+comment on column recipients.last_human_clicked_at is 'When they last clicked, machines excluded';
 comment on column recipients.recency is 'How long ago they last opened or clicked: 30 days, 90 days, 180 days, 365 days, longer ago, never';
 comment on column recipients.delivered is 'Messages delivered to them';
 comment on column recipients.bounced is 'Messages to them that bounced';
