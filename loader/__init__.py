@@ -1,4 +1,4 @@
-"""Selligent's e-mail events in your own PostgreSQL, as Segment's warehouses would have written them."""
+"""Load Selligent's e-mail events into your own PostgreSQL, in the layout of Segment's warehouses."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -57,17 +57,17 @@ def load(
 ) -> "LoadResult":
     """Load a data frame, or files, folders, globs and URLs, as the command does; return the result.
 
-    Without `database_url` and `schema` the environment decides, as for the command. `options` are the fields of
-    `Options`, and `retry_for`, a `timedelta`: how long work is repeated after a lost connection (10 minutes). Files
-    that could not be read are in the result's `errors`. Raises LoaderError and its children.
+    `database_url` and `schema` default to the environment's, as for the command. `options` are the fields of `Options`,
+    and `retry_for`, a `timedelta`: how long to retry after a lost connection (by default 10 minutes). Files that could
+    not be read are listed in the result's `errors`. Raises LoaderError or a subclass.
     """
-    from loader.api import load_source  # what it imports takes a second
+    from loader.api import load_source  # its imports take a second
 
     return load_source(source, database_url, schema, options)
 
 
 def __getattr__(name: str) -> Any:
-    """Import the types of options and results on first use: what they import takes half a second."""
+    """Import `LoadResult` and `Options` on first use: their imports take half a second."""
     if name not in {"LoadResult", "Options"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from loader.pipeline import result

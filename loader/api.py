@@ -1,4 +1,4 @@
-"""Whole operations: load, replay or widen, then bring the figures behind the views up to date."""
+"""Whole operations: load, replay or widen, then refresh the figures behind the views."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from loader.pipeline.widen import WideningPlan, widen_column
 from loader.postgres.retry import retry
 from loader.views.refresh import is_stale, refresh
 
-#: How long a load repeats work after a lost connection, unless told otherwise.
+#: Default of `retry_for`, the time to retry after a lost connection.
 RETRY_FOR = timedelta(minutes=10)
 
 
 def load_source(source: Any, database_url: str | None, schema: str | None, options: Mapping[str, Any]) -> LoadResult:
-    """Load what `loader.load` was called with: a data frame, a path, or several."""
+    """Load a data frame, a path or several paths, with the arguments of `loader.load`; return the result."""
     others = dict(options)
     where = replace(settings(database_url, schema), retry_for=others.pop("retry_for", RETRY_FOR))
     how = Options(**others)
@@ -43,10 +43,10 @@ def load(
     *,
     is_refreshing: bool = True,
 ) -> LoadResult:
-    """Load files, folders, globs and URLs, and refresh the figures; the result has what could not be read.
+    """Load files, folders, globs and URLs, then refresh the figures; the result lists what could not be read.
 
-    Raises InputError if there is nothing to read, SchemaError if the database is not prepared, WarehouseError if it
-    fails. The ledger marks a load that fails, and the next one continues where it ended.
+    Raises InputError if there is nothing to read, SchemaError if the schema is not prepared, WarehouseError if the
+    database fails. A failed load is marked in the ledger, and the next one continues where it ended.
     """
     files, problems = discover(paths, options.days)
     if not files and problems:
@@ -56,25 +56,27 @@ def load(
 
 
 def _refreshed(settings: Settings, result: LoadResult) -> LoadResult:
-    """Refresh the figures after a load, also if an earlier one left that undone; a failure goes into its result."""
+    """Return the result of a load after refreshing the figures, if stale. A failure to do so is added to the result."""
     try:
         if result.load_id is not None:
             retry(lambda: _refresh_if_stale(settings), settings.retry_for)
     except LoaderError as exc:
         result.status = "failed"
-        result.errors.append(f"events are loaded, but the views are not up to date: {exc}; `selligent-loader refresh`")
+        result.errors.append(
+            f"events are loaded, but the views are not up to date: {exc}; run `selligent-loader refresh`"
+        )
     return result
 
 
 def replay(settings: Settings, choice: RejectFilter, options: Options) -> LoadResult:
-    """Load the rejects of a choice that can be loaded now, and refresh the figures."""
+    """Load those of the chosen rejects that can be loaded now, then refresh the figures; return the result."""
     result = replay_rejects(settings, choice, options)
     _refresh_if_stale(settings)
     return result
 
 
 def widen(settings: Settings, plan: WideningPlan) -> int:
-    """Make a column text, fill in the values that did not fit, refresh the figures; return the number of values."""
+    """Change a column to text, fill in its discarded values, refresh the figures; return how many were filled in."""
     filled = widen_column(settings, plan)
     _refresh_if_stale(settings)
     return filled

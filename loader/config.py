@@ -1,4 +1,4 @@
-"""Settings: which database, which schema."""
+"""Read the settings (database URL, schema, folders) from arguments and the environment."""
 
 import os
 from collections.abc import Mapping
@@ -10,59 +10,60 @@ import platformdirs
 
 from loader.errors import UsageError
 
-#: Longest schema name, so that its companion `<schema>_ops` fits PostgreSQL's 63 bytes.
+#: Maximum length of a schema name in bytes: its companion `<schema>_ops` must fit PostgreSQL's 63.
 MAX_SCHEMA = 59
-#: U+0000 cannot be in a name, and the driver of Alembic's scripts doubles %.
+#: U+0000 cannot be in an identifier, and `%` is doubled in the statements that Alembic runs.
 FORBIDDEN = frozenset("\0%")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where to load: a database URL (None for the embedded server) and a schema."""
+    """The database URL (None for the embedded server) and the schema to load into."""
 
     database_url: str | None = field(repr=False)  # it may hold a password
     schema: str
-    #: How long work is repeated after a lost connection.
+    #: How long to retry after a lost connection.
     retry_for: timedelta = timedelta()
 
     @property
     def ops(self) -> str:
-        """The companion schema, which holds what is no analyst's business."""
+        """Name of the companion schema."""
         return ops_schema(self.schema)
 
 
 def settings(
     database_url: str | None = None, schema: str | None = None, environment: Mapping[str, str] = os.environ
 ) -> Settings:
-    """Return the settings that flags and environment give, flags first.
+    """Return the settings from arguments and environment; arguments take precedence.
 
-    Raises UsageError for a schema name PostgreSQL would not take.
+    Raises UsageError for a schema name that cannot be used.
     """
     url = database_url or environment.get("SELLIGENT_DATABASE_URL") or environment.get("DATABASE_URL") or None
     name = schema or environment.get("SELLIGENT_SCHEMA") or "selligent"
     if len(name.encode()) > MAX_SCHEMA or name.startswith("pg_") or not FORBIDDEN.isdisjoint(name):
         raise UsageError(
-            f"schema {name!r} cannot be used; choose one of at most {MAX_SCHEMA} bytes, without %, not pg_…"
+            f"schema {name!r} cannot be used; choose a name of at most {MAX_SCHEMA} bytes, without %, not like pg_…"
         )
     return Settings(url, name)
 
 
 def data_root() -> Path:
-    """Return the folder that holds them: the checkout, or the installed package."""
+    """Return the folder that contains `migrations/` and `sql/`: the checkout, or the installed package."""
     package = Path(__file__).parent
     return package if (package / "migrations").is_dir() else package.parent
 
 
 def ops_schema(schema: str) -> str:
-    """Return the companion of a source's schema, which holds what is no analyst's business."""
+    """Return the companion of a source's schema, which holds the ledger, rejects and internal views."""
     return f"{schema}_ops"
 
 
+#: Home of the embedded server for root.
 ROOT_HOME = Path("/var/lib/selligent-loader")
 
 
 def home() -> Path:
-    """Return the folder of the embedded server: `SELLIGENT_HOME`, else where the user's data belongs."""
+    """Return the folder of the embedded server: `SELLIGENT_HOME`, else the platform's folder for user data."""
     if chosen := os.environ.get("SELLIGENT_HOME"):
         return Path(chosen).expanduser()
     return ROOT_HOME if os.geteuid() == 0 else platformdirs.user_data_path("selligent-loader")

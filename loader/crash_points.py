@@ -1,9 +1,9 @@
-"""Steps: the points at which a crash could matter, told to Python's audit hooks, where tests listen."""
+"""Named points of a run, raised as Python audit events (PEP 578), at which the tests crash the process."""
 
 import sys
 from typing import Literal
 
-#: Those of a load.
+#: Points in a load.
 Step = Literal[
     "load.begun",
     "file.opened",
@@ -16,12 +16,12 @@ Step = Literal[
     "views.refreshing",
     "views.refreshed",
 ]
-#: Those of the endpoint.
+#: Points in the endpoint's spool.
 Received = Literal[
     "spool.written", "spool.synced", "segment.compressed", "segment.renamed", "segment.closed", "segment.kept"
 ]
 
 
 def crash_point(name: Step | Received) -> None:
-    """Say that the program is at a step; it costs nothing where nobody listens."""
+    """Raise the audit event of a crash point. Without a hook it has no effect."""
     sys.audit("selligent_loader.step", name)

@@ -1,4 +1,4 @@
-"""Scratch: DuckDB in memory, where a chunk's JSON becomes columns."""
+"""Run an in-memory DuckDB session, and build its SQL expressions for casts and JSON paths."""
 
 from typing import Any
 
@@ -11,24 +11,24 @@ from loader.quoting import quote_literal
 
 
 class MalformedError(Exception):
-    """Some line is not JSON."""
+    """At least one line is not valid JSON."""
 
 
 class Session:
-    """A database on one thread, so that the other cores are left to PostgreSQL."""
+    """An in-memory database on one thread, which leaves the other cores to PostgreSQL."""
 
     def __init__(self) -> None:
         self._connection = duckdb.connect(config={"threads": 1})
         self._connection.execute("set timezone = 'UTC'; set autoload_known_extensions = false")
 
     def register(self, name: str, table: pa.Table) -> None:
-        """Let statements read an Arrow table."""
+        """Make an Arrow table readable as `name`."""
         self._connection.register(name, table)
 
     def execute(self, statement: str) -> None:
         """Run a statement.
 
-        Raises MalformedError for JSON that is none.
+        Raises MalformedError for invalid JSON.
         """
         try:
             self._connection.execute(statement)
@@ -36,30 +36,30 @@ class Session:
             raise MalformedError(str(exc)) from exc
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a query."""
+        """Return the rows of a query as tuples."""
         return self._connection.execute(query).fetchall()
 
     def exists(self, condition: str) -> bool:
-        """Tell whether the envelope has an event for which a condition holds."""
+        """Return whether a condition holds for any row of `envelope`."""
         ((found,),) = self.rows(f"select exists (select 1 from envelope where {condition})")
         return bool(found)
 
     def arrow(self, query: str) -> pa.Table:
-        """Return the rows of a query as columns."""
+        """Return the rows of a query as an Arrow table."""
         return self._connection.sql(query).to_arrow_table()
 
 
-#: The times that Python and PostgreSQL both have.
+#: The range of times that both Python and PostgreSQL can represent.
 EARLIEST, LATEST = "0001-01-01 00:00:00+00", "9999-12-31 23:59:59.999999+00"
-#: From here on not every whole number is a double.
+#: From this magnitude on, not every whole number has an exact double (IEEE 754).
 MAX_EXACT_INTEGER = 2**53
 
 
 def timestamp_sql(value: str) -> str:
-    """Return SQL for a time stamp, null unless the value is a full ISO 8601 date and time.
+    """Return SQL that casts text to a time stamp, null unless it is a full ISO 8601 date and time.
 
-    The spelling that nearly all senders have is read at half the cost. The comparison keeps out the year 0, and
-    blanks, which DuckDB skips.
+    The first branch handles the most common format at half the cost. Its comparison excludes the year 0, and leading
+    blanks, which DuckDB would skip.
     """
     return f"""
         case
@@ -73,7 +73,7 @@ def timestamp_sql(value: str) -> str:
 
 
 def cast_sql(value: str, kind: str) -> str:
-    """Return SQL for a value in a column of a type, null if it does not fit without loss."""
+    """Return SQL that casts text to a column type, null if the value does not fit without loss."""
     if is_text(kind):
         return value
     if kind == TIMESTAMPTZ:
@@ -93,11 +93,11 @@ def cast_sql(value: str, kind: str) -> str:
 
 
 def objects_only(path: Path) -> str:
-    """Return SQL that holds where a path leads through objects only, empty if it always does.
+    """Return a SQL condition that a path leads through objects only, empty if it always does.
 
-    A pointer's digits lead into arrays too.
+    In a JSON pointer, a key of digits is an index where it meets an array (RFC 6901).
 
-    >>> guard(("properties", "list", "0"))
+    >>> objects_only(("properties", "list", "0"))
     "json_type(line, '/properties/list') = 'OBJECT'"
     """
     doubtful = [path[:i] for i, key in enumerate(path) if key.isdigit()]

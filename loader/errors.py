@@ -1,76 +1,76 @@
-"""What can go wrong, and the exit code each error ends the command with.
+"""Exceptions of the loader, and the exit code with which each ends the command.
 
 LoaderError                 1
-├── UsageError              2   what was asked for makes no sense
-├── SchemaError             2   the database is not prepared, or by another version
+├── UsageError              2   invalid arguments or settings
+├── SchemaError             2   the schema is not prepared, or has another version
 ├── InputError              1   a file cannot be read
-│   └── UnfinishedError         it is still being written
-├── BusyError               4   another load runs
-│   └── TakenError              it reads what this one wants, or took it over
-└── WarehouseError          1   the database is away, or says no
-    ├── OutageError             it cannot work now, whatever it is asked
+│   └── UnfinishedError         the file is still being written
+├── BusyError               4   another load is running
+│   └── TakenError              another load holds a lock that this one needs
+└── WarehouseError          1   the database cannot be reached, or reports an error
+    ├── OutageError             the database cannot execute any statement now
     │   └── DisconnectedError       the connection is lost
-    ├── RefusedError            it refuses a value among the rows
-    │   └── OverfullError       for it is one too many
-    └── ContentionError         another transaction was first, or holds the lock
+    ├── RefusedError            the database refuses a value in the rows
+    │   └── OverfullError       a row has more values than a page can hold
+    └── ContentionError         a conflict with another transaction, or a lock timeout
 """
 
 
 class LoaderError(Exception):
-    """A failure whose message tells the user what, where and what to do."""
+    """A failure. Its message says what happened, where, and what to do."""
 
     exit_code = 1
 
 
 class UsageError(LoaderError):
-    """Arguments or settings that cannot be followed."""
+    """Invalid arguments or settings."""
 
     exit_code = 2
 
 
 class SchemaError(LoaderError):
-    """A database that is not prepared for this version of the loader."""
+    """A schema that is missing, incomplete, or of another version of the loader."""
 
     exit_code = 2
 
 
 class InputError(LoaderError):
-    """A file that is missing, unreadable or broken."""
+    """A file that is missing, unreadable or corrupt."""
 
 
 class UnfinishedError(InputError):
-    """A file that is still being written, and is left for the next load."""
+    """A file that is still being written. The next load reads it again."""
 
 
 class BusyError(LoaderError):
-    """Another load runs, and one of the two wants to be alone."""
+    """Another load is running and one of the two is `--exclusive`."""
 
     exit_code = 4
 
 
 class TakenError(BusyError):
-    """A lock that another load holds, perhaps since the connection was lost."""
+    """Another load holds a lock that this one needs, perhaps since the connection was lost."""
 
 
 class WarehouseError(LoaderError):
-    """A database that cannot be reached, or does not allow what is needed."""
+    """The database cannot be reached, or reports an error."""
 
 
 class OutageError(WarehouseError):
-    """A database that cannot work now, whatever it is asked: its disk is full, an administrator stops it."""
+    """The database cannot execute any statement now: its disk is full, or it is shutting down, for example."""
 
 
 class DisconnectedError(OutageError):
-    """A connection that is lost, or cannot be made now."""
+    """The connection is lost, or cannot be opened now."""
 
 
 class RefusedError(WarehouseError):
-    """Rows among which the database refuses at least one value."""
+    """The database refuses at least one value in the rows."""
 
 
 class OverfullError(RefusedError):
-    """Rows among which at least one has more values than the database can hold."""
+    """At least one row has more values than a page of PostgreSQL can hold."""
 
 
 class ContentionError(WarehouseError):
-    """A transaction that lost against another one and may be tried again."""
+    """A transaction failed because of a concurrent one, and may be retried."""

@@ -1,4 +1,4 @@
-"""Logs: one line an event on standard error, for people or for programs, each with the load it belongs to."""
+"""Write log records to standard error, one line each, as text or JSON, with the number of the load."""
 
 import json
 import logging
@@ -13,14 +13,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How lines look, and whether more than warnings is told."""
+    """Format of log lines, and whether INFO is logged too."""
 
     format: str = "text"
     verbose: bool = False
 
 
 class _Lines(logging.Formatter):
-    """Formats a record as one line; an error of the command is what it says and no more."""
+    """Formats a record as one line. In text, the error that ends a command begins with `error:` instead of the time."""
 
     def __init__(self, style: Style) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class _Lines(logging.Formatter):
 
 
 class _StandardError(logging.Handler):
-    """Writes to what is standard error at that moment."""
+    """Writes to the current `sys.stderr`, which may be replaced at run time."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -60,7 +60,7 @@ _lines = _Lines(Style())
 
 
 def configure(style: Style) -> None:
-    """Write the lines of this process in a style."""
+    """Set the format and level of this process's log lines."""
     global _lines  # noqa: PLW0603
     _lines = _Lines(style)
     _handler.setFormatter(_lines)
@@ -70,15 +70,15 @@ def configure(style: Style) -> None:
 
 
 def style() -> Style:
-    """Return the style, for a process of the same load."""
+    """Return the current style, to configure another process of the same load."""
     return _lines.style
 
 
 def bind(load_id: int | None) -> None:
-    """Put a load's number on all lines from now on."""
+    """Add a load's number to all further lines; None removes it."""
     _lines.load_id = load_id
 
 
 def report_error(message: str) -> None:
-    """Say why the command fails."""
+    """Log the error that ends the command."""
     _log.error("%s", message)

@@ -1,5 +1,6 @@
-"""Schema up to date: Alembic's revisions and the views, on one connection in one transaction."""
+"""Upgrade a source's schema with Alembic, apply its views, and refresh the figures behind them."""
 
+import logging
 from collections.abc import Sequence
 
 from alembic import command
@@ -15,6 +16,8 @@ from loader.views.definitions import apply_views, read_views
 from loader.views.refresh import refresh
 from loader.views.settings import change_setting
 
+log = logging.getLogger(__name__)
+
 
 def config(settings: Settings) -> Config:
     """Return Alembic's configuration for one source."""
@@ -27,8 +30,9 @@ def config(settings: Settings) -> Config:
 def migrate(settings: Settings, segment_schemas: Sequence[str] = ()) -> tuple[str | None, str]:
     """Bring the schema, the views and their figures up to date; safe to repeat.
 
-    `segment_schemas` become the setting of that name, if there are any. Return the version before, None if there was
-    none, and after. Raises SchemaError for the schema of a newer version, WarehouseError if the database fails.
+    Schema and views change in one transaction. `segment_schemas` become the setting of that name, unless empty. Return
+    the revision before, None if there was none, and after. Raises SchemaError if the schema has a newer revision,
+    WarehouseError if the database fails.
     """
     made = config(settings)
     with translate_errors(), engine(settings.database_url).begin() as connection:
@@ -37,13 +41,14 @@ def migrate(settings: Settings, segment_schemas: Sequence[str] = ()) -> tuple[st
         before = context.get_current_revision()
         if before and before > newest_revision():
             raise SchemaError(
-                f"schema {settings.schema!r} has version {before}, of a newer selligent-loader; install it"
+                f"schema {settings.schema!r} has version {before}, not {newest_revision()}; "
+                "install the newer selligent-loader"
             )
         command.upgrade(made, "head")
-        if before == newest_revision():  # else the last revision has brought them up to date
+        if before == newest_revision():  # otherwise the last revision has applied the views
             apply_views(connection, read_views(settings, connection))
     if segment_schemas:
         with open_warehouse(settings) as warehouse:
             change_setting(warehouse, "segment_schemas", " ".join(segment_schemas))
-    refresh(settings)
+    refresh(settings, report=log.warning)
     return before, newest_revision()

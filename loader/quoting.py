@@ -1,19 +1,19 @@
-"""?"""
+"""Quote identifiers and literals for SQL, alike for PostgreSQL and DuckDB."""
 
 
 def quote_identifier(identifier: str) -> str:
-    """Return an identifier as SQL text.
+    """Return a quoted identifier.
 
-    >>> print(quoted('a "b" c'))
+    >>> print(quote_identifier('a "b" c'))
     "a ""b"" c"
     """
     return '"' + identifier.replace('"', '""') + '"'
 
 
 def quote_literal(text: str) -> str:
-    """Return text as an SQL literal.
+    """Return a text as a string literal.
 
-    >>> quote("o'clock")
+    >>> quote_literal("o'clock")
     "'o''clock'"
     """
     return "'" + text.replace("'", "''") + "'"

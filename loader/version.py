@@ -1,3 +1,3 @@
-"""The version of this package; the build reads it from here."""
+"""Version of the package, which the build reads from this file."""
 
 __version__ = "0.1.0"

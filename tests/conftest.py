@@ -1,4 +1,4 @@
-"""A migrated PostgreSQL for the tests: one template database, cloned for each test."""
+"""Fixtures: a migrated PostgreSQL template database, cloned for each test."""
 
 import os
 import subprocess
@@ -17,20 +17,20 @@ from loader.config import Settings
 from loader.migrate import migrate
 from loader.postgres import embedded
 
-# A server that crashes comes back to its port. So that no other has it then, each process of the tests has ports of its
-# own, and the command, which tests start too, the usual ones.
+# A crashed server restarts on its port. Each test process uses its own range of ports, apart from the command's default
+# range, so that no other server takes the port in between.
 embedded.FIRST_PORT += 200 * (1 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
 
-#: A script for the environment of a client.
+#: Runs in the environment of a client library, not of the tests.
 collect_ignore = ["support/send_demo.py"]
 
 
 @contextmanager
 def own_server() -> Iterator[Path]:
-    """The home of an embedded server that is stopped after the body."""
+    """Yield the home folder of an embedded server, which is stopped after the body."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        home.chmod(0o711)  # so that root's server, which runs as another user, gets through
+        home.chmod(0o711)  # so that the server, which runs as another user under root, can traverse it
         try:
             embedded.start(home)
             yield home
@@ -40,7 +40,7 @@ def own_server() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    """The URL of the server given by SELLIGENT_TEST_DATABASE_URL, else of an embedded one."""
+    """The URL of the server in SELLIGENT_TEST_DATABASE_URL, else of an embedded server."""
     if url := os.environ.get("SELLIGENT_TEST_DATABASE_URL"):
         yield url
         return
@@ -50,7 +50,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    """The home of a server of the module's own, to be treated badly."""
+    """The home folder of a separate server for the module, for tests that damage it."""
     with own_server() as home:
         yield home
 
@@ -72,7 +72,7 @@ def template(server: str) -> Iterator[str]:
 
 @contextmanager
 def clone(server: str, template: str) -> Iterator[Settings]:
-    """A migrated database for the body alone."""
+    """Yield a migrated database for the body."""
     name = f"test_{uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as connection:
         statement = sql.SQL("create database {} template {}")
@@ -83,7 +83,7 @@ def clone(server: str, template: str) -> Iterator[Settings]:
 
 @pytest.fixture
 def settings(server: str, template: str) -> Iterator[Settings]:
-    """A migrated database of the test's own."""
+    """The settings of a migrated database for one test."""
     with clone(server, template) as settings:
         yield settings
 

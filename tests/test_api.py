@@ -1,4 +1,4 @@
-"""Loading from Python: a data frame, and paths, end as they would by the command."""
+"""Loading from Python: data frames and paths give the same results as the command."""
 
 import subprocess
 import sys

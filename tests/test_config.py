@@ -1,4 +1,4 @@
-"""Where settings come from, and which cannot be followed."""
+"""Settings: precedence of arguments and environment, and invalid values."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Values: what fits a column without loss goes in, the rest is null."""
+"""Casts: a value that fits a column without loss is stored, any other becomes null."""
 
 import re
 

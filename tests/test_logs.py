@@ -1,4 +1,4 @@
-"""Logs: every line of a load has its number, in every process; no line has anything of a person, or a secret."""
+"""Logs: every line of a load has its number, in every process; no line has personal data or secrets."""
 
 import json
 import re
@@ -17,19 +17,19 @@ from loader.config import Settings
 from tests.support.command_line import Run, run_command
 from tests.support.loading import event, ndjson, one, select
 
-#: In all that is personal or secret.
+#: Part of all personal data and secrets.
 MARK = "zqx9"
 
 
 @pytest.fixture
 def run(settings: Settings, tmp_path: Path) -> Run:
-    """Runs a command with the URL of the test's database in the environment."""
+    """A function that runs a command with the URL of the test's database in the environment."""
     return partial(run_command, settings, tmp_path)
 
 
 @pytest.fixture
 def url(settings: Settings) -> Iterator[str]:
-    """The database's URL with a password of its own."""
+    """The URL of the test's database with its own role and password."""
     assert settings.database_url
     place, role = conninfo_to_dict(settings.database_url), f"keeper_{uuid4().hex[:8]}"
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
@@ -42,7 +42,7 @@ def url(settings: Settings) -> Iterator[str]:
 
 
 def person(**fields: object) -> dict[str, object]:
-    """An event with the mark in all that is somebody's."""
+    """Return an event with the mark in all personal data."""
     traits = {"email": f"ada.{MARK}@{MARK}.example"}
     context = {"ip": f"10.0.0.1/{MARK}", "userAgent": f"Mail {MARK}", "traits": traits}
     properties = {"campaign_name": f"For {MARK}", "link_url": f"https://x.example/?token={MARK}", "score": 1}
@@ -51,12 +51,12 @@ def person(**fields: object) -> dict[str, object]:
 
 
 def write_troubles(folder: Path) -> None:
-    """Write files in which everything goes wrong that can."""
+    """Write files that cause every kind of reject, discarded value and error."""
     marked = f'"{MARK}"'.encode()
     broken = [b"{" + marked, b"\xff" + marked, marked, b'{"type":' + marked + b"}", b'{"type":"track","x":' + marked]
     events = [person(messageId=f"{MARK}{n}") for n in range(20)]
     events += [
-        person(messageId=f"{MARK}1", event="Email Link Clicked"),  # has another event's key
+        person(messageId=f"{MARK}1", event="Email Link Clicked"),  # the key of another event
         person(messageId=f"{MARK}misfit", properties={"score": MARK}),
         person(messageId=f"{MARK}refused", event="Email Unsubscribed", properties={"list_name": f"{MARK} too long"}),
         person(messageId=f"{MARK}time", timestamp=MARK, sentAt=MARK, originalTimestamp=MARK),
@@ -68,7 +68,7 @@ def write_troubles(folder: Path) -> None:
 
 
 def numbers(err: str, style: str) -> set[str]:
-    """The numbers of loads on the lines of standard error; of each line there is one."""
+    """Return the numbers of loads on the lines of standard error. Each line must have one."""
     lines = err.splitlines()
     if style == "json":
         return {str(json.loads(line)["load_id"]) for line in lines}
@@ -113,7 +113,7 @@ def test_no_line_is_personal_and_each_has_the_load(
 
 
 def test_the_lines_of_all_processes_have_the_load(run: Run, tmp_path: Path) -> None:
-    for name in "abcdef":  # so many that none has them all before the other begins
+    for name in "abcdef":  # enough that neither load has them all before the other begins
         (tmp_path / name).write_bytes(ndjson(event(messageId=f"{name}{n}") for n in range(10_000)))
     ended = run("load", *"abcdef", "--jobs", "2", "--verbose", "--log-format", "json")
     lines = [json.loads(line) for line in ended.err.splitlines()]

@@ -1,4 +1,4 @@
-"""The schema: what the migrations make is what the metadata says, in every way Alembic can be run."""
+"""The schema: the migrations create what the metadata describes, in every way of running Alembic."""
 
 import io
 from contextlib import redirect_stdout
@@ -124,7 +124,7 @@ GOLDEN = Path(__file__).parent / "data" / "views.txt"
 
 
 def test_a_released_view_never_loses_renames_reorders_or_retypes_a_column(settings: Settings) -> None:
-    """Those who build on a view rely on this list: lines are added to it, none is ever changed."""
+    """Users of a view rely on this list: lines may be added to it, but never changed."""
     query = """
         select relname || '.' || attname || ' ' || format_type(atttypid, atttypmod)
         from pg_class join pg_attribute on attrelid = pg_class.oid
@@ -157,7 +157,7 @@ def test_a_view_has_its_files_name_and_every_column_a_comment(settings: Settings
 
 
 def test_all_tables_of_events_are_kept_alike(settings: Settings, tmp_path: Path) -> None:
-    """Those that were made when their first event arrived too, before the revision that says how or after it."""
+    """So have tables that were created at run time, before or after the revision that adds the settings."""
     query = """
         select distinct reloptions from pg_class
         where relnamespace = 'selligent'::regnamespace and relkind = 'r' and relname <> 'settings'

@@ -1,4 +1,4 @@
-"""The commands of the embedded server, and the one that writes sample events."""
+"""The commands `db`, for the embedded server, and `sample`, which writes sample events."""
 
 import sys
 
@@ -15,33 +15,36 @@ from loader.sample.site import script as site_script
     epilog="\b\nExamples:\n  selligent-loader db start\n  selligent-loader db psql -- -c 'table selligent.campaigns'"
 )
 def db() -> None:
-    """The embedded PostgreSQL: for this machine only, its data in SELLIGENT_HOME."""
+    """Manage the embedded PostgreSQL server.
+
+    It accepts connections from this machine only, and stores its data in SELLIGENT_HOME.
+    """
 
 
 @db.command()
 def start() -> None:
-    """Start it, and keep it running."""
+    """Start the server; it keeps running in the background."""
     server = embedded.start(home())
     print(f"PostgreSQL runs on {server.host}:{server.port}, database {embedded.DATABASE}, user postgres")
-    print("`selligent-loader db url` gives its address with the password, `selligent-loader db psql` a prompt")
+    print("`selligent-loader db url` prints its URL with the password, `selligent-loader db psql` opens psql")
 
 
 @db.command()
 def stop() -> None:
-    """Stop it."""
+    """Stop the server."""
     print("stopped" if embedded.stop(home()) else "it was not running")
 
 
 @db.command()
 def url() -> None:
-    """Print its address, password included."""
+    """Print the URL of the database, password included."""
     print(_running().url)
 
 
 @db.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: tuple[str, ...]) -> None:
-    """Open a prompt; ARGUMENTS go to psql."""
+    """Open psql; ARGUMENTS are passed to it."""
     sys.stdout.flush()
     embedded.psql(_running(), arguments)
 
@@ -49,7 +52,7 @@ def psql(arguments: tuple[str, ...]) -> None:
 def _running() -> embedded.Server:
     server = embedded.running(home())
     if server is None:
-        raise WarehouseError("the embedded server does not run; start it with `selligent-loader db start`")
+        raise WarehouseError("the embedded server is not running; start it with `selligent-loader db start`")
     return server
 
 
@@ -60,11 +63,11 @@ def _running() -> embedded.Server:
 )
 @click.option("--events", default=100_000, type=click.IntRange(0), show_default=True, help="Number of lines.")
 @click.option("--seed", default=1, type=int, show_default=True, help="The same seed gives the same bytes.")
-@click.option("--site", is_flag=True, help="What the same people did on the site instead, as a script for psql.")
-@click.option("--site-schema", default="site", show_default=True, help="The schema that script makes.")
+@click.option("--site", is_flag=True, help="Write the site's data of the same people instead, as a psql script.")
+@click.option("--site-schema", default="site", show_default=True, help="Schema that the psql script creates.")
 @click.option("--out", default="-", type=click.Path(dir_okay=False), help="File to write; - is standard output.")
 def sample_command(events: int, seed: int, site: bool, site_schema: str, out: str) -> None:
-    """Write realistic sample events, one year of a mid-size sender."""
+    """Write sample events: one year of a mid-size sender."""
     with click.open_file(out, "wb") as stream:
         for block in site_script(events, seed, site_schema) if site else ndjson.lines(events, seed):
             stream.write(block)

@@ -1,4 +1,4 @@
-"""The commands that prepare a database and bring it up to date."""
+"""The commands `init` and `migrate`, which prepare a database and upgrade it."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ segment_option = click.option(
     "sites",
     metavar="NAME",
     multiple=True,
-    help="Schema with the site's Segment data, kept as a setting; several are possible.",
+    help="Schema with the site's Segment data, stored as a setting; can be repeated.",
 )
 
 
@@ -25,14 +25,14 @@ segment_option = click.option(
     "  selligent-loader init --nickname Selligent --endpoint https://events.example.com",
 )
 @segment_option
-@click.option("--nickname", help="What people call the source; prints what Selligent needs to send events here.")
-@click.option("--endpoint", metavar="URL", default=ENDPOINT, show_default=True, help="Where Selligent finds `serve`.")
+@click.option("--nickname", help="Display name of the source; also prints what Selligent needs to send events here.")
+@click.option("--endpoint", metavar="URL", default=ENDPOINT, show_default=True, help="Public URL of `serve`.")
 @connection_options
 @json_option
 def init_command(
     settings: Settings, as_json: bool, sites: tuple[str, ...], nickname: str | None, endpoint: str
 ) -> None:
-    """Prepare a database: schemas, tables, views. Safe to repeat."""
+    """Prepare a database: schemas, tables and views. Safe to repeat."""
     done = _migrate(settings, sites)
     overview = create_source(settings, nickname, endpoint) if nickname else {}
     if as_json:
@@ -47,7 +47,10 @@ def init_command(
 @connection_options
 @json_option
 def migrate_command(settings: Settings, as_json: bool, sites: tuple[str, ...]) -> None:
-    """Bring the schema, the views and their figures up to date, also with new tables of the site's data."""
+    """Bring the schema and the views up to date.
+
+    Includes new tables of the site's data, and refreshes the stored figures.
+    """
     done = _migrate(settings, sites)
     print_json(done) if as_json else _print_migrated(done)
 
@@ -59,5 +62,5 @@ def _migrate(settings: Settings, sites: tuple[str, ...]) -> dict[str, Any]:
 
 def _print_migrated(done: dict[str, Any]) -> None:
     before, after = done["from"], done["to"]
-    what = "is up to date" if before == after else f"is brought from version {before} to {after}"
-    print(f"schema {done['schema']!r} {what if before else f'is made, version {after}'}")
+    change = "is up to date" if before == after else f"is upgraded from version {before} to {after}"
+    print(f"schema {done['schema']!r} {change if before else f'is created, version {after}'}")

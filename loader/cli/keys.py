@@ -1,4 +1,4 @@
-"""Write keys and sources, from the command line."""
+"""The commands `keys` and `sources`, and the overview of a source that `init` prints."""
 
 import sys
 from typing import Any
@@ -19,10 +19,10 @@ ENDPOINT = "http://127.0.0.1:8080"
     "  selligent-loader keys import < key.txt"
 )
 def keys() -> None:
-    """Write keys: with one of them events may be sent to `selligent-loader serve`."""
+    """Manage the write keys of the endpoint."""
 
 
-label_option = click.option("--label", default="Selligent", show_default=True, help="Who sends with it.")
+label_option = click.option("--label", default="Selligent", show_default=True, help="Who sends with the key.")
 
 
 @keys.command("create", epilog="\b\nExample:\n  selligent-loader keys create --label 'Selligent, test'")
@@ -30,7 +30,7 @@ label_option = click.option("--label", default="Selligent", show_default=True, h
 @connection_options
 @json_option
 def create_command(settings: Settings, as_json: bool, label: str) -> None:
-    """Make a key, and print it: it is kept nowhere and cannot be shown again."""
+    """Create a key and print it. Only its hash is stored; the key cannot be shown again."""
     with open_warehouse(settings) as warehouse:
         key = create_key(warehouse, label)
     print_json({"label": label, "write_key": key}) if as_json else print(key)
@@ -41,7 +41,10 @@ def create_command(settings: Settings, as_json: bool, label: str) -> None:
 @connection_options
 @json_option
 def import_command(settings: Settings, as_json: bool, label: str) -> None:
-    """Take a key that a sender uses already, from standard input, so that the sender goes on unchanged."""
+    """Import a key from standard input.
+
+    A sender that already uses the key needs no change.
+    """
     key = sys.stdin.readline().strip()
     with open_warehouse(settings) as warehouse:
         key_id = import_key(warehouse, key, label)
@@ -52,17 +55,19 @@ def import_command(settings: Settings, as_json: bool, label: str) -> None:
 @connection_options
 @json_option
 def list_command(settings: Settings, as_json: bool) -> None:
-    """List all keys, without the keys themselves."""
+    """List all keys by number and label, without the keys themselves."""
     with open_warehouse(settings) as warehouse:
         found = list_keys(warehouse)
-    print_rows("keys", found, as_json=as_json, nothing="there is no key; `selligent-loader keys create` makes one")
+    print_rows(
+        "keys", found, as_json=as_json, nothing="no write key exists; create one with `selligent-loader keys create`"
+    )
 
 
 @keys.command("revoke", epilog="\b\nExample:\n  selligent-loader keys revoke 1")
 @click.argument("key_id", metavar="ID", type=int)
 @connection_options
 def revoke_command(settings: Settings, key_id: int) -> None:
-    """Make a key invalid; servers refuse it within 10 seconds."""
+    """Revoke a key; servers refuse it within 10 seconds."""
     with open_warehouse(settings) as warehouse:
         label = revoke_key(warehouse, key_id)
     print(f"key {key_id} ({label}) is revoked")
@@ -70,21 +75,21 @@ def revoke_command(settings: Settings, key_id: int) -> None:
 
 @click.group("sources", epilog="\b\nExample:\n  selligent-loader sources list")
 def sources() -> None:
-    """All sources in the database, each in a schema of its own."""
+    """List the sources in the database."""
 
 
 @sources.command("list", epilog="\b\nExample:\n  selligent-loader sources list --json")
 @connection_options
 @json_option
 def sources_list_command(settings: Settings, as_json: bool) -> None:
-    """List them: nickname, schema, keys, newest event."""
+    """List all sources: nickname, schema, keys, newest event."""
     with open_warehouse(settings) as warehouse:
         found = list_sources(warehouse)
     print_rows("sources", found, as_json=as_json)
 
 
 def create_source(settings: Settings, nickname: str, endpoint: str) -> dict[str, Any]:
-    """Give a source its nickname, and a key if it has none that is valid; return the overview."""
+    """Set the nickname of a source and create a key if it has no valid one; return the overview to print."""
     with open_warehouse(settings) as warehouse:
         name_source(warehouse, nickname)
         has_key = any(key["revoked_at"] is None for key in list_keys(warehouse))
@@ -93,15 +98,15 @@ def create_source(settings: Settings, nickname: str, endpoint: str) -> dict[str,
 
 
 def print_overview(overview: dict[str, Any]) -> None:
-    """Print what the account manager needs to know, and what to do next."""
-    shown = "it was shown when it was made; `selligent-loader keys create` makes another"
+    """Print what Selligent's account manager needs, and the next step."""
+    shown = "shown when it was created; `selligent-loader keys create` creates another one"
     key = overview["write_key"]
     for name, value in (overview | {"write_key": key or shown}).items():
         print(f"{name.replace('_', ' '):<10}  {value}")
     if key:
         print(
             "\nCopy the write key now, it is not shown again. Write to your Selligent account manager:\n"
-            f"  Please send our e-mail events to {overview['endpoint']} by Segment's tracking API,\n"
+            f"  Please send our e-mail events to {overview['endpoint']} through Segment's tracking API,\n"
             f"  with the write key {key}."
         )
     print(f"\nnext: selligent-loader serve --schema {overview['schema']}")

@@ -1,4 +1,4 @@
-"""The command that loads files."""
+"""The command `load`."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -26,31 +26,35 @@ from loader.pipeline.result import Options
     "  selligent-loader load --delimiter ';' --encoding latin-1 export.csv history.parquet",
 )
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.option("--jobs", default=1, type=click.IntRange(1), help="Processes, each with files of its own.")
+@click.option("--jobs", default=1, type=click.IntRange(1), help="Number of processes; each loads whole files.")
 @click.option(
     "--max-rejects",
     default="0",
     type=Allowance(),
-    help="More rejected events than this number, or share of those read (0.5%), make exit code 3.",
+    help="Exit with code 3 if more events are rejected than this number, or share of those read (0.5%).",
 )
 @schema_limit_options
-@click.option("--dry-run", is_flag=True, help="Say what would be loaded, with new tables and columns; write nothing.")
-@click.option("--again", is_flag=True, help="Read files that have been read before; what is stored stays once.")
-@click.option("--exclusive", is_flag=True, help="Run alone: exit code 4 if another load runs.")
+@click.option("--dry-run", is_flag=True, help="Print what would be loaded, with new tables and columns; write nothing.")
+@click.option("--again", is_flag=True, help="Read files that have been read before too; no event is stored twice.")
+@click.option("--exclusive", is_flag=True, help="Run alone: exit with code 4 if another load is running.")
 @click.option(
-    "--retry-for", default="10min", type=Duration(), show_default=True, help="How long to try a lost connection again."
+    "--retry-for",
+    default="10min",
+    type=Duration(),
+    show_default=True,
+    help="How long to retry after a lost connection.",
 )
 @click.option(
     "--metrics",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File for Prometheus: how the load ended, and what the last good one did.",
+    help="Metrics file for Prometheus' textfile collector.",
 )
 @click.option(
     "--notify",
     metavar="URL",
     envvar="SELLIGENT_NOTIFY_URL",
-    help="Webhook for a first failure, the recovery, and new columns; better in SELLIGENT_NOTIFY_URL.",
+    help="Webhook for failures, recoveries and new columns; preferably in SELLIGENT_NOTIFY_URL.",
 )
 @input_options
 @connection_options
@@ -66,13 +70,13 @@ def load_command(  # noqa: PLR0913
     metrics: Path | None,
     notify: str | None,
     retry_for: timedelta,
-    **how: Any,
+    **values: Any,
 ) -> None:
     """Load files, folders, globs, URLs or - for standard input.
 
-    They hold JSON lines or arrays, CSV or Parquet, plain or compressed with gzip or zstd.
+    Reads JSON lines or arrays, CSV and Parquet, plain or compressed with gzip or zstd.
     """
-    options = Options(**how)
+    options = Options(**values)
     settings = replace(settings, retry_for=retry_for)
     with nullcontext(Report()) if options.dry_run else report_outcome(settings, metrics, notify) as report:
         report.result = result = load(settings, paths, options, report_progress)

@@ -1,4 +1,4 @@
-"""The command line: arguments in, exit code out."""
+"""The entry point `selligent-loader`: run a command, report errors, return an exit code."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from loader.cli.widen import widen_command
 from loader.errors import LoaderError
 from loader.version import __version__
 
-#: The commands as `--help` lists them.
+#: The commands under the headings that `--help` shows.
 GROUPS = {
     "Load": [init_command, load_command, rejects, widen_command],
     "Look": [status_command, check_command, dictionary_command, sources],
@@ -39,10 +39,10 @@ Without SELLIGENT_DATABASE_URL (or DATABASE_URL) an embedded PostgreSQL is used.
 
 
 class GroupedCommands(click.Group):
-    """A group whose help lists its commands under headings, each with its whole summary."""
+    """A group whose help lists its commands under headings, with untruncated summaries."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one section for each heading."""
+        """Write one section per heading."""
         for heading, listed in GROUPS.items():
             with formatter.section(heading):
                 formatter.write_dl([(str(command.name), command.get_short_help_str(1000)) for command in listed])
@@ -51,7 +51,7 @@ class GroupedCommands(click.Group):
 @click.group(cls=GroupedCommands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="selligent-loader")
 def commands() -> None:
-    """Bring Selligent's e-mail events into PostgreSQL, as Segment's warehouses would have written them."""
+    """Load Selligent's e-mail events into PostgreSQL, in the tables that Segment's warehouses would have."""
 
 
 for listed in GROUPS.values():
@@ -63,7 +63,7 @@ def main() -> None:
     """Run the command and exit."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = run(sys.argv[1:])
-    # A thread that reads from a silent pipe would keep the interpreter from ending.
+    # A thread that is blocked in reading from a pipe would prevent a normal exit.
     if threading.active_count() > 1:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command and return its exit code; errors go to standard error."""
+    """Run a command and return its exit code; errors are printed to standard error."""
     logs.configure(logs.Style())
     try:
         return commands.main(arguments, prog_name="selligent-loader", standalone_mode=False) or 0
@@ -82,7 +82,7 @@ def run(arguments: list[str]) -> int:
     except LoaderError as exc:
         _report(str(exc), arguments)
         return exc.exit_code
-    except BrokenPipeError:  # the reader of our output has closed it
+    except BrokenPipeError:  # the reader of standard output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return LoaderError.exit_code
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""Options that many commands have."""
+"""Options and parameter types that several commands share."""
 
 import re
 from collections.abc import Callable
@@ -20,12 +20,14 @@ Command = Callable[..., Any]
 
 
 def connection_options(command: Command) -> Command:
-    """Give a command the settings that flags and environment mean."""
+    """Add the connection options to a command, which receives them as `settings`."""
 
-    @click.option("--database-url", metavar="URL", help="Database; else SELLIGENT_DATABASE_URL, DATABASE_URL.")
-    @click.option("--schema", metavar="NAME", help="Schema of the source; else SELLIGENT_SCHEMA, selligent.")
-    @click.option("--verbose", is_flag=True, help="Say more on standard error.")
-    @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", help="What standard error is for.")
+    @click.option("--database-url", metavar="URL", help="Database URL; default SELLIGENT_DATABASE_URL or DATABASE_URL.")
+    @click.option("--schema", metavar="NAME", help="Schema of the source; default SELLIGENT_SCHEMA or selligent.")
+    @click.option("--verbose", is_flag=True, help="Log more to standard error.")
+    @click.option(
+        "--log-format", type=click.Choice(logs.FORMATS), default="text", help="Format of the log on standard error."
+    )
     @wraps(command)
     def run(
         *arguments: Any, database_url: str | None, schema: str | None, verbose: bool, log_format: str, **others: Any
@@ -37,26 +39,26 @@ def connection_options(command: Command) -> Command:
 
 
 class Duration(click.ParamType[timedelta]):
-    """A length of time, as `26h`."""
+    """A duration such as `26h`."""
 
     name = "duration"
     units: ClassVar = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Return what a text says."""
+        """Parse a number with a unit."""
         found = re.fullmatch("([0-9]{1,6})([a-z]+)", str(value))
         if not found or found[2] not in self.units:
-            raise click.BadParameter(f"{value!r} is no duration; write 90s, 10min, 26h, 30d or 2w", ctx, param)
+            raise click.BadParameter(f"{value!r} is not a duration; write 90s, 10min, 26h, 30d or 2w", ctx, param)
         return timedelta(**{self.units[found[2]]: int(found[1])})
 
 
 class Allowance(click.ParamType[int | Percentage]):
-    """A number, or a share in per cent."""
+    """A number, or a percentage."""
 
     name = "number|percentage"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Percentage:
-        """Return what a text says: `20` or `0.5%`."""
+        """Parse `20` or `0.5%`."""
         text = str(value)
         if text.isascii() and text.isdecimal():
             return int(text)
@@ -66,48 +68,60 @@ class Allowance(click.ParamType[int | Percentage]):
 
 
 class Moment(click.ParamType[datetime]):
-    """A time, as an age or as ISO 8601 has it."""
+    """A point in time, as an age or in ISO 8601."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return what a text says: `90d` ago, or `2025-03-01`; without an offset it is UTC."""
+        """Parse an age such as `90d`, or ISO 8601, in UTC if it has no offset."""
         with suppress(click.BadParameter, OverflowError):
             return datetime.now(UTC) - Duration().convert(value, param, ctx)
         try:
             moment = datetime.fromisoformat(str(value))
         except ValueError:
-            raise click.BadParameter(f"{value!r} is no time; write 90d, 12h or 2025-03-01", ctx, param) from None
+            raise click.BadParameter(f"{value!r} is not a time; write 90d, 12h or 2025-03-01", ctx, param) from None
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def schema_limit_options(command: Command) -> Command:
-    """Give a command the options that bound what senders can make by inventing names."""
+    """Add the limits for tables and columns to a command; without them, senders could create any number."""
     columns = click.option(
         "--max-columns",
         default=MAX_COLUMNS,
         show_default=True,
         type=click.IntRange(1, 1600),
-        help="Columns of a table; what has none waits until this is raised.",
+        help="Maximum columns of a table; values of further properties wait until this is raised.",
     )
     tables = click.option(
         "--max-tables",
         default=MAX_TABLES,
         show_default=True,
         type=click.IntRange(1),
-        help="Tables of events; others' events are rejects to replay.",
+        help="Maximum event tables; events of further ones are rejected and can be replayed.",
     )
     return columns(tables(command))
 
 
 def input_options(command: Command) -> Command:
-    """Give a command what is to be known of its files: `days`, `table`."""
+    """Add the options for input files to a command, which receives them as `days` and `table`."""
     day = click.DateTime(["%Y-%m-%d"])
 
-    @click.option("--from", "first", metavar="DATE", type=day, help="First received day, of Segment's archive.")
-    @click.option("--to", "last", metavar="DATE", type=day, help="Last received day, of Segment's archive.")
-    @click.option("--delimiter", metavar="CHARACTER", help="Between the cells of CSV files; else it is found out.")
-    @click.option("--encoding", metavar="NAME", help="Of CSV files; else UTF-8, UTF-16 or Windows-1252 is found out.")
+    @click.option(
+        "--from",
+        "first",
+        metavar="DATE",
+        type=day,
+        help="First day on which events were received, for Segment's archive.",
+    )
+    @click.option(
+        "--to", "last", metavar="DATE", type=day, help="Last day on which events were received, for Segment's archive."
+    )
+    @click.option("--delimiter", metavar="CHARACTER", help="Delimiter of CSV files; detected by default.")
+    @click.option(
+        "--encoding",
+        metavar="NAME",
+        help="Encoding of CSV files; by default UTF-8, UTF-16 or Windows-1252 is detected.",
+    )
     @wraps(command)
     def run(
         *arguments: Any,
@@ -124,18 +138,18 @@ def input_options(command: Command) -> Command:
 
 
 class Size(click.ParamType[int]):
-    """Bytes, written as a number and a unit."""
+    """A size in bytes, written as a number and a unit."""
 
     name = "size"
     units: ClassVar = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return bytes."""
+        """Parse a number with a unit, and return bytes."""
         if isinstance(value, int):
             return value
         found = re.fullmatch(r"(\d+(?:[.]\d+)?) ?([A-Z]+)", str(value))
         if not found or found[2] not in self.units:
-            self.fail(f"{value!r} is no size; write 500MB or 10GB", param, ctx)
+            self.fail(f"{value!r} is not a size; write 500MB or 10GB", param, ctx)
         return int(float(found[1]) * self.units[found[2]])
 
 

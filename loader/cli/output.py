@@ -1,4 +1,4 @@
-"""Output: what people read on standard output, and JSON for programs."""
+"""Print results to standard output, as text or as JSON."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 def print_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows with their names as headings; nothing if there are none."""
+    """Print rows as a table, with the names of their values as headings; print nothing for no rows."""
     if not rows:
         return
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, title_style="bold", header_style="dim")
@@ -27,13 +27,13 @@ def print_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(name.replace("_", " "), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_text(value) for value in row.values()))
-    # A terminal folds columns to its width; whoever reads a pipe wants whole lines.
+    # On a terminal, columns are folded to its width; in a pipe, each row is one line.
     width = None if sys.stdout.isatty() else 10_000
     Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width).print(table, "")
 
 
 def print_rows(what: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool, nothing: str = "") -> None:
-    """Print a list as a table, or as one JSON object that calls it `what`; `nothing` if it is empty."""
+    """Print rows as a table, or as a JSON object with the key `what`; print `nothing` instead of an empty table."""
     if as_json:
         print_json({what: rows})
     elif rows:
@@ -53,14 +53,14 @@ def _text(value: Any) -> str:
 
 
 def print_result(result: LoadResult) -> None:
-    """Print what a load did, and what to look at next."""
+    """Print the result of a load, and commands that show details."""
     counts, seconds = result.counts, max(result.seconds, 0.001)
     verb = "would load" if result.load_id is None else "loaded"
     print_table("", [{"table": name, "new rows": count} for name, count in sorted(result.tables.items())])
     if result.left:
-        print(f"{result.left:,} of the files are being read by another load")
+        print(f"{result.left:,} files are being read by another load")
     if result.values_placed:
-        print(f"{result.values_placed:,} values that had waited for their columns stand in them now")
+        print(f"{result.values_placed:,} values discarded before were written into their columns")
     if not result.files:
         if not result.left:
             print("nothing to do: every file has been loaded before (--again reads them again)")
@@ -84,4 +84,4 @@ def print_result(result: LoadResult) -> None:
     if counts["events_rejected"]:
         print("`selligent-loader rejects list` shows what was rejected and why")
     if counts["values_discarded"]:
-        print("`selligent-loader status` shows which values found no place, and why")
+        print("`selligent-loader status` shows which values were discarded and why")

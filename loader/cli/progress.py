@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, now and then a plain line elsewhere; always on standard error."""
+"""Report progress on standard error: a bar on a terminal, log lines elsewhere."""
 
 import logging
 import sys
@@ -12,17 +12,17 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from loader import logs
 from loader.pipeline.worker import Progress as Report
 
-#: Whoever does not ask for more sees these lines too.
+#: Progress lines are logged without `--verbose` too.
 log = logging.getLogger(__name__)
 log.setLevel(logging.INFO)
 
-#: Seconds between lines.
+#: Seconds between log lines.
 LINE_SECONDS = 10.0
 
 
 @contextmanager
 def report_progress(total: int) -> Iterator[Report]:
-    """Give the body a function that reports bytes and events; `total` is the number of bytes, 0 if it is unknown."""
+    """Yield a function that reports bytes and events; `total` is the number of bytes, 0 if unknown."""
     if sys.stderr.isatty() and logs.style().format == "text":
         with _bar(total) as report:
             yield report

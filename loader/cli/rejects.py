@@ -1,4 +1,4 @@
-"""Rejected events, from the command line."""
+"""The command `rejects`."""
 
 import base64
 import sys
@@ -25,11 +25,11 @@ from loader.schema.source import open_warehouse
     "  selligent-loader rejects purge --older-than 90d"
 )
 def rejects() -> None:
-    """What could not be loaded, and why."""
+    """List, replay, export and delete rejected events."""
 
 
 @rejects.command("list")
-@click.option("--limit", default=20, type=click.IntRange(1), show_default=True, help="How many, the newest first.")
+@click.option("--limit", default=20, type=click.IntRange(1), show_default=True, help="Maximum number of events.")
 @connection_options
 @json_option
 def list_command(settings: Settings, as_json: bool, limit: int) -> None:
@@ -44,7 +44,10 @@ def list_command(settings: Settings, as_json: bool, limit: int) -> None:
 @connection_options
 @json_option
 def show_command(settings: Settings, as_json: bool, rejected_id: int) -> None:
-    """Show one: the reason on standard error, the bytes as they came on standard output."""
+    """Show one rejected event.
+
+    Prints the reason to standard error, and the original bytes to standard output.
+    """
     with open_warehouse(settings) as warehouse:
         found, raw = read_reject(warehouse, rejected_id)
     if as_json:
@@ -56,12 +59,12 @@ def show_command(settings: Settings, as_json: bool, rejected_id: int) -> None:
 
 
 def reject_filter(command: Command) -> Command:
-    """Give a command the choice of rejects that its options mean."""
+    """Add the options that select rejects to a command, which receives them as `choice`."""
 
     @click.option(
-        "--reason", type=click.Choice(sorted(REJECT_REASONS)), metavar="REASON", help="Only those of this reason."
+        "--reason", type=click.Choice(sorted(REJECT_REASONS)), metavar="REASON", help="Only rejects with this reason."
     )
-    @click.option("--since", type=Moment(), help="Only those rejected since then, like 2025-03-01 (UTC) or 7d ago.")
+    @click.option("--since", type=Moment(), help="Only rejects since this time, such as 2025-03-01 (UTC) or 7d.")
     @wraps(command)
     def run(*arguments: Any, reason: str | None, since: datetime | None, **others: Any) -> Any:
         return command(*arguments, choice=RejectFilter(reason, since), **others)
@@ -75,15 +78,19 @@ def reject_filter(command: Command) -> Command:
 @connection_options
 @json_option
 def replay_command(settings: Settings, as_json: bool, choice: RejectFilter, **limits: Any) -> None:
-    """Load what can be loaded by now; the rest stays with its new reason. Pieces of too long lines are left out."""
+    """Load rejected events that can be loaded now.
+
+    The others stay rejected, with their new reason. Pieces of lines that were too long are not replayed.
+    """
     result = replay(settings, choice, Options(**limits))
     if as_json:
         print_json(result.as_json())
         return
     counts = result.counts
     print_table("", [{"table": name, "new rows": count} for name, count in sorted(result.tables.items()) if count])
-    done = f"{counts['events_loaded']:,} loaded, {counts['events_duplicate'] + counts['events_ignored']:,} need not be"
-    print(f"{counts['events_read']:,} events were tried again: {done}, {counts['events_rejected']:,} stay rejected")
+    skipped = counts["events_duplicate"] + counts["events_ignored"]
+    done = f"{counts['events_loaded']:,} loaded, {skipped:,} duplicate or ignored"
+    print(f"{counts['events_read']:,} events replayed: {done}, {counts['events_rejected']:,} still rejected")
 
 
 @rejects.command("export")
@@ -91,22 +98,25 @@ def replay_command(settings: Settings, as_json: bool, choice: RejectFilter, **li
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="File to write; - is standard output.")
 @connection_options
 def export_command(settings: Settings, choice: RejectFilter, out: str) -> None:
-    """Write rejected events as they came, one a line; line breaks inside one become blanks."""
+    """Write rejected events to a file.
+
+    Each is written as it was received, on one line; line breaks inside an event become blanks.
+    """
     with open_warehouse(settings) as warehouse, click.open_file(out, "wb") as stream:
         for piece in export_rejects(warehouse, choice):
             stream.write(piece)
 
 
 @rejects.command("purge")
-@click.option("--older-than", "until", required=True, type=Moment(), help="Like 90d, 12h, or a day like 2025-03-01.")
+@click.option("--older-than", "until", required=True, type=Moment(), help="Age or day, such as 90d, 12h or 2025-03-01.")
 @click.option(
-    "--reason", type=click.Choice(sorted(REJECT_REASONS)), metavar="REASON", help="Only those of this reason."
+    "--reason", type=click.Choice(sorted(REJECT_REASONS)), metavar="REASON", help="Only rejects with this reason."
 )
-@click.option("--discards", is_flag=True, help="Discarded values too, but not those that wait for a column.")
+@click.option("--discards", is_flag=True, help="Delete discarded values too, except those that wait for a column.")
 @connection_options
 @json_option
 def purge_command(settings: Settings, as_json: bool, until: datetime, reason: str | None, discards: bool) -> None:
-    """Delete rejected events, replayed or not, for ever."""
+    """Delete rejected events permanently, replayed or not."""
     with open_warehouse(settings) as warehouse:
         gone = purge_rejects(warehouse, RejectFilter(reason), until, discards=discards)
     if as_json:

@@ -1,4 +1,4 @@
-"""The commands that show the state of a warehouse and check it."""
+"""The commands `status` and `check`."""
 
 from typing import Any
 
@@ -16,24 +16,28 @@ from loader.schema.source import open_warehouse
 @click.command(
     "check",
     epilog="\b\nExamples:\n  selligent-loader check\n  selligent-loader check --warn 26h --error 50h --json\n\n"
-    "Exit code 0: well, or only warnings; 5: data is stale; 3: something else is wrong.",
+    "Exit codes: 0 if all checks pass or only warn, 5 if data is stale, 3 if another check fails.",
 )
-@click.option("--warn", default="26h", type=Duration(), show_default=True, help="Age of the newest event to warn of.")
-@click.option("--error", default="50h", type=Duration(), show_default=True, help="Age of the newest event to fail at.")
 @click.option(
-    "--max-rejects", default=0, type=click.IntRange(0), help="How many events may be rejected in the time of --error."
+    "--warn", default="26h", type=Duration(), show_default=True, help="Age of the newest event above which to warn."
+)
+@click.option(
+    "--error", default="50h", type=Duration(), show_default=True, help="Age of the newest event above which to fail."
+)
+@click.option(
+    "--max-rejects", default=0, type=click.IntRange(0), help="Maximum rejected events within the time of --error."
 )
 @connection_options
 @json_option
 @click.pass_context
 def check_command(context: click.Context, /, settings: Settings, as_json: bool, **limits: Any) -> None:
-    """Say whether data is fresh, whole and as much as usual, one line for each check.
+    """Check freshness, volume and consistency of the data.
 
-    A collection is judged by its own rhythm: the days without events that it usually has are added to --warn and
-    --error, and of rare events, as complaints, nothing is expected.
+    Prints one line per check. The number of consecutive days that a collection usually has no events is added to --warn
+    and --error. The age of rare events, such as complaints, is not checked.
     """
     if limits["error"] < limits["warn"]:
-        raise UsageError("--error is an age that is not below --warn")
+        raise UsageError("--error must not be less than --warn")
     with open_warehouse(settings) as warehouse:
         checks = check(warehouse, Limits(**limits))
     if as_json:
@@ -48,7 +52,7 @@ def check_command(context: click.Context, /, settings: Settings, as_json: bool, 
 @connection_options
 @json_option
 def status_command(settings: Settings, as_json: bool) -> None:
-    """Show the last loads, the collections, and what was rejected or discarded."""
+    """Show loads, collections, rejects and discarded values."""
     with open_warehouse(settings) as warehouse:
         status = read_status(warehouse)
     if as_json:

@@ -1,4 +1,4 @@
-"""What the views rest on, from the command line: settings, figures, rights, words."""
+"""Commands for the views: settings, refresh, grant, dictionary."""
 
 import click
 
@@ -14,7 +14,10 @@ from loader.views.settings import change_setting, read_settings
 
 @click.group("settings", epilog="\b\nExample:\n  selligent-loader settings set reporting_time_zone Europe/Brussels")
 def settings_group() -> None:
-    """Thresholds, windows, time zone and schemas that the views go by."""
+    """Show and change the settings of the views.
+
+    These are thresholds, attribution windows, the reporting time zone and schemas.
+    """
 
 
 @settings_group.command("list")
@@ -32,19 +35,22 @@ def list_command(settings: Settings, as_json: bool) -> None:
 @click.argument("value")
 @connection_options
 def set_command(settings: Settings, name: str, value: str) -> None:
-    """Change a setting, and all figures that depend on it."""
+    """Change a setting, and refresh all figures that depend on it."""
     with open_warehouse(settings) as warehouse:
         change_setting(warehouse, name, value)
     refresh(settings)
-    print(f"{name} is {value!r} now; the views show it")
+    print(f"{name} is now {value!r}, and the views are up to date")
 
 
 @click.command("refresh", epilog="\b\nExample:\n  selligent-loader refresh")
-@click.option("--rebuild", is_flag=True, help="Make all figures anew.")
+@click.option("--rebuild", is_flag=True, help="Recompute all figures.")
 @connection_options
 @json_option
 def refresh_command(settings: Settings, as_json: bool, rebuild: bool) -> None:
-    """Bring the views' figures up to date with events and the site's data; a load does it by itself."""
+    """Update the stored figures behind the views.
+
+    Includes new events and the site's data. A load does this by itself.
+    """
     events = refresh(settings, rebuild=rebuild)
     print_json({"events": events}) if as_json else print(f"the views are up to date, {events:,} events are new")
 
@@ -53,17 +59,20 @@ def refresh_command(settings: Settings, as_json: bool, rebuild: bool) -> None:
 @click.argument("roles", metavar="ROLE...", nargs=-1, required=True)
 @connection_options
 def grant_command(settings: Settings, roles: tuple[str, ...]) -> None:
-    """Let roles read the schema, and what it will have later."""
+    """Let roles read the schema, also tables and views added later."""
     with open_warehouse(settings) as warehouse:
         grant(warehouse, roles)
-    print(f"{', '.join(roles)} can read schema {settings.schema!r}, and what it will have later")
+    print(f"{', '.join(roles)} can read schema {settings.schema!r}, also tables and views added later")
 
 
 @click.command("dictionary", epilog="\b\nExample:\n  selligent-loader dictionary --html > dictionary.html")
 @click.option("--html", is_flag=True, help="HTML instead of Markdown.")
 @connection_options
 def dictionary_command(settings: Settings, html: bool) -> None:
-    """Print the data dictionary: every table, view and column with its meaning."""
+    """Print the data dictionary.
+
+    It lists every table, view and column with its meaning.
+    """
     with open_warehouse(settings) as warehouse:
         relations = read_dictionary(warehouse)
     print((as_html if html else as_markdown)(relations), end="")

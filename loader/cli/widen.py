@@ -1,4 +1,4 @@
-"""Widening a column, from the command line."""
+"""The command `widen`."""
 
 import click
 
@@ -17,14 +17,14 @@ from loader.schema.source import open_warehouse
 )
 @click.argument("table")
 @click.argument("column")
-@click.option("--yes", is_flag=True, help="Do it; without it only what would be done is told.")
+@click.option("--yes", is_flag=True, help="Make the change; without this option, only print it.")
 @connection_options
 @json_option
 def widen_command(settings: Settings, as_json: bool, table: str, column: str, yes: bool) -> None:
-    """Make a column that was guessed too narrow text, and fill in the values that did not fit.
+    """Change the type of a column to text.
 
-    Values that are stored keep their spelling, times become ISO 8601 in UTC. The table is rewritten in one transaction,
-    in which nobody can read it.
+    Also writes the discarded values that did not fit. Stored values keep their text form; times become ISO 8601 in UTC.
+    The table is rewritten in one transaction, during which nobody can read it.
     """
     with open_warehouse(settings) as warehouse:
         plan = plan_widening(settings, warehouse, table, column)
@@ -34,15 +34,19 @@ def widen_command(settings: Settings, as_json: bool, table: str, column: str, ye
     if as_json:
         print_json({**plan.as_json(), "done": yes, "filled": filled})
     else:
-        print(f"done, {filled:,} values are filled in" if yes else "nothing is done yet; --yes does it")
+        print(
+            f"done, {filled:,} discarded values were written"
+            if yes
+            else "nothing has been changed; run again with --yes to do it"
+        )
 
 
 def _show(settings: Settings, plan: WideningPlan) -> None:
     tables = ", ".join(f"{settings.schema}.{table}" for table in plan.tables)
     print(f"{plan.column}: {plan.kind} becomes text in {tables}")
     print(f"to rewrite: about {plan.rows:,} rows, {plan.size / 1e6:,.1f} MB with indexes")
-    print(f"to fill in: {plan.values:,} discarded values")
+    print(f"to write: {plan.values:,} discarded values")
     if plan.views:
-        print(f"views made anew, with their grants: {', '.join(plan.views)}")
+        print(f"views to recreate, with their grants: {', '.join(plan.views)}")
     if plan.foreign:
-        print(f"others' views that depend on it: {', '.join(plan.foreign)}")
+        print(f"other views that depend on it: {', '.join(plan.foreign)}")

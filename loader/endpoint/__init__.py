@@ -1,1 +1,1 @@
-"""The HTTP endpoint that takes events by Segment's tracking API."""
+"""The HTTP endpoint that receives events through Segment's tracking API."""

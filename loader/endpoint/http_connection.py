@@ -1,4 +1,4 @@
-"""Connection: HTTP from a socket, within limits of bytes and time that uvicorn leaves to a proxy before it."""
+"""Limit the size and duration of HTTP requests per connection, which uvicorn leaves to a reverse proxy."""
 
 import asyncio
 from collections.abc import Collection
@@ -13,20 +13,20 @@ from loader.endpoint.requests import JSON, as_json
 
 
 class LimitedConnection(HttpToolsProtocol):
-    """A connection of a sender, which ends when a request is too large, too slow, or none.
+    """A connection that is closed when a request is too large, too slow or not valid HTTP.
 
-    One request at a time: who sends the next one before the answer is asked to send it again, by the connection's end
-    (RFC 9112, 9.3.2).
+    Requests are not pipelined: if a client sends one before the response to the last, the connection is closed after
+    that response, and the client has to send the request again (RFC 9112, 9.3.2).
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        #: When the request began that is not whole yet, how much of it is there, and whether its body has begun.
-        self._begun: float | None = self.loop.time()
+        #: Start time of the incomplete request, its size so far in bytes, and whether its headers are complete.
+        self._started: float | None = self.loop.time()
         self._size = 0
         self._has_head = False
-        #: Since when the other side has not taken what it is sent.
-        self._stuck: float | None = None
+        #: Since when the client has not read the response.
+        self._blocked_since: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -35,23 +35,23 @@ class LimitedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        if self._begun is None:
-            self._begun = self.loop.time()
+        if self._started is None:
+            self._started = self.loop.time()
         self._size += len(data)
         try:
             self.parser.feed_data(data)
         except HttpParserUpgrade as offer:
             self._decline(data[offer.args[0] :])
         except HttpParserError:
-            self._end(HTTPStatus.BAD_REQUEST, "this is not HTTP, or has too many headers")
-        if self._begun is not None and self._size > (MAX_REQUEST_BYTES if self._has_head else MAX_HEAD_BYTES):
-            self._end(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers, or the request, are too large")
+            self._end(HTTPStatus.BAD_REQUEST, "the request is not valid HTTP, or has too many headers")
+        if self._started is not None and self._size > (MAX_REQUEST_BYTES if self._has_head else MAX_HEAD_BYTES):
+            self._end(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers or the request are too large")
 
     def on_message_begin(self) -> None:
-        if self._is_owed():
-            raise ValueError("a request before the answer to the last one")
+        if self._has_pending_response():
+            raise ValueError("pipelined request")
         super().on_message_begin()
-        self._begun, self._size, self._has_head = self.loop.time(), 0, False
+        self._started, self._size, self._has_head = self.loop.time(), 0, False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) == MAX_HEADERS:
@@ -66,28 +66,29 @@ class LimitedConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
             super().on_message_complete()
-            self._begun = None
+            self._started = None
 
     def end_if_late(self) -> None:
-        """End the connection if its request, or whoever takes the answer, is late; to be called every second or so."""
+        """Close the connection if its request or the reading of the response takes too long; call this every second."""
         now = self.loop.time()
         if not (self.flow.write_paused or self.transport.is_closing()):
-            self._stuck = None
-        elif self._stuck is None:
-            self._stuck = now
-        elif self._stuck < now - REQUEST_SECONDS:
+            self._blocked_since = None
+        elif self._blocked_since is None:
+            self._blocked_since = now
+        elif self._blocked_since < now - REQUEST_SECONDS:
             self.transport.abort()
-        if self._begun is not None and self._begun < now - REQUEST_SECONDS:
-            self._end(HTTPStatus.REQUEST_TIMEOUT, f"the request did not come within {REQUEST_SECONDS:.0f} seconds")
+        if self._started is not None and self._started < now - REQUEST_SECONDS:
+            self._end(HTTPStatus.REQUEST_TIMEOUT, f"the request was not received within {REQUEST_SECONDS:.0f} seconds")
 
-    def _is_owed(self) -> bool:
-        """Tell whether a request that is whole waits for its answer."""
+    def _has_pending_response(self) -> bool:
+        """Return whether a complete request has not been answered yet."""
         return self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
 
     def _decline(self, rest: bytes) -> None:
-        """Take a request as if it offered no other protocol (RFC 9110, 7.8), as Java's client does with each.
+        """Ignore the `Upgrade` header of a request (RFC 9110, 7.8), which Java's HttpClient sends with every request.
 
-        The parser skips its body and what comes after it, so another one reads it again without the offer.
+        The parser skips the body of such a request and all that follows. A new parser therefore reads the request
+        again, without the header.
         """
         lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
         has_offer = False
@@ -98,18 +99,18 @@ class LimitedConnection(HttpToolsProtocol):
                 has_offer = True
             else:
                 lines.append(b"%s: %s" % (name, value))
-        if not has_offer:  # CONNECT
-            self._end(HTTPStatus.BAD_REQUEST, "this is no proxy")
+        if not has_offer:  # a CONNECT request
+            self._end(HTTPStatus.BAD_REQUEST, "this server is not a proxy")
             return
         self.parser = HttpRequestParser(self)
         self.data_received(b"\r\n".join((*lines, b"", rest)))
 
     def _end(self, status: HTTPStatus, reason: str, *more: tuple[bytes, bytes]) -> None:
-        """Say why, unless a request waits for its answer or had it before all of it was there; close the connection."""
+        """Close the connection, with an error response unless the current request has or will get another response."""
         if self.transport.is_closing():
             return
-        if self._is_owed():
-            self.cycle.keep_alive = False  # which closes it after the answer
+        if self._has_pending_response():
+            self.cycle.keep_alive = False  # closes the connection after the response
             self.transport.pause_reading()
             return
         if not (self._has_head and self.cycle.response_started):
@@ -121,7 +122,7 @@ class LimitedConnection(HttpToolsProtocol):
 
 
 async def end_late(connections: Collection[Any]) -> None:
-    """End the connections that are late, again and again."""
+    """Close connections that exceed a time limit, checking every second until cancelled."""
     while True:
         await asyncio.sleep(1)
         for connection in list(connections):

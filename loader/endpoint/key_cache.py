@@ -1,4 +1,4 @@
-"""Keyring: the keys that a server knows, as the database had them seconds ago, or before it went away."""
+"""Cache the valid write keys in memory and on disk, and count requests without a valid key."""
 
 import json
 import logging
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 
 
 class KeyCache:
-    """The valid keys of several sources; a copy of their hashes outlives the server."""
+    """The valid keys of several sources. A copy of their hashes on disk is used while the database is away."""
 
     def __init__(self, sources: Sequence[Settings], copy: Path) -> None:
-        """Ask the database; if it is away the copy counts.
+        """Read the keys from the database or, if it is away, from the copy.
 
-        Raises SchemaError for a database that is not prepared, OutageError if there is no copy either.
+        Raises SchemaError if the database is not prepared, OutageError if it is away and there is no copy.
         """
         self._sources, self._copy = sources, copy
         self._warehouses: dict[str, Warehouse] = {}
@@ -42,17 +42,17 @@ class KeyCache:
         except OutageError as exc:
             if not copy.exists():
                 raise
-            log.warning("%s; the keys that were last known are valid", exc)
+            log.warning("%s; using the write keys read last", exc)
             self._keys = self._read_copy()
 
     def close(self) -> None:
-        """Write when keys were last used, if the database is there."""
+        """Record when keys were last used, if the database is available, and close the connections."""
         with suppress(LoaderError):
             self.refresh()
         self._open.close()
 
     def find(self, key: str) -> Key | None:
-        """Return the valid key that a sender gave, and note that it was used."""
+        """Return the valid key that matches the one sent, and remember when it was used; None for an invalid one."""
         found = find_key(self._keys, key)
         if found:
             self._used[found] = datetime.now(UTC)
@@ -63,16 +63,16 @@ class KeyCache:
         return len(self._keys)
 
     def refresh(self) -> None:
-        """Ask the database which keys are valid, and tell it which were used.
+        """Read the valid keys from the database, and record when keys were last used.
 
-        Raises WarehouseError if it is away; what was known goes on being so.
+        Raises WarehouseError if it is away; the cached keys then stay valid.
         """
-        found = [key for settings in self._sources for key in self._ask(settings)]
+        found = [key for settings in self._sources for key in self._fetch_keys(settings)]
         if found != self._keys:
             self._keys = found
             self._write_copy()
 
-    def _ask(self, settings: Settings) -> list[Key]:
+    def _fetch_keys(self, settings: Settings) -> list[Key]:
         if settings.schema not in self._warehouses:
             warehouse = Warehouse(settings, "serve keys")
             self._warehouses[settings.schema] = self._open.enter_context(closing(warehouse))
@@ -90,7 +90,7 @@ class KeyCache:
         try:
             replace_file(self._copy, json.dumps(rows).encode())
         except OSError as exc:
-            log.warning("the keys cannot be kept in %s: %s", self._copy, exc.strerror)
+            log.warning("write keys cannot be saved in %s: %s", self._copy, exc.strerror)
 
     def _read_copy(self) -> list[Key]:
         schemas = {settings.schema for settings in self._sources}
@@ -99,28 +99,28 @@ class KeyCache:
 
 
 class UnauthorizedRequests:
-    """Counts refused requests by address."""
+    """Counts requests without a valid key by client address."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def count(self, address: str) -> None:
-        """Count a request; addresses beyond so many are one."""
+        """Count a request; above MAX_ADDRESSES, all further addresses are counted as one."""
         with self._lock:
             known = address in self._counts or len(self._counts) < MAX_ADDRESSES
             self._counts[address if known else "others"] += 1
 
     def report(self) -> None:
-        """Log what was counted since the last time."""
+        """Log the counts since the last report, at most ten addresses."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
         for address, count in counts.most_common(10):
-            log.warning("%d requests without a valid key came from %r", count, address)
+            log.warning("%d requests without a valid write key from %r", count, address)
 
 
 class KeyRefresher:
-    """Looks at the keys again and again, and tells of those who had none."""
+    """Refreshes the key cache and logs unauthorized requests, at intervals, in a thread."""
 
     def __init__(self, key_cache: KeyCache, unauthorized: UnauthorizedRequests) -> None:
         self._key_cache, self._unauthorized = key_cache, unauthorized
@@ -129,22 +129,22 @@ class KeyRefresher:
         self._thread.start()
 
     def close(self) -> None:
-        """Look for the last time."""
+        """Stop the thread, log the last counts, and close the key cache."""
         self._ending.set()
         self._thread.join()
         self._unauthorized.report()
         self._key_cache.close()
 
     def _run(self) -> None:
-        is_away, told = False, time.monotonic()
+        is_away, reported = False, time.monotonic()
         while not self._ending.wait(KEY_REFRESH_SECONDS):
-            if time.monotonic() > told + UNAUTHORIZED_LOG_SECONDS:
+            if time.monotonic() > reported + UNAUTHORIZED_LOG_SECONDS:
                 self._unauthorized.report()
-                told = time.monotonic()
+                reported = time.monotonic()
             try:
                 self._key_cache.refresh()
                 is_away = False
             except LoaderError as exc:
                 if not is_away:
-                    log.warning("%s; the keys that were last known are valid", exc)
+                    log.warning("%s; using the write keys read last", exc)
                 is_away = True

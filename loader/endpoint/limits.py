@@ -1,4 +1,4 @@
-"""Plan: what was asked of a server."""
+"""Limits of the endpoint, the options of `serve`, and the rate limit for each key."""
 
 import math
 import time
@@ -6,78 +6,85 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-#: Segment's limits, in bytes after decompression, and in events.
+# Calls of the tracking API
+
+#: Segment's limits: bytes of an event and of a batch, after decompression, and events of a batch.
 MAX_EVENT_BYTES = 32 << 10
 MAX_BATCH_BYTES = 500 << 10
 MAX_EVENTS = 2500
-#: Bytes that a batch may become where what it says for all its events is given to each.
+#: Bytes of a batch after its shared fields have been copied into each event.
 MAX_EXPANDED_BYTES = 16 << 20
+#: Seconds after which a client may try again when the spool is full (`Retry-After`).
+RETRY_AFTER_SECONDS = 30
 
-#: Bytes that all requests together may be reading.
-MAX_READING_BYTES = 128 << 20
+# HTTP
 
-#: Bytes of a request's line and headers, beside the packet that they begin in, and the number of headers.
-MAX_HEAD_BYTES, MAX_HEADERS = 64 << 10, 200
-#: Bytes of all of a request, which may come in many chunks.
+#: Bytes of the request line and headers, not counting the packet in which they begin.
+MAX_HEAD_BYTES = 64 << 10
+#: Headers of a request.
+MAX_HEADERS = 200
+#: Bytes of a whole request, as sent, which for chunked bodies includes the chunk headers.
 MAX_REQUEST_BYTES = 8 * MAX_BATCH_BYTES
 #: Connections at a time.
 MAX_CONNECTIONS = 1024
-#: Seconds in which a request must have come, from its first byte on, or from the connection's beginning, and an answer
-#: must have been taken.
-REQUEST_SECONDS = 20.0
-
 #: Connections that wait to be accepted.
 BACKLOG = 1024
-#: Seconds after which a connection is closed that sends nothing more; balancers keep theirs for a minute.
+#: Seconds to receive a request, from its first byte or from the start of the connection, and to send a response.
+REQUEST_SECONDS = 20.0
+#: Seconds after which an idle connection is closed. Load balancers keep theirs open for 60 seconds.
 KEEP_ALIVE_SECONDS = 75
-#: Seconds after which a stop waits no longer for senders; those that are late are let go before.
+#: Seconds to wait for open requests at shutdown; longer than REQUEST_SECONDS, so that they end by that limit.
 SHUTDOWN_SECONDS = 30
 
-#: Seconds after which a sender may try again when there is no room.
-RETRY_AFTER_SECONDS = 30
+# Memory
 
-#: Seconds between looks at the keys: a revoked one is refused within twice that.
-KEY_REFRESH_SECONDS = 4.0
-#: Seconds between log lines on requests without a valid key.
-UNAUTHORIZED_LOG_SECONDS = 60.0
-#: What a load does with a lost connection; the next load is due soon.
-LOAD_RETRY_FOR = "30s"
-#: As many rejects as it takes: they are looked at in the warehouse, and nobody reads this exit code.
-LOAD_MAX_REJECTS = str(1 << 30)
-
-
-#: Addresses that are told apart.
+#: Bytes of all incomplete request bodies together.
+MAX_READING_BYTES = 128 << 20
+#: Client addresses that are counted separately.
 MAX_ADDRESSES = 1000
 
-#: Characters below which a key could be guessed.
+# Write keys
+
+#: Characters of a write key; shorter ones could be guessed.
 MIN_KEY_LENGTH = 16
+#: Seconds between refreshes of the key cache; a revoked key is refused within twice that time.
+KEY_REFRESH_SECONDS = 4.0
+#: Seconds between log lines about requests without a valid key.
+UNAUTHORIZED_LOG_SECONDS = 60.0
+
+# Loads
+
+#: `--retry-for` of a load: short, because the next one follows soon.
+LOAD_RETRY_FOR = "30s"
+#: `--max-rejects` of a load, in events: no limit, because nobody sees the exit code; `check` reports rejects.
+LOAD_MAX_REJECTS = str(1 << 30)
 
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """How to serve."""
+    """Options of the server."""
 
     host: str
     port: int
     spool: Path
-    #: Bytes that may wait to be loaded.
+    #: Bytes of events that may wait to be loaded.
     spool_limit: int
-    #: How long to wait between loads, and whether there are any.
+    #: How long to wait between loads, and whether to run loads at all.
     load_every: timedelta
     is_loading: bool
-    #: How long loaded segments are kept.
+    #: How long to keep segments after they have been loaded.
     keep: timedelta
-    #: Events a second for each key; 0 is no limit.
+    #: Events per second for each key; 0 is no limit.
     rate: float
-    #: Certificate and private key.
+    #: Files of the certificate and the private key, in PEM format.
     tls: tuple[Path, Path] | None
-    #: Addresses or networks of proxies whose word on the client's address is taken.
+    #: Addresses or networks of proxies whose `X-Forwarded-For` header is trusted.
     proxies: tuple[str, ...]
 
 
 @dataclass(slots=True)
 class TokenBucket:
-    """What may be sent at `rate` a second; what was left over for up to `seconds` may be sent at once."""
+    """Rate limit of `rate` events per second that allows bursts of `seconds` times the rate."""
 
     rate: float
     seconds: float = 10.0
@@ -88,11 +95,11 @@ class TokenBucket:
         self.level, self.filled = self.rate * self.seconds, time.monotonic()
 
     def take(self, count: int, now: float) -> int:
-        """Take from the bucket and return 0, or, if it is empty, the seconds to wait.
+        """Take `count` events and return 0 or, if the bucket is empty, return the seconds to wait.
 
-        Who finds anything in it takes all it wants, so that a large batch is not refused for ever.
+        The level may become negative; otherwise a batch larger than the bucket would be refused permanently.
 
-        >>> bucket = Bucket(10, 1)
+        >>> bucket = TokenBucket(10, 1)
         >>> bucket.take(25, bucket.filled), bucket.take(1, bucket.filled), bucket.take(1, bucket.filled + 1.6)
         (0, 2, 0)
         """

@@ -1,4 +1,4 @@
-"""Gauges: what Prometheus is told of a server."""
+"""Metrics of a server in the Prometheus text format."""
 
 import time
 from collections.abc import Callable
@@ -11,45 +11,45 @@ PREFIX = "selligent_stream"
 
 
 class Metrics:
-    """Counters of one server, and metrics that are read when asked for."""
+    """Counters of one server, and gauges whose value is read at each scrape."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._requests = Counter(f"{PREFIX}_requests", "Calls answered", ["status"], registry=self._registry)
+        self._requests = Counter(f"{PREFIX}_requests", "Answered calls", ["status"], registry=self._registry)
         self._events = Counter(
-            f"{PREFIX}_events", "Events answered with 200", ["schema", "call"], registry=self._registry
+            f"{PREFIX}_events", "Events answered with status 200", ["schema", "call"], registry=self._registry
         )
         self._loads = Counter(f"{PREFIX}_loads", "Loads, by exit code", ["schema", "code"], registry=self._registry)
         self._loaded = Gauge(
-            f"{PREFIX}_loaded_timestamp", "When a load last ended well", ["schema"], registry=self._registry
+            f"{PREFIX}_loaded_timestamp", "Time of the last load that did not fail", ["schema"], registry=self._registry
         )
         Gauge(f"{PREFIX}_info", "Version", ["version"], registry=self._registry).labels(__version__).set(1)
-        # To find a child by its labels takes longer than to count.
+        # Cached, because `labels()` takes longer than incrementing the counter.
         self._by_status: dict[int, Counter] = {}
         self._by_call: dict[tuple[str, str], Counter] = {}
 
-    def watch(self, name: str, meaning: str, read: Callable[[], float]) -> None:
-        """Tell of something that is read when asked for."""
-        Gauge(f"{PREFIX}_{name}", meaning, registry=self._registry).set_function(read)
+    def add_gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
+        """Add a gauge whose value is read at each scrape."""
+        Gauge(f"{PREFIX}_{name}", documentation, registry=self._registry).set_function(read)
 
-    def request(self, status: int) -> None:
-        """Count a call."""
+    def count_request(self, status: int) -> None:
+        """Count an answered call by status."""
         if status not in self._by_status:
             self._by_status[status] = self._requests.labels(status)
         self._by_status[status].inc()
 
-    def events(self, schema: str, call: str, count: int) -> None:
-        """Count events that are safe."""
+    def count_events(self, schema: str, call: str, count: int) -> None:
+        """Count events that have been stored in the spool."""
         if (schema, call) not in self._by_call:
             self._by_call[schema, call] = self._events.labels(schema, call)
         self._by_call[schema, call].inc(count)
 
-    def load(self, schema: str, code: int) -> None:
-        """Count a load."""
+    def count_load(self, schema: str, code: int) -> None:
+        """Count a load, and record its time if the exit code is 0 or 3."""
         self._loads.labels(schema, code).inc()
         if code in (0, 3):
             self._loaded.labels(schema).set(time.time())
 
     def text(self) -> bytes:
-        """Return everything as Prometheus reads it."""
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""OpenAPI: what the paths of a server take and answer."""
+"""The OpenAPI document of the endpoint."""
 
 from typing import Any
 
@@ -17,60 +17,64 @@ _RETRY = {
     }
 }
 _REFUSALS: dict[str, str] = {
-    "400": "No call of this kind, no JSON in UTF-8, or larger than the limits",
-    "401": "The write key is missing or not valid",
-    "408": "The request did not come in time",
-    "415": "Neither JSON in UTF-8, nor the same in gzip",
+    "400": "The body is not valid JSON in UTF-8, not a call of this kind, or exceeds a limit",
+    "401": "The write key is missing or invalid",
+    "408": "The request was not received in time",
+    "415": "The body is not JSON in UTF-8, plain or compressed with gzip",
     "431": "The headers are too large",
-    "429": "The key sends more events than it may",
-    "500": "A fault of the server; nothing is stored",
-    "503": "There is no room for events now",
+    "429": "The key exceeds its rate limit",
+    "500": "Internal error; nothing is stored",
+    "503": "The server cannot store events now",
 }
 _EVENT: Json = {
     "type": "object",
-    "description": f"An event of at most {MAX_EVENT_BYTES:,} bytes. A field that is missing or of the wrong kind is no "
-    "reason to refuse it: it is kept among the rejected events.",
+    "description": f"An event of at most {MAX_EVENT_BYTES:,} bytes. An event with a missing field or a field of the "
+    "wrong type is accepted, and becomes a rejected event when it is loaded.",
     "properties": {
-        "messageId": {"description": "Identifies the event; made where it is missing"},
-        "event": {"description": "Name of a track call's event"},
+        "messageId": {"description": "Identifies the event; generated if missing"},
+        "event": {"description": "Name of the event, for track calls"},
         "userId": {},
         "anonymousId": {},
-        "timestamp": {"description": "When it happened, by the sender's clock; ISO 8601"},
-        "sentAt": {"description": "When it was sent, by the sender's clock"},
+        "timestamp": {"description": "Time of the event by the client's clock, ISO 8601"},
+        "sentAt": {"description": "Time of sending by the client's clock, ISO 8601"},
         "context": {},
         "integrations": {},
         "properties": {},
-        "writeKey": {"type": ["string", "null"], "description": "Instead of Basic authentication"},
+        "writeKey": {"type": ["string", "null"], "description": "Alternative to Basic authentication"},
     },
 }
 _BATCH: Json = {
     "type": "object",
-    "description": f"At most {MAX_BATCH_BYTES:,} bytes and {MAX_EVENTS:,} events; its other fields hold for all.",
+    "description": f"At most {MAX_BATCH_BYTES:,} bytes and {MAX_EVENTS:,} events. Other fields apply to all of them.",
     "required": ["batch"],
     "properties": {
         "batch": {"type": "array", "maxItems": MAX_EVENTS, "items": {"type": "object"}},
         "sentAt": {},
         "context": {},
         "integrations": {},
-        "writeKey": {"type": ["string", "null"], "description": "Instead of Basic authentication"},
+        "writeKey": {"type": ["string", "null"], "description": "Alternative to Basic authentication"},
     },
 }
 
 
 def openapi_document() -> Json:
-    """Return the document."""
+    """Return the document as a JSON object."""
     paths = {f"/v1/{kind}": {"post": _call(kind)} for kind in (*SINGLE, *BATCH)}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "selligent-loader",
             "version": __version__,
-            "description": "Events by Segment's tracking API. Answered with 200 they are on disk.",
+            "description": "Receives events through Segment's tracking API. Status 200 means that they are on disk.",
         },
         "paths": {**paths, **_others()},
         "components": {
             "securitySchemes": {
-                "writeKey": {"type": "http", "scheme": "basic", "description": "The key, and no password"}
+                "writeKey": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "The write key as user name, with an empty password",
+                }
             },
             "schemas": {
                 "Event": _EVENT,
@@ -91,7 +95,7 @@ def _call(kind: str) -> Json:
     }
     return {
         "operationId": kind,
-        "summary": "Many events" if kind in BATCH else f"A {kind} call",
+        "summary": "Several events" if kind in BATCH else f"A {kind} call",
         "security": [{"writeKey": []}, {}],
         "requestBody": {
             "required": True,
@@ -102,9 +106,15 @@ def _call(kind: str) -> Json:
 
 
 def _others() -> Json:
-    ready = {"200": _answer("Events can be taken", "Status"), "503": _answer("Events cannot be taken", "Status")}
-    text = {"description": "All figures", "content": {"text/plain": {"schema": {"type": "string"}}}}
-    own = {"description": "This", "content": {"application/json": {"schema": {"type": "object"}}}}
+    ready = {
+        "200": _answer("The server can store events", "Status"),
+        "503": _answer("The server cannot store events", "Status"),
+    }
+    text = {
+        "description": "Metrics in the Prometheus text format",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
+    own = {"description": "This document", "content": {"application/json": {"schema": {"type": "object"}}}}
     return {
         "/healthz": _get("health", {"200": _answer("The server is alive", "Status")}),
         "/readyz": _get("ready", ready),

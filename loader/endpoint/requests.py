@@ -1,4 +1,4 @@
-"""Bodies of requests: read to a limit, and unpacked to a limit."""
+"""Read and decompress request bodies within limits, and send responses."""
 
 import json
 import zlib
@@ -11,18 +11,19 @@ from loader.endpoint.limits import MAX_READING_BYTES
 
 
 class RequestRefused(Exception):  # noqa: N818
-    """A request that is refused: the status and the reason."""
+    """A request that is answered with an error status and a reason."""
 
     def __init__(self, status: int, reason: str, retry_after: int = 0) -> None:
         super().__init__(reason)
         self.status, self.reason, self.retry_after = status, reason, retry_after
-        #: Whether not all of its body was read: then the connection ends, since what comes next may be body or request.
+        #: Whether the body may not have been read completely. Then the connection is closed, because the next bytes may
+        #: belong to the body.
         self.is_unread = False
 
 
 @dataclass(slots=True)
 class Head:
-    """The headers that count."""
+    """The request headers that the endpoint evaluates."""
 
     authorization: bytes | None = None
     content_type: bytes = b""
@@ -31,7 +32,7 @@ class Head:
 
 
 def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
-    """Return the headers that count."""
+    """Return the request headers that the endpoint evaluates."""
     head = Head()
     for name, value in headers:
         if name == b"authorization":
@@ -46,48 +47,48 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
 
 
 def check_head(head: Head) -> None:
-    """Raise RequestRefused for what is not JSON by its headers."""
+    """Raise RequestRefused (415) unless the headers describe JSON in UTF-8, plain or gzip."""
     if head.encoding not in (b"", b"identity", b"gzip"):
-        raise RequestRefused(415, "the body may be plain or gzip")
-    # Without one, or as plain text, as browsers' beacons send it, it is JSON too.
+        raise RequestRefused(415, "the content encoding must be identity or gzip")
+    # Browsers' beacons send JSON as text/plain; a missing content type is accepted too.
     kind, _, parameters = head.content_type.lower().partition(b";")
     if kind.strip() not in (b"", b"application/json", b"text/plain"):
-        raise RequestRefused(415, "the body must be application/json")
+        raise RequestRefused(415, "the content type must be application/json")
     if b"charset" in parameters and b"utf-8" not in parameters and b"utf8" not in parameters:
         raise RequestRefused(415, "the body must be in UTF-8")
 
 
 def too_large(limit: int) -> RequestRefused:
-    return RequestRefused(400, f"the body has more than {limit >> 10} KB")
+    return RequestRefused(400, f"the body is larger than {limit >> 10} KB")
 
 
 class BodyReader:
-    """Reads bodies; all of them together take a bounded memory."""
+    """Reads request bodies. All incomplete ones together take at most MAX_READING_BYTES."""
 
     def __init__(self) -> None:
         self._reading = 0
 
     async def read(self, receive: Receive, head: Head, limit: int) -> bytes:
-        """Return a body, unpacked.
+        """Return a request body, decompressed; `limit` is its maximum size in bytes.
 
-        Raises RequestRefused for one that is too large, does not come, or is not what it is said to be.
+        Raises RequestRefused if it is too large, incomplete, or not valid gzip.
         """
         if head.length > limit:
             raise too_large(limit)
         message = await receive()
         is_whole = message["type"] == "http.request" and not message.get("more_body")
-        content = message.get("body", b"") if is_whole else await self._read_on(message, receive, limit)
+        content = message.get("body", b"") if is_whole else await self._read_rest(message, receive, limit)
         if len(content) > limit:
             raise too_large(limit)
         return decompress(content, limit) if head.encoding == b"gzip" else content
 
-    async def _read_on(self, message: Message, receive: Receive, limit: int) -> bytes:
+    async def _read_rest(self, message: Message, receive: Receive, limit: int) -> bytes:
         pieces: list[bytes] = []
         size = 0
         try:
             while True:
                 if message["type"] != "http.request":
-                    raise RequestRefused(408, "the connection was closed before all of the body had come")
+                    raise RequestRefused(408, "the connection was closed before the body was complete")
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
                 self._reading += len(pieces[-1])
@@ -103,9 +104,9 @@ class BodyReader:
 
 
 def decompress(content: bytes, limit: int) -> bytes:
-    """Return what gzip has packed, of which never more than the limit is unpacked.
+    """Decompress a gzip stream to at most `limit` bytes.
 
-    Raises RequestRefused for more, and for what is no gzip.
+    Raises RequestRefused if it is larger, or not a single complete gzip stream.
     """
     packed = zlib.decompressobj(31)
     try:
@@ -115,7 +116,7 @@ def decompress(content: bytes, limit: int) -> bytes:
     if len(plain) > limit:
         raise too_large(limit)
     if not packed.eof or packed.unused_data:
-        raise RequestRefused(400, "the body is not one whole gzip stream")
+        raise RequestRefused(400, "the body is not one complete gzip stream")
     return plain
 
 
@@ -123,14 +124,14 @@ JSON = (b"content-type", b"application/json")
 
 
 async def respond(send: Send, status: int, content: bytes, *headers: tuple[bytes, bytes]) -> None:
-    """Send a response."""
+    """Send a JSON response."""
     length = b"content-length", str(len(content)).encode()
     await send({"type": "http.response.start", "status": status, "headers": [JSON, length, *headers]})
     await send({"type": "http.response.body", "body": content})
 
 
 async def refuse(send: Send, refused: RequestRefused) -> None:
-    """Tell a sender why, and when to come again."""
+    """Send an error response with the reason and the headers that its status needs."""
     headers = []
     if refused.retry_after:
         headers.append((b"retry-after", str(refused.retry_after).encode()))

@@ -1,4 +1,4 @@
-"""Receiver: a call of the tracking API comes in, its events go to the spool, and then it is answered."""
+"""The ASGI application: tracking calls, which are answered once their events are in the spool, and the other paths."""
 
 import asyncio
 import base64
@@ -30,7 +30,7 @@ SUCCESS = b'{"success":true}'
 
 
 class Receiver:
-    """What all calls have in common: keys, rates, spool, figures."""
+    """Stores the events of calls in the spool, after checking the write key and its rate limit."""
 
     def __init__(
         self, key_cache: KeyCache, spool: Spool, metrics: Metrics, unauthorized: UnauthorizedRequests, rate: float
@@ -41,14 +41,14 @@ class Receiver:
         self.reader = BodyReader()
 
     async def receive(self, kind: str, scope: Scope, receive: Receive) -> None:
-        """Take a call.
+        """Read a call and store its events in the spool. Returns when they are on disk.
 
-        Raises RequestRefused if it is not to be answered with 200.
+        Raises RequestRefused if the call has to be answered with an error.
         """
         head = read_head(scope["headers"])
-        most = max_body_bytes(kind)
+        limit = max_body_bytes(kind)
         try:
-            content = await self.reader.read(receive, head, most)
+            content = await self.reader.read(receive, head, limit)
         except RequestRefused as exc:
             exc.is_unread = True
             raise
@@ -60,21 +60,21 @@ class Receiver:
         except CallError as exc:
             raise RequestRefused(400, str(exc)) from None
         key = key or self._key(call.write_key)
-        self._limit(key, call.events)
+        self._check_rate(key, call.events)
         if call.events:
             await self._store(key.schema, call.lines)
-        self.metrics.events(key.schema, kind, call.events)
+        self.metrics.count_events(key.schema, kind, call.events)
 
     def count_unauthorized(self, scope: Scope) -> None:
-        """Count a request without a valid key."""
+        """Count a request without a valid key by its client address."""
         self._unauthorized.count((scope.get("client") or ("unknown",))[0])
 
     def _key(self, given: str | None) -> Key:
         if found := self._key_cache.find(given or ""):
             return found
-        raise RequestRefused(401, "the write key is missing or not valid")
+        raise RequestRefused(401, "the write key is missing or invalid")
 
-    def _limit(self, key: Key, events: int) -> None:
+    def _check_rate(self, key: Key, events: int) -> None:
         if not self._rate:
             return
         bucket = self._buckets.get(key) or self._buckets.setdefault(key, TokenBucket(self._rate))
@@ -92,7 +92,7 @@ class Receiver:
 
 
 def _user(authorization: bytes) -> str | None:
-    """Return the user of Basic authentication; None if it is another, or broken."""
+    """Return the user name of Basic authentication; None for another scheme or an invalid header."""
     scheme, _, encoded = authorization.partition(b" ")
     if scheme.lower() != b"basic":
         return None
@@ -103,23 +103,23 @@ def _user(authorization: bytes) -> str | None:
 
 
 def resolve_on_loop(loop: asyncio.AbstractEventLoop) -> Any:
-    """Return what the spool's thread calls: those who wait in the loop hear of all their events at once."""
+    """Return the callback with which the spool's thread resolves all waiting requests in one call to the event loop."""
 
-    def settle(waiting: Sequence["asyncio.Future[OSError | None]"], error: OSError | None) -> None:
+    def resolve(waiting: Sequence["asyncio.Future[OSError | None]"], error: OSError | None) -> None:
         for future in waiting:
             if not future.done():
                 future.set_result(error)
 
     def deliver(waiting: Sequence["asyncio.Future[OSError | None]"], error: OSError | None) -> None:
-        loop.call_soon_threadsafe(settle, waiting, error)
+        loop.call_soon_threadsafe(resolve, waiting, error)
 
     return deliver
 
 
 class TrackingApp:
-    """The paths of the tracking API, as an ASGI application before another one, which has all other paths.
+    """An ASGI application for tracking calls, which passes all other requests on to another one.
 
-    What every event goes through is not routed: that would take a third of its time.
+    Tracking calls bypass Starlette's router, which would take a third of the time of a call.
     """
 
     def __init__(self, receiver: Receiver, others: ASGIApp) -> None:
@@ -137,14 +137,14 @@ class TrackingApp:
         except RequestRefused as exc:
             if exc.status == 401:
                 receiver.count_unauthorized(scope)
-            receiver.metrics.request(exc.status)
+            receiver.metrics.count_request(exc.status)
             await refuse(send, exc)
         except Exception:
-            log.exception("a call was not answered")
-            receiver.metrics.request(500)
-            await refuse(send, RequestRefused(500, "this is our fault; the event is not stored, try again"))
+            log.exception("unexpected error in a tracking call")
+            receiver.metrics.count_request(500)
+            await refuse(send, RequestRefused(500, "internal error; the events are not stored, send them again"))
         else:
-            receiver.metrics.request(200)
+            receiver.metrics.count_request(200)
             await respond(send, 200, SUCCESS)
 
 
@@ -152,7 +152,7 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def create_app(receiver: Receiver) -> ASGIApp:
-    """Return the server's application."""
+    """Return the ASGI application with all paths of the server."""
 
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -177,9 +177,9 @@ def create_app(receiver: Receiver) -> ASGIApp:
         Route("/metrics", metrics),
         Route("/openapi.json", openapi),
     ]
-    made = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
-    made.router.redirect_slashes = False
-    return TrackingApp(receiver, made)
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
+    app.router.redirect_slashes = False
+    return TrackingApp(receiver, app)
 
 
 async def _refuse(_: Request, exc: Exception) -> Response:

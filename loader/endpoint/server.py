@@ -1,4 +1,4 @@
-"""Serve: a server from its start to its graceful stop."""
+"""Run the HTTP server, from its start to its graceful shutdown."""
 
 import asyncio
 import gc
@@ -26,9 +26,10 @@ log = logging.getLogger(__name__)
 
 
 def serve(sources: Sequence[Settings], plan: ServeOptions) -> None:
-    """Take events until a signal ends it.
+    """Receive events until SIGTERM or SIGINT.
 
-    Raises BusyError if another server has the spool, UsageError for a port that is taken.
+    Raises BusyError if another server uses the spool, UsageError for an address, spool or certificate that cannot be
+    used, SchemaError if a source is not prepared, OutageError if the database is away and no keys are cached.
     """
     uvloop.run(_serve(sources, plan))
 
@@ -42,9 +43,9 @@ async def _serve(sources: Sequence[Settings], plan: ServeOptions) -> None:
         key_cache = KeyCache(sources, plan.spool / "keys.json")
         opened.enter_context(closing(KeyRefresher(key_cache, unauthorized)))
         if not key_cache.count:
-            log.warning("there is no write key yet; make one with `selligent-loader keys create`")
+            log.warning("no write key exists; create one with `selligent-loader keys create`")
         receiver = Receiver(key_cache, spool, metrics, unauthorized, plan.rate)
-        watch_spool(metrics, spool)
+        add_spool_metrics(metrics, spool)
         server = _server(receiver, plan)
 
         def stop() -> None:
@@ -56,16 +57,16 @@ async def _serve(sources: Sequence[Settings], plan: ServeOptions) -> None:
             loop.add_signal_handler(number, stop)
         opened.callback(asyncio.ensure_future(end_late(server.server_state.connections)).cancel)
         gc.collect()
-        gc.freeze()  # what is there now stays: no request waits until all of it was looked through again
+        gc.freeze()  # exempts all objects so far from collections, which would delay requests
         opened.callback(gc.unfreeze)
         print(f"listening on {_address(plan)}", file=sys.stderr, flush=True)
-        await server.serve([listener])  # until what came before the signal is answered
+        await server.serve([listener])  # returns once all requests before the signal are answered
 
 
-def watch_spool(metrics: Metrics, spool: Spool) -> None:
-    """Have the spool's figures told."""
-    metrics.watch("spool_bytes", "Bytes that are not known to be loaded", lambda: spool.depth)
-    metrics.watch("load_lag_seconds", "Since when the oldest event waits to be loaded", spool.age)
+def add_spool_metrics(metrics: Metrics, spool: Spool) -> None:
+    """Add the gauges of the spool."""
+    metrics.add_gauge("spool_bytes", "Bytes of events that are not known to be loaded", lambda: spool.depth)
+    metrics.add_gauge("load_lag_seconds", "Age of the oldest event that is not known to be loaded", spool.age)
 
 
 def _server(receiver: Receiver, plan: ServeOptions) -> uvicorn.Server:
@@ -76,7 +77,7 @@ def _server(receiver: Receiver, plan: ServeOptions) -> uvicorn.Server:
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level=logging.CRITICAL,  # anybody could fill the log with the rest
+        log_level=logging.CRITICAL,  # at lower levels, clients could fill the log
         access_log=False,
         server_header=False,
         proxy_headers=bool(plan.proxies),
@@ -89,21 +90,24 @@ def _server(receiver: Receiver, plan: ServeOptions) -> uvicorn.Server:
     try:
         config.load()
     except OSError as exc:
-        raise UsageError(f"{certificate} and {key} are no certificate and its key in PEM: {exc.strerror}") from exc
+        raise UsageError(
+            f"certificate {str(certificate)!r} and key {str(key)!r} cannot be used: {exc.strerror}; "
+            "name a matching pair in PEM format"
+        ) from exc
     return uvicorn.Server(config)
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """Return the socket that is listened on.
+    """Return a listening socket.
 
-    Raises UsageError for an address that is not to be had.
+    Raises UsageError if the address cannot be used.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # :: is all addresses of IPv4 too
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # so that :: includes all IPv4 addresses
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as exc:
-        raise UsageError(f"{host}:{port} cannot be listened on: {exc.strerror}; name another --host or --port") from exc
+        raise UsageError(f"cannot listen on '{host}:{port}': {exc.strerror}; choose another --host or --port") from exc
 
 
 def _address(plan: ServeOptions) -> str:

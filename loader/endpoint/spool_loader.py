@@ -1,4 +1,4 @@
-"""Feed: what the spool has is loaded again and again, by a process of its own."""
+"""Load the closed segments of the spool at intervals, each time in a process of its own."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ COMMAND = [sys.executable, "-c", "from loader.cli.main import main; main()", "lo
 
 
 class SpoolLoader:
-    """Loads what sources have in the spool, and looks after what is loaded."""
+    """Loads the segments of all sources at intervals, and archives and removes those that have been loaded."""
 
     def __init__(self, sources: Sequence[Settings], spool: Spool, metrics: Metrics, plan: ServeOptions) -> None:
         self._sources, self._spool, self._metrics, self._plan = sources, spool, metrics, plan
@@ -33,7 +33,7 @@ class SpoolLoader:
         self._thread.start()
 
     def close(self) -> None:
-        """End a load that runs; the next one goes on where it got to."""
+        """Stop the thread and terminate a running load; the next load continues where it ended."""
         self._ending.set()
         if load := self._load:
             load.terminate()
@@ -44,19 +44,19 @@ class SpoolLoader:
             try:
                 self._spool.rotate()
                 for settings in self._sources:
-                    self._feed(settings)
+                    self._load_source(settings)
                 self._spool.remove_older(self._plan.keep.total_seconds())
             except (LoaderError, OSError) as exc:
-                log.warning("%s; events wait in the spool", exc)
-            except Exception:  # what is not foreseen must not end the feed
-                log.exception("events wait in the spool")
+                log.warning("%s; events stay in the spool", exc)
+            except Exception:  # an unexpected error must not end the thread
+                log.exception("unexpected error; events stay in the spool")
 
-    def _feed(self, settings: Settings) -> None:
+    def _load_source(self, settings: Settings) -> None:
         paths = self._spool.closed(settings.schema)
         if not paths:
             return
         if self._plan.is_loading and not self._ending.is_set():
-            self._metrics.load(settings.schema, self._run_load(settings, paths[0].parent))
+            self._metrics.count_load(settings.schema, self._run_load(settings, paths[0].parent))
         files, _ = discover([str(path) for path in paths])
         with open_warehouse(settings, "serve") as warehouse:
             unread = {file.uri for file in Ledger(warehouse).unread(files)}
@@ -65,7 +65,7 @@ class SpoolLoader:
                 self._spool.archive(Path(file.uri))
 
     def _run_load(self, settings: Settings, folder: Path) -> int:
-        """Load a folder in a process of its own, which gives its memory back and shares no interpreter with us."""
+        """Load a folder and return the exit code. A separate process returns its memory and does not block requests."""
         environment = dict(os.environ)
         if settings.database_url:
             environment["SELLIGENT_DATABASE_URL"] = settings.database_url
@@ -75,5 +75,5 @@ class SpoolLoader:
             if self._ending.is_set():
                 load.terminate()
             with suppress(ProcessLookupError):
-                os.setpriority(os.PRIO_PROCESS, load.pid, 5)  # senders that wait come first
+                os.setpriority(os.PRIO_PROCESS, load.pid, 5)  # requests have priority
             return load.wait()

@@ -1,4 +1,4 @@
-"""Calls: bodies of the tracking API (Segment's HTTP API) → the lines that a file with the same events would have."""
+"""Convert bodies of the tracking API (Segment's HTTP API) to the JSON lines that a file of these events would have."""
 
 import uuid
 from collections.abc import Callable
@@ -11,26 +11,26 @@ from msgspec import Raw
 from loader.endpoint.limits import MAX_BATCH_BYTES, MAX_EVENT_BYTES, MAX_EVENTS, MAX_EXPANDED_BYTES
 from loader.events.values import repair
 
-#: Calls of one event, named by their type, and of many.
+#: Calls with one event, named by their type, and calls with several events.
 SINGLE = ("track", "identify", "page", "screen", "group", "alias")
 BATCH = ("batch", "import")
 
-#: What is as good as no messageId.
+#: Values of `messageId` that are treated as missing.
 _NO_ID = {b"null", b'""'}
 
-#: What is merged if a batch says it for all its events and an event for itself; of the rest the event's own counts.
+#: Fields whose values are merged if both the batch and an event have them. For other fields, the event's value counts.
 _MERGED = {"context", "integrations"}
 
-#: The fields of an event; their values stay the bytes they came as, so that no number changes its spelling.
+#: The fields of an event. The values stay raw bytes, so that numbers keep their spelling.
 Fields = dict[str, Raw]
 
 
 class CallError(Exception):
-    """A body that is no call, and the reason that the sender is told."""
+    """A body that is not a valid call; the message is sent to the client."""
 
 
 class Body(msgspec.Struct):
-    """A batch: what it says once for all its events, and these."""
+    """The body of a batch: its events, and the fields that apply to all of them."""
 
     batch: list[Raw]
     write_key: str | None = msgspec.field(default=None, name="writeKey")
@@ -41,7 +41,7 @@ class Body(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a body says: lines for the loader, how many events they hold, and the write key if it is in there."""
+    """A call: JSON lines for the loader, the number of their events, and the write key if the body has one."""
 
     lines: bytes
     events: int
@@ -55,19 +55,19 @@ _encoder = msgspec.json.Encoder()
 
 
 def max_body_bytes(kind: str) -> int:
-    """Return the most bytes that a body of a call may have."""
+    """Return the maximum size of a call's body, in bytes after decompression."""
     return MAX_BATCH_BYTES if kind in BATCH else MAX_EVENT_BYTES
 
 
 def read_call(kind: str, content: bytes, received_at: str) -> Call:
-    """Return what the body of a call says; `kind` is the last part of its path, `received_at` goes into each event.
+    """Parse the body of a call; `kind` is the last part of its path, `received_at` is written into each event.
 
-    What is wrong with a single event is left to the loader, which keeps it as a reject.
+    Events are not validated here: the loader stores invalid ones as rejects.
 
-    Raises CallError for a body that is too large, no JSON, or no call.
+    Raises CallError for a body that is too large, not JSON, or not a call.
     """
     if len(content) > max_body_bytes(kind):
-        raise CallError(f"the body has more than {max_body_bytes(kind) >> 10} KB")
+        raise CallError(f"the body is larger than {max_body_bytes(kind) >> 10} KB")
     try:
         if kind in BATCH:
             return _read_batch(_decode(_body.decode, content), received_at)
@@ -75,13 +75,13 @@ def read_call(kind: str, content: bytes, received_at: str) -> Call:
     except RecursionError:
         raise CallError("the JSON is nested too deeply") from None
     except msgspec.ValidationError as exc:
-        raise CallError(f"the body is no {kind} call: {exc}") from None
+        raise CallError(f"the body is not a {kind} call: {exc}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise CallError(f"the body is not JSON in UTF-8: {exc}") from None
 
 
 def _decode(decode: Callable[[bytes], Any], content: bytes) -> Any:
-    """Decode a body, without its line ends, repaired where half of a surrogate pair is in the way."""
+    """Decode a body with line breaks replaced by blanks; unpaired surrogates are replaced if it cannot be decoded."""
     text = content.decode()
     try:
         found = decode(content)
@@ -92,7 +92,7 @@ def _decode(decode: Callable[[bytes], Any], content: bytes) -> Any:
         if not count:
             raise
         found = decode(content := text.encode())
-    # What is JSON has line ends between its parts only.
+    # Valid JSON has raw line breaks only between tokens.
     return decode(content.replace(b"\n", b" ")) if b"\n" in content else found
 
 
@@ -106,23 +106,23 @@ def _read_batch(body: Body, received_at: str) -> Call:
     if len(body.batch) > MAX_EVENTS:
         raise CallError(f"the batch has more than {MAX_EVENTS:,} events")
     moment = Raw(f'"{received_at}"'.encode())
-    said = {"sentAt": body.sent_at, "context": body.context, "integrations": body.integrations}
-    shared = {name: value for name, value in said.items() if bytes(value) != b"null"}
+    fields = {"sentAt": body.sent_at, "context": body.context, "integrations": body.integrations}
+    shared = {name: value for name, value in fields.items() if bytes(value) != b"null"}
     size = sum(len(memoryview(value)) for value in shared.values())
     if size > MAX_EVENT_BYTES or size * len(body.batch) > MAX_EXPANDED_BYTES:
-        raise CallError("what the batch says for all its events is too large")
+        raise CallError("the fields that the batch has for all its events are too large")
     events = []
     for number, raw in enumerate(body.batch):
         if len(memoryview(raw)) > MAX_EVENT_BYTES:
-            raise CallError(f"event {number} of the batch has more than {MAX_EVENT_BYTES >> 10} KB")
+            raise CallError(f"event {number} of the batch is larger than {MAX_EVENT_BYTES >> 10} KB")
         events.append(_with_shared(_received(_fields.decode(raw), moment), shared))
     return Call(_encoder.encode_lines(events), len(events), body.write_key)
 
 
 def _received(fields: Fields, received_at: Raw) -> Fields:
-    """Say of an event when it was received, and who it is; the sender's time goes where it is the original one.
+    """Set `receivedAt` and, if missing, `messageId`; rename `timestamp` to `originalTimestamp`; remove `writeKey`.
 
-    The loader corrects it by the sender's clock, as it does for files.
+    The loader derives `timestamp` from `originalTimestamp` and the offset of the client's clock, as it does for files.
     """
     if (sent := fields.pop("timestamp", None)) is not None and bytes(sent) != b"null":
         fields["originalTimestamp"] = sent
@@ -134,7 +134,7 @@ def _received(fields: Fields, received_at: Raw) -> Fields:
 
 
 def _with_shared(fields: Fields, shared: Fields) -> Fields | dict[str, Any]:
-    """Give an event what its batch says for all; where both say it, the loader merges it as it does for files."""
+    """Add the shared fields of a batch to an event. If both have a field of `_MERGED`, the loader merges them later."""
     if _MERGED & shared.keys() & fields.keys():
         return {**shared, "batch": [fields]}
     return shared | fields

@@ -1,4 +1,4 @@
-"""Keys: the write keys with which senders may send; the database has their hashes only."""
+"""Create, import, list and revoke write keys. The database stores only their hashes."""
 
 import hashlib
 import hmac
@@ -28,7 +28,7 @@ _USED = """
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A valid key: whose events come with it, and its hash."""
+    """A valid write key: the schema of its source, its number and its SHA-256 digest."""
 
     schema: str
     key_id: int
@@ -36,15 +36,15 @@ class Key:
 
 
 def digest(key: str) -> bytes:
-    """Return the hash under which a key is known.
+    """Return the SHA-256 digest of a key.
 
-    A fast one is enough: our keys have 192 random bits, which nobody finds by trying.
+    A fast hash is enough, because generated keys have 192 random bits.
     """
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
 def find_key(keys: Iterable[Key], key: str) -> Key | None:
-    """Return the valid key that a sender gave; it takes as long for a wrong one, however wrong."""
+    """Return the key that matches the one given, or None. The time taken does not depend on the given key."""
     given, found = digest(key), None
     for known in keys:
         if hmac.compare_digest(known.digest, given):
@@ -53,20 +53,20 @@ def find_key(keys: Iterable[Key], key: str) -> Key | None:
 
 
 def create_key(warehouse: Warehouse, label: str) -> str:
-    """Return a new key, which cannot be shown again."""
+    """Store a new key and return it; it cannot be read again later."""
     key = secrets.token_urlsafe(24)
     import_key(warehouse, key, label)
     return key
 
 
 def import_key(warehouse: Warehouse, key: str, label: str) -> int:
-    """Make a key valid that a sender uses already, and return its number.
+    """Store a key that a sender already uses, or make it valid again, and return its number.
 
-    Raises UsageError for one that could be guessed, or not be sent.
+    Raises UsageError for a key that is too short, or has characters that cannot be sent as a user name.
     """
     if len(key) < MIN_KEY_LENGTH or not key.isascii() or not key.isprintable() or set(key) & set(" :"):
         raise UsageError(
-            f"the key cannot be used; it needs at least {MIN_KEY_LENGTH} characters, ASCII, without blanks and colons"
+            f"the key cannot be used; it needs at least {MIN_KEY_LENGTH} ASCII characters, without blanks and colons"
         )
     with warehouse.transaction():
         ((key_id,),) = warehouse.fetch(_CREATE, label, digest(key))
@@ -74,16 +74,19 @@ def import_key(warehouse: Warehouse, key: str, label: str) -> int:
 
 
 def revoke_key(warehouse: Warehouse, key_id: int) -> str:
-    """Make a key invalid, and return its label; servers know within seconds."""
+    """Revoke a key and return its label; servers refuse it within twice KEY_REFRESH_SECONDS.
+
+    Raises UsageError if there is no key with this number.
+    """
     with warehouse.transaction():
         found = warehouse.fetch(_REVOKE, key_id)
     if not found:
-        raise UsageError(f"there is no key {key_id}; `selligent-loader keys list` shows them")
+        raise UsageError(f"there is no key {key_id}; `selligent-loader keys list` lists them")
     return str(found[0][0])
 
 
 def list_keys(warehouse: Warehouse) -> list[dict[str, Any]]:
-    """Return what is known of all keys, revoked ones too."""
+    """Return all keys, revoked ones too, without the keys themselves."""
     with warehouse.transaction():
         rows = warehouse.fetch(_LIST)
     names = "key_id", "label", "created_at", "last_used_at", "revoked_at"
@@ -91,12 +94,12 @@ def list_keys(warehouse: Warehouse) -> list[dict[str, Any]]:
 
 
 def valid_keys(warehouse: Warehouse) -> list[Key]:
-    """Return the keys with which events are taken."""
+    """Return the keys that are not revoked."""
     with warehouse.transaction():
         return [Key(warehouse.schema, key_id, bytes(known)) for key_id, known in warehouse.fetch(_VALID)]
 
 
 def record_use(warehouse: Warehouse, used: Mapping[int, datetime]) -> None:
-    """Write when keys were last used."""
+    """Record when keys were last used, by key number."""
     with warehouse.transaction():
         warehouse.fetch(_USED, list(used), list(used.values()))

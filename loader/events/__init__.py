@@ -1,1 +1,1 @@
-"""What an event is: its fields, identifiers, types of values and outcomes; no database, no files."""
+"""What an event is: its fields, identifiers, value types and outcomes. Uses no database and no files."""

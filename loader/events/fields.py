@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 Path = tuple[str, ...]
 
 CONTEXT, PROPERTIES = "context", "properties"
-#: Objects below this depth stay JSON text, so that a hostile event cannot multiply a chunk's work.
+#: Maximum depth of a path. Deeper objects are stored as JSON text, which limits the work that one event can cause.
 MAX_DEPTH = 16
 
-#: Columns of every table, in the order of the tables, and the fields that fill them (Segment, "Common Fields").
+#: Columns of every event table, in table order, and the fields that fill them (Segment, "Common Fields").
 COLUMN_FIELDS = {
     "id": "messageId",
     "anonymous_id": "anonymousId",
@@ -21,7 +21,7 @@ COLUMN_FIELDS = {
     "received_at": "receivedAt",
     "timestamp": "timestamp",
 }
-#: Fields that are times. One that cannot be read is discarded, and the event loads.
+#: Fields that are times. An invalid one is discarded, and the event is loaded without it.
 TIME_FIELDS = ("originalTimestamp", "timestamp", "sentAt", "receivedAt")
 #: Fields that Segment's warehouses do not store.
 NOT_COLUMNS = frozenset({"type", "version", "channel", "integrations", "writeKey", "_metadata", "projectId"})
@@ -39,16 +39,16 @@ def pointer(path: Path) -> str:
 
 
 def property_name(path: Path) -> str:
-    """Return the name of a path as the map of names has it: properties without their prefix.
+    """Return the dotted name of a path, as in the table `identifiers`: properties without their prefix.
 
-    >>> original(("properties", "product", "sku")), original(("context", "traits", "email"))
+    >>> property_name(("properties", "product", "sku")), property_name(("context", "traits", "email"))
     ('product.sku', 'context.traits.email')
     """
     return ".".join(path[1:] if path[:1] == (PROPERTIES,) and path[1:] else path)
 
 
 def leaves(keys: Mapping[Path, Sequence[str]]) -> set[Path]:
-    """Return the paths of the values in one shape: `keys` has the keys of every object that has some.
+    """Return the paths of the values in a shape. `keys` maps the path of each non-empty object to its keys.
 
     >>> sorted(leaves({(): ["context", "type"], ("context",): ["ip", "traits"], ("context", "traits"): ["email"]}))
     [('context', 'ip'), ('context', 'traits', 'email')]

@@ -1,9 +1,9 @@
-"""Names: what a source calls an event or a property → its identifier in PostgreSQL."""
+"""Derive PostgreSQL identifiers from the names that a source gives its events and properties."""
 
 import hashlib
 import re
 
-#: PostgreSQL's limit in bytes, one less than its NAMEDATALEN.
+#: PostgreSQL's limit in bytes: NAMEDATALEN - 1.
 MAX_LENGTH = 63
 
 #: Key words that cannot name a column or table unquoted: `pg_get_keywords()`, categories R and T, PostgreSQL 15 to 18.
@@ -19,14 +19,14 @@ RESERVED_WORDS = frozenset(
     """.split()  # noqa: SIM905
 )
 
-#: Columns that every table has already, so that quoting does not help: PostgreSQL's documentation, "System Columns".
+#: Names that no column can have, even quoted (PostgreSQL, "System Columns").
 SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 
-#: Tables that Segment makes for its own calls: its documentation, "Warehouse Schemas".
+#: Tables that Segment creates for its own calls (Segment, "Warehouse Schemas").
 STANDARD_TABLES = frozenset({"accounts", "aliases", "groups", "identifies", "pages", "screens", "tracks", "users"})
 
-#: Relations beside the collections that `migrations/` and `sql/` make in the source's schema, and those of its
-#: companion that views read from.
+#: Relations that `migrations/` and `sql/` create in the source's schema, except collections, and those of its companion
+#: that views read.
 SHIPPED_RELATIONS = frozenset(
     """
     campaign_days campaign_funnel campaign_names campaigns conversions conversions_attributed discarded_values
@@ -35,15 +35,15 @@ SHIPPED_RELATIONS = frozenset(
     """.split()  # noqa: SIM905
 )
 
-#: Snake case of an event name → table, where Segment's e-mail specification and Selligent differ.
+#: Tables by the snake case of an event name, where Selligent's name differs from Segment's e-mail specification.
 ALIASES = {"unsubscribed": "email_unsubscribed"}
 
-# go-snakecase first keeps a prefix that is snake case already; splitting that prefix too gives the same words.
+# go-snakecase keeps a prefix that is already snake case. Splitting that prefix too gives the same words.
 _WORD = re.compile("[A-Z0-9]+[a-z0-9]*|[a-z0-9]+")
 
 
 def snake(name: str) -> str:
-    """Return the snake case of a name by the rules of Segment's go-snakecase, empty without an ASCII letter or digit.
+    """Return a name in snake case by the rules of Segment's go-snakecase, empty without an ASCII letter or digit.
 
     >>> snake("emailId"), snake("HTMLEmail"), snake("iOSVersion"), snake("2FA Enabled"), snake("Cízǔ"), snake("été")
     ('email_id', 'htmlemail', 'i_osversion', '2fa_enabled', 'c_z', 't')
@@ -52,7 +52,7 @@ def snake(name: str) -> str:
 
 
 def column_identifier(original: str) -> str | None:
-    """Return the column of a property or of a dotted path, None without an ASCII letter or digit.
+    """Return the column name for a property or a dotted path, None without an ASCII letter or digit.
 
     >>> column_identifier("context.traits.email"), column_identifier("Order"), column_identifier("2faEnabled")
     ('context_traits_email', '_order', '_2fa_enabled')
@@ -61,7 +61,7 @@ def column_identifier(original: str) -> str | None:
 
 
 def table_identifier(event: str) -> str | None:
-    """Return the table of an event, None without an ASCII letter or digit.
+    """Return the table name for an event, None without an ASCII letter or digit.
 
     >>> table_identifier("Order Completed"), table_identifier("Unsubscribed"), table_identifier("Users")
     ('order_completed', 'email_unsubscribed', '_users')
@@ -71,7 +71,7 @@ def table_identifier(event: str) -> str | None:
 
 
 def _identifier(slug: str, original: str, *, taken: frozenset[str]) -> str | None:
-    """Return a slug as PostgreSQL can take it: prefixed with `_` where it is not free, then cut to its limit.
+    """Return a valid identifier for a slug: prefixed with `_` if it is reserved or taken, then shortened to the limit.
 
     >>> _identifier("a" * 64, "A" * 64, taken=frozenset())
     'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa_d53eda7a'
@@ -84,18 +84,18 @@ def _identifier(slug: str, original: str, *, taken: frozenset[str]) -> str | Non
 
 
 def is_context(column: str) -> bool:
-    """Tell whether a column is the context's: properties called so are discarded as reserved."""
+    """Return whether a column belongs to the context. Properties with such a name are discarded as `reserved`."""
     return column.startswith("context_")
 
 
 def shorten(identifier: str, original: str | None = None) -> str:
     """Return an identifier of at most 63 bytes; a longer one ends in a hash of its full original name.
 
-    >>> bounded("a" * 64)
+    >>> shorten("a" * 64)
     'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa_ffe054fe'
     """
     if len(identifier) <= MAX_LENGTH:
         return identifier
     digest = hashlib.sha256((original or identifier).encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    # No `__` before the digest, so that the identifier, sent back as a name, is its own identifier.
+    # Without `__` before the digest, the identifier maps to itself when it is sent as a name.
     return f"{identifier[: MAX_LENGTH - 9].rstrip('_')}_{digest}"

@@ -1,31 +1,31 @@
-"""?"""
+"""Outcomes of events and values: reject reasons, remedies for discarded values, counts."""
 
 from dataclasses import dataclass
 
-#: Codes of the reasons, and what they mean; the rules are those of Segment's tracking API.
+#: Reject reasons: code and meaning. The rules are those of Segment's tracking API.
 REJECT_REASONS = {
-    "not_utf8": "the line is not UTF-8",
-    "not_json": "the line is not JSON",
+    "not_utf8": "the line is not valid UTF-8",
+    "not_json": "the line is not valid JSON",
     "not_object": "the line is not a JSON object",
-    "too_long": "the line is longer than an event can be; this is a piece of it",
-    "malformed_row": "the row has not as many cells as the heading, or a quote that is not closed",
-    "unknown_type": "`type` is no call of the tracking API",
-    "no_type": "neither `type` nor `event` says what this is",
-    "no_event": "a track call without the name of its `event`",
-    "nameless_event": "the name of the `event` has no ASCII letter or digit to make a table's name of",
-    "wrong_kind": "a field of the envelope has a value of the wrong kind",
-    "no_identity": "neither `userId` nor `anonymousId` says whose event it is",
-    "no_time": "none of `receivedAt`, `sentAt`, `originalTimestamp` and `timestamp` is a time",
+    "too_long": "the line exceeds the maximum length of an event; this is a piece of it",
+    "malformed_row": "the row has more or fewer cells than the header, or an unclosed quote",
+    "unknown_type": "`type` is not a call of the tracking API",
+    "no_type": "the event has neither `type` nor `event`",
+    "no_event": "the track call has no `event` name",
+    "nameless_event": "the `event` name has no ASCII letter or digit, so no table name can be derived from it",
+    "wrong_kind": "a field of the envelope has a value of the wrong type",
+    "no_identity": "the event has neither `userId` nor `anonymousId`",
+    "no_time": "none of `receivedAt`, `sentAt`, `originalTimestamp` and `timestamp` is a valid time",
     "id_too_long": "`messageId` has more than 100 characters",
-    "key_conflict": "an event of another name has the same `messageId` and time",
-    "no_table": "the table of the event could not be made",
+    "key_conflict": "an event with another name has the same `messageId` and time",
+    "no_table": "the table of the event could not be created",
     "refused_by_database": "the database refused the row",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """An event that cannot be loaded: its line, its bytes, the code of the reason and what the code does not say."""
+    """An event that cannot be loaded: line number, raw bytes, reason code, and details that the code does not give."""
 
     line: int
     raw: bytes
@@ -34,23 +34,24 @@ class Reject:
 
 
 def describe_key_conflict(event: str) -> str:
-    """Return what a conflict of keys is about."""
-    return f"the same `messageId` and time came first in {event!r}"
+    """Return the detail of a `key_conflict` reject: the event that has the key."""
+    return f"event {event!r} already has the same `messageId` and time"
 
 
-#: What to do about values that were discarded, by reason.
+#: What to do about discarded values, by reason.
 DISCARD_REMEDIES = {
-    "no_column": "nothing: each load tries to add the column; `pending` tells what is in its way",
-    "misfit": "`selligent-loader widen TABLE COLUMN` makes the column text and fills them in",
-    "no_room": "nothing can be done in PostgreSQL: a row has at most 8 kB beside long texts",
-    "collision": "ask the sender for one spelling: another property of the event has filled the column",
-    "repeated_key": "ask the sender to send the name once: the first value is in the column",
-    "reserved": "ask the sender for another name: this one is a standard column's",
+    "no_column": "nothing: each load tries to add the column; see `pending` for what prevents it",
+    "misfit": "run `selligent-loader widen TABLE COLUMN`, which changes the column to text and fills them in",
+    "no_room": "nothing: PostgreSQL limits a row to 8 kB, long texts excepted",
+    "collision": "ask the sender to use one spelling: another property of the event has filled the column",
+    "repeated_key": "ask the sender to send each name once: the first value is in the column",
+    "reserved": "ask the sender for another name: this one belongs to a standard column",
     "nameless": "ask the sender for a name with ASCII letters or digits",
-    "unread_time": "ask the sender for ISO 8601",
-    "unknown_field": "ask the sender to put it into the properties",
+    "unread_time": "ask the sender to write times in ISO 8601",
+    "unknown_field": "ask the sender to send it as a property",
 }
 
+#: Columns of the ledger that count events, values and characters.
 COUNTS = (
     "events_read",
     "events_loaded",

@@ -1,4 +1,4 @@
-"""Characters that JSON can spell and PostgreSQL cannot store."""
+"""Derive column types from JSON values, and replace characters that PostgreSQL cannot store."""
 
 import json
 import math
@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 TEXT, BIGINT, DOUBLE, BOOLEAN = "text", "bigint", "double precision", "boolean"
 TIMESTAMPTZ = "timestamp with time zone"
 
-#: A full ISO 8601 date and time; without an offset it is UTC. What is finer than a microsecond is cut off.
+#: A full ISO 8601 date and time. Without an offset it is UTC. Digits beyond microseconds are cut off.
 ISO_8601 = (
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?$"
 )
-#: Whole numbers that a bigint holds.
+#: The range of a bigint.
 BIGINTS = range(-(2**63), 2**63)
 
 
 def is_text(kind: str) -> bool:
-    """Return whether a column of a type holds any text: `text`, or what somebody has made of it.
+    """Return whether a column type holds text: `text`, or `character varying`, if a user has changed it.
 
     >>> is_text("text"), is_text("character varying(99)"), is_text("bigint")
     (True, True, False)
@@ -26,12 +26,12 @@ def is_text(kind: str) -> bool:
 
 
 def column_type(value: str) -> str:
-    """Return the type of the column whose first value is this JSON text: Segment's types.
+    """Return the type that Segment gives a column whose first value is this JSON text.
 
-    >>> kind("5"), kind("5.0"), kind('"5"'), kind("false"), kind("[5]"), kind('"2024-01-01T00:00:00Z"')
-    ('bigint', 'double precision', 'text', 'boolean', 'text', 'timestamp with time zone')
-    >>> kind("9223372036854775808"), kind("1e400"), kind('"2024-01-01"')
-    ('text', 'text', 'text')
+    >>> [column_type(value) for value in ("5", "5.0", '"5"', "false", "[5]", '"2024-01-01T00:00:00Z"')]
+    ['bigint', 'double precision', 'text', 'boolean', 'text', 'timestamp with time zone']
+    >>> [column_type(value) for value in ("9223372036854775808", "1e400", '"2024-01-01"')]
+    ['text', 'text', 'text']
     """
     if value in {"true", "false"}:
         return BOOLEAN
@@ -45,7 +45,7 @@ def column_type(value: str) -> str:
 
 
 def _is_time(text: str) -> bool:
-    """Tell whether a text is a time that `timestamp` can read."""
+    """Return whether a text is a time that the casts in `loader.duckdb` accept."""
     if not re.fullmatch(ISO_8601[1:-1], text):
         return False
     try:
@@ -56,14 +56,14 @@ def _is_time(text: str) -> bool:
     return True
 
 
-#: An escape in a JSON string; group 1 is one that PostgreSQL cannot store: U+0000 or half of a surrogate pair.
+#: An escape in a JSON string. Group 1 matches what PostgreSQL cannot store: U+0000 or half of a surrogate pair.
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2}))|\\."
 )
 
 
 def repair(text: str) -> tuple[str, int]:
-    r"""Return JSON text without the characters PostgreSQL cannot store, and their number.
+    r"""Return JSON text with U+FFFD for each character that PostgreSQL cannot store, and their number.
 
     >>> repair(r'"\u0000 \\u0000 \ud83d\ude00 \ud83d"')
     ('"\\ufffd \\\\u0000 \\ud83d\\ude00 \\ufffd"', 2)

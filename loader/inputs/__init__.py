@@ -1,1 +1,1 @@
-"""Files, folders, object stores and data frames, read as chunks of raw lines."""
+"""Read files, folders, object stores and data frames as chunks of raw events."""

@@ -1,4 +1,4 @@
-"""?"""
+"""A chunk of raw events, which every input yields."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,20 @@ import pyarrow as pa
 
 from loader.events.outcomes import Reject
 
-#: Bytes read at a time: large enough that fixed costs vanish, small enough that several fit in memory.
+#: Bytes read at a time: large enough to make fixed costs negligible, small enough to hold several in memory.
 CHUNK_SIZE = 8 << 20
-#: Bytes above which a line is no event: it comes in pieces, so that memory stays bounded.
+#: Maximum size of an event in bytes. A longer line is yielded in pieces, which bounds the memory used.
 MAX_LINE = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Events of a file: their `texts` (Arrow binary), the numbers of the first and the next line, where they end.
+    """Raw events of a file: their `texts` (Arrow binary), the first and the next line number, and the end position.
 
-    The elements of a JSON array are its lines. An `overlong` chunk is a piece of a line that is too long. The last
-    text of a chunk that is not `ended` lacks its line end: the file ends there, or was cut off. Rows of a table are
-    texts too; they may be on any `lines`, beside `rejects` that are no rows.
+    Positions are decompressed bytes, or rows of a Parquet file or a data frame. Elements of a JSON array are numbered
+    as lines. If `overlong`, the only text is a piece of a line above MAX_LINE. If not `ended`, the last text has no
+    line end or separator: the file ends there, or is truncated. For rows of a table, `lines` has the line number of
+    each text, and `rejects` the malformed rows.
     """
 
     texts: pa.Array
@@ -33,11 +34,11 @@ class Chunk:
     rejects: tuple[Reject, ...] = ()
 
     def line(self, n: int) -> int:
-        """Return the number of the line where text `n` begins."""
+        """Return the number of the line on which text `n` begins."""
         return self.first_line + n if self.lines is None else int(self.lines[n])
 
     def raw(self, n: int) -> bytes:
-        """Return line `n` of the chunk as it came, without its line end."""
+        """Return the bytes of text `n` without its line end."""
         text: bytes = self.texts[n].as_py()
         return text.removesuffix(b"\n").removesuffix(b"\r")
 

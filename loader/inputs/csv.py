@@ -1,4 +1,4 @@
-"""Dialect: how the cells of a CSV file are told apart, and what its bytes mean."""
+"""Read a CSV file in chunks. Each row becomes an event; a malformed row becomes a reject that keeps its bytes."""
 
 import codecs
 import csv
@@ -20,7 +20,10 @@ from loader.inputs.tabular import RowsToJson
 
 @dataclass(frozen=True, slots=True)
 class CsvDialect:
-    """What is known of CSV files beforehand; None is found out from each."""
+    """Delimiter and encoding of CSV files; None is detected in each file.
+
+    Raises UsageError if one of them cannot be used.
+    """
 
     delimiter: str | None = None
     encoding: str | None = None
@@ -31,30 +34,30 @@ class CsvDialect:
         try:
             codecs.lookup(self.encoding or "utf-8")
         except LookupError:
-            raise UsageError(f"encoding {self.encoding!r} is not known; give one like utf-8 or latin-1") from None
+            raise UsageError(f"encoding {self.encoding!r} is unknown; give one like utf-8 or latin-1") from None
 
 
 DELIMITERS = ",;\t|"
-#: Encodings by the mark at a file's start.
+#: Encodings by byte-order mark.
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
-#: What is taken for what is not UTF-8, as browsers do; bytes it does not have are those of Latin 1.
+#: Encoding assumed for what is not UTF-8, as in browsers. Bytes that it does not define are read as Latin 1.
 _OLD = "cp1252"
 codecs.register_error("as-latin-1", lambda exc: (exc.object[exc.start : exc.end].decode("latin-1"), exc.end))  # type: ignore[attr-defined]
 
 
 class Utf8Stream:
-    """A stream of text as UTF-8, without the mark at its start."""
+    """Converts a stream of text to UTF-8, without its byte-order mark."""
 
     def __init__(self, stream: IO[bytes], encoding: str | None, size: int) -> None:
         self._stream, self._start = stream, stream.read(size)
-        mark, found = next(((m, name) for m, name in _MARKS.items() if self._start.startswith(m)), (b"", None))
-        self.encoding = codecs.lookup(encoding or found or _guessed(self._start)).name
+        mark, marked = next(((m, name) for m, name in _MARKS.items() if self._start.startswith(m)), (b"", None))
+        self.encoding = codecs.lookup(encoding or marked or _guessed(self._start)).name
         self._start = self._start.removeprefix(mark)
         errors = "as-latin-1" if encoding is None else "strict"
         self._decoder = None if self.encoding == "utf-8" else codecs.getincrementaldecoder(self.encoding)(errors)
 
     def read(self, size: int) -> bytes:
-        """Return some bytes, none at the end."""
+        """Return bytes of UTF-8, made from about `size` bytes of the stream; empty at the end."""
         while raw := self._start or self._stream.read(size):
             self._start = b""
             if self._decoder is None:
@@ -64,7 +67,7 @@ class Utf8Stream:
         return self._decoder.decode(b"", True).encode() if self._decoder else b""
 
     def raw(self, text: bytes) -> bytes:
-        """Return text as the stream had it."""
+        """Return UTF-8 text in the encoding of the stream."""
         return text if self._decoder is None else text.decode().encode(self.encoding, "replace")
 
 
@@ -77,7 +80,7 @@ def _guessed(start: bytes) -> str:
 
 
 def find_delimiter(heading: str) -> str:
-    """Return what separates the names in a heading: of all, what makes most known names, then most names, of it.
+    """Return the delimiter of a header: the one that gives the most known field names, then the most names.
 
     >>> find_delimiter("user_id;event;campaign, name"), find_delimiter("id")
     (';', ',')
@@ -88,23 +91,23 @@ def find_delimiter(heading: str) -> str:
 
 
 def is_heading(line: bytes) -> bool:
-    """Tell whether a line names at least two columns of events."""
+    """Return whether a line is a CSV header with the names of at least two fields of events."""
     text = line.decode("utf-8", "replace").lstrip("\ufeff")
     names = {name.strip(' "\r\n') for name in text.split(find_delimiter(text))}
     return len(names & {*COLUMN_FIELDS, *COLUMN_FIELDS.values()}) >= 2 and text.lstrip()[:1] not in {"{", "["}
 
 
 def read_csv(stream: IO[bytes], uri: str, at: tuple[int, int], size: int, dialect: CsvDialect) -> Iterator[Chunk]:
-    """Yield the rows of a CSV stream from a position on, in bytes of UTF-8 text, which is on a line: `at` has both.
+    """Yield the rows of a CSV stream, starting `at` a position, in bytes of the UTF-8 text, and its line number.
 
-    A row without a line end comes last, as a chunk that is not `ended`. Raises InputError for bytes that the encoding
-    does not have, and for columns that are not those of events.
+    A last row without a line end is a chunk of its own that is not `ended`. Raises InputError for bytes that are
+    invalid in the encoding, and if required columns are missing.
     """
     text = Utf8Stream(stream, dialect.encoding, size)
     try:
         yield from _read(text, uri, at, size, dialect)
     except UnicodeDecodeError as exc:
-        raise InputError(f"{uri!r} is not {text.encoding}: {exc.reason}; name its encoding by --encoding") from exc
+        raise InputError(f"{uri!r} is not {text.encoding}: {exc.reason}; give its encoding with --encoding") from exc
 
 
 def _read(text: Utf8Stream, uri: str, at: tuple[int, int], size: int, dialect: CsvDialect) -> Iterator[Chunk]:
@@ -124,8 +127,8 @@ def _read(text: Utf8Stream, uri: str, at: tuple[int, int], size: int, dialect: C
     while not final:
         more = text.read(size)
         final, block = not more, rest + more
-        found = split_rows(block, delimiter, final=final)
-        whole, last = found.split_last() if final and not block.endswith(b"\n") else (found, None)
+        rows = split_rows(block, delimiter, final=final)
+        whole, last = rows.split_last() if final and not block.endswith(b"\n") else (rows, None)
         stop = int(whole.ends[-1]) if len(whole.ends) else 0
         if stop:
             yield (chunk := table.chunk(block[:stop], whole, place, line))
@@ -136,11 +139,11 @@ def _read(text: Utf8Stream, uri: str, at: tuple[int, int], size: int, dialect: C
 
 
 class CsvChunks:
-    """Makes chunks of the rows of one file."""
+    """Converts blocks of rows of one file into chunks."""
 
     def __init__(self, text: Utf8Stream, names: list[str], delimiter: bytes, uri: str) -> None:
-        """Raise InputError if the columns are not those of events."""
-        self._documents = RowsToJson(names, uri)
+        """Raise InputError if required columns are missing."""
+        self._rows_to_json = RowsToJson(names, uri)
         self._text = text
         self._width = len(names)
         columns = [str(n) for n in range(len(names))]
@@ -154,7 +157,7 @@ class CsvChunks:
         )
 
     def chunk(self, block: bytes, found: RowBoundaries, place: int, line: int, *, ended: bool = True) -> Chunk:
-        """Return the chunk of a block of whole rows; blank ones are no rows."""
+        """Return the chunk of a block of whole rows, which begins at a position and line; blank rows are left out."""
         breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
         lines = line + np.searchsorted(breaks, found.starts)
         lengths = np.diff(found.ends, prepend=0)
@@ -183,7 +186,7 @@ class CsvChunks:
             return pa.array([], pa.binary())
         source = pa.BufferReader(rows)
         table = arrow_csv.read_csv(source, self._read_options, self._parse_options, self._convert_options)
-        return self._documents.texts(table.columns)
+        return self._rows_to_json.texts(table.columns)
 
 
 def _spans(found: RowBoundaries) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Records: CSV bytes cut into rows, each with its place, its line and the number of its cells."""
+"""Split blocks of CSV bytes into rows, and count the cells of each, by the rules of RFC 4180."""
 
 import re
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 QUOTE, NEWLINE, RETURN = 34, 10, 13
-#: Bytes that an open quote may run over; beyond, it is taken for a mistake.
+#: Maximum size of a row in bytes before an open quote counts as malformed.
 MAX_RECORD = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class RowBoundaries:
-    """Rows of a block of bytes: where each ends, and how many cells it has, 0 for one that is malformed."""
+    """The rows of a block of bytes: the offset at which each ends, and its number of cells, 0 if it is malformed."""
 
     ends: Ints
     cells: Ints
@@ -24,7 +24,7 @@ class RowBoundaries:
         return np.concatenate([np.zeros(1, np.int64), self.ends[:-1]])
 
     def split_last(self) -> "tuple[RowBoundaries, RowBoundaries | None]":
-        """Return all rows but the last, and that alone, as a block of its own."""
+        """Return all rows but the last, and the last with offsets from its own start; None if there are no rows."""
         if not len(self.ends):
             return self, None
         before = int(self.ends[-2]) if len(self.ends) > 1 else 0
@@ -32,10 +32,10 @@ class RowBoundaries:
 
 
 def split_rows(block: bytes, delimiter: bytes, *, final: bool) -> RowBoundaries:
-    r"""Return the whole rows of a block; those that nothing follows are whole if it is the final one.
+    r"""Return the complete rows of a block. In the final block, the last row needs no line end.
 
-    >>> found = cut(b'a,"b\nc",d\ne,"f\ng,h\n', b",", final=True)
-    >>> found.ends.tolist(), found.cells.tolist()
+    >>> rows = split_rows(b'a,"b\nc",d\ne,"f\ng,h\n', b",", final=True)
+    >>> rows.ends.tolist(), rows.cells.tolist()
     ([10, 15, 19], [3, 0, 2])
     """
     text = np.frombuffer(block, np.uint8)
@@ -55,7 +55,7 @@ def _outside(places: npt.NDArray[np.intp], quotes: npt.NDArray[np.intp]) -> npt.
 
 
 def _is_regular(text: npt.NDArray[np.uint8], quotes: npt.NDArray[np.intp], delimiter: int) -> bool:
-    """Tell whether quotes are only around cells, and doubled inside."""
+    """Return whether all quotes enclose whole cells, or are doubled inside them."""
     opening, closing = quotes[0::2], quotes[1::2]
     before = text[opening[opening > 0] - 1]
     after = text[closing[closing < len(text) - 1] + 1]

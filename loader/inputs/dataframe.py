@@ -1,4 +1,4 @@
-"""Frames: a pandas data frame as a file of the ledger, known by its content."""
+"""Turn a pandas data frame into an input that the ledger identifies by a hash of its content."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from loader.inputs.file import File
 
 
 def frame_file(frame: pd.DataFrame) -> File:
-    """Return a data frame as a file: the same rows and columns make the same one."""
+    """Return a data frame as a `File`. The same rows and columns give the same URI."""
     columns = [_column(frame.iloc[:, n]) for n in range(frame.shape[1])]
     table = pa.table(columns, [str(name) for name in frame.columns])
     digest = hashlib.blake2b(digest_size=16)
@@ -21,7 +21,7 @@ def frame_file(frame: pd.DataFrame) -> File:
 
 
 class _Sink:
-    """Takes what is written into a hash."""
+    """A file object that passes all data to a hash."""
 
     closed = False
 
@@ -38,7 +38,7 @@ class _Sink:
 
 
 def _column(values: "pd.Series[Any]") -> pa.Array | pa.ChunkedArray:
-    """Return a column as Arrow has it; values of several types become texts, what is no text as JSON."""
+    """Return a column as Arrow. Values of mixed types become text; those that are not text, as JSON."""
     try:
         return pa.Array.from_pandas(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):

@@ -1,4 +1,4 @@
-"""Listing: which files the paths of a command mean, as they are now."""
+"""Find the files that paths, folders, globs and URLs refer to."""
 
 import glob
 import re
@@ -11,31 +11,31 @@ from loader.errors import InputError, UsageError
 from loader.inputs.file import STANDARD_INPUT, File, local_file
 from loader.inputs.object_store import list_files, remote_file
 
-#: Names that tools leave beside what they write, and of files that are not yet whole. A leading dot hides a file.
+#: Names of hidden files, of marker files that tools write beside their output, and of incomplete files.
 NO_EVENTS = re.compile(
     r"\.|dummy-object\.txt$|_SUCCESS$|_committed_|_started_|.*(_\$folder\$|\.crc|\.part|\.filepart|\.tmp|~)$"
 )
-#: A folder of Segment's archive: the UTC day as a Unix time stamp, in seconds or in milliseconds.
+#: The name of a folder in Segment's archive: a UTC day as Unix time, in seconds or milliseconds.
 _DAY = re.compile(r"[0-9]{9,10}([0-9]{3})?")
 _SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """The received days to load, first and last included; None is no limit."""
+    """The days of receipt to load, both inclusive; None is no limit. Raises UsageError if they are reversed."""
 
     first: date | None = None
     last: date | None = None
 
     def __post_init__(self) -> None:
         if self.first and self.last and self.first > self.last:
-            raise UsageError(f"there is no day from {self.first} to {self.last}; exchange --from and --to")
+            raise UsageError(f"--from {self.first} is later than --to {self.last}; exchange them")
 
     def __bool__(self) -> bool:
         return self != Days()
 
     def have(self, path: str) -> bool:
-        """Tell whether a file was received on one of these days; one of an unknown day was not."""
+        """Return whether a file was received on one of these days; False if its day is unknown and there is a limit."""
         if not self:
             return True
         day = received_day(path)
@@ -43,7 +43,7 @@ class Days:
 
 
 def holds_events(path: str, size: int | None) -> bool:
-    """Tell whether a file that was found in a folder, at a path below it, may hold events.
+    """Return whether a file may hold events, by its path below the listed folder and its size in bytes.
 
     >>> [holds_events(path, 9) for path in ("a/b.gz", "a/.git/b", "_SUCCESS", "a.gz.part")], holds_events("a.gz", 0)
     ([True, False, False, False], False)
@@ -52,7 +52,7 @@ def holds_events(path: str, size: int | None) -> bool:
 
 
 def received_day(path: str) -> date | None:
-    """Return the day in the folder right above a file, if that is one of Segment's archive.
+    """Return the day that names the folder of a file in Segment's archive, None if it names none.
 
     >>> received_day("segment-logs/Xy1/1735689600000/a.gz"), received_day("logs/1735689600/a.gz"), received_day("a.gz")
     (datetime.date(2025, 1, 1), datetime.date(2025, 1, 1), None)
@@ -65,9 +65,9 @@ def received_day(path: str) -> date | None:
 
 
 def discover(paths: Sequence[str], days: Days = Days()) -> tuple[list[File], list[InputError]]:
-    """Return the files that paths, folders, globs and URLs mean, once each and in order, and what is wrong with others.
+    """Return the files that paths, folders, globs and URLs refer to, each once and in order, and errors for the rest.
 
-    What lies in a folder and holds no events is left out, and so is what was not received on these days.
+    Files in folders whose names or sizes exclude events are left out, and files that were not received on these days.
     """
     found: dict[str, File] = {}
     errors: list[InputError] = []
@@ -80,17 +80,17 @@ def discover(paths: Sequence[str], days: Days = Days()) -> tuple[list[File], lis
 
 
 def is_changed(file: File) -> bool:
-    """Tell whether a file is not what it was when it was listed.
+    """Return whether a file has changed since it was listed.
 
-    Raises InputError or OSError if it is gone.
+    Raises InputError or OSError if it no longer exists.
     """
     return (now := current_file(file)).size != file.size or now.fingerprint != file.fingerprint
 
 
 def current_file(file: File) -> File:
-    """Return a file as it is now; a pipe and a table in memory do not change.
+    """Return a file with its current size and fingerprint; a pipe or a table in memory unchanged.
 
-    Raises InputError or OSError if it is gone.
+    Raises InputError or OSError if it no longer exists.
     """
     if file.size is None or file.table is not None:
         return file

@@ -1,4 +1,4 @@
-"""Files: an input, where it is, and how to know that it has changed."""
+"""Describe an input: its location, and a fingerprint that shows whether it has changed."""
 
 import time
 from dataclasses import dataclass, field
@@ -7,20 +7,20 @@ from pathlib import Path
 import pyarrow as pa
 
 STANDARD_INPUT = "-"
-#: Seconds after its last change in which a file that ends in the middle of something is still being written.
+#: Seconds after its last change during which a truncated file counts as still being written.
 SETTLING_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """An input: where it is, its bytes as stored, a mark that changes with its content; both None for a pipe."""
+    """An input: URI, stored size in bytes, and a fingerprint that changes with its content, both None for a pipe."""
 
     uri: str
     size: int | None = None
     fingerprint: str | None = None
-    #: When it was last changed, as a Unix time stamp; None if that is not known.
+    #: Time of the last change in Unix seconds; None if unknown.
     modified: float | None = None
-    #: What it holds, if that is a table in memory.
+    #: The content, if it is a table in memory.
     table: pa.Table | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -29,14 +29,14 @@ class File:
 
     @property
     def is_settling(self) -> bool:
-        """Tell whether it was changed just now."""
+        """Whether it was changed less than SETTLING_SECONDS ago."""
         return self.modified is not None and time.time() - self.modified < SETTLING_SECONDS
 
 
 def local_file(path: Path) -> File:
-    """Return a file of this machine as it is now.
+    """Return a local file with its current size and fingerprint.
 
-    Raises OSError.
+    Raises OSError if it does not exist or cannot be read.
     """
     status = path.stat()
     uri = str(path.absolute()).encode("utf-8", "backslashreplace").decode()

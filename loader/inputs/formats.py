@@ -1,4 +1,4 @@
-"""Streams: the bytes of a file, whatever it is compressed with."""
+"""Detect the compression and the format of a file, and read it as chunks."""
 
 import io
 import json
@@ -20,9 +20,9 @@ from loader.inputs.json_lines import ElementError, read_chunks
 from loader.inputs.object_store import open_remote
 from loader.inputs.parquet import read_parquet, read_table
 
-#: How compressed files begin, and pyarrow's name for what they are.
+#: pyarrow's names of compressions, by the first bytes of a file.
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-#: How files begin that cannot be read here, and what they are.
+#: Unsupported kinds of files, by their first bytes.
 UNREADABLE = {
     b"BZh": "compressed with bzip2",
     b"PK\x03\x04": "a zip archive",
@@ -32,32 +32,32 @@ UNREADABLE = {
 
 @contextmanager
 def open_file(file: File) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """Open a file as a stream of decompressed bytes, beside that of the bytes as stored.
+    """Open a file; return the stream of decompressed bytes, and that of the stored bytes.
 
-    Raises InputError if it cannot be opened or read, or breaks off, then or while the body reads it; UnfinishedError
-    if it breaks off and was changed just now.
+    Raises InputError if the file cannot be opened or read or is truncated, also while the body reads it;
+    UnfinishedError if it is truncated and was changed recently.
     """
     try:
         with _raw(file) as raw:
             yield _decompressed(raw, file.uri), raw
     except ElementError as exc:
-        raise InputError(f"{file.uri!r} {exc}; write one event a line instead of an array") from exc
+        raise InputError(f"{file.uri!r} {exc}; write one event per line instead of an array") from exc
     except (OSError, pa.ArrowInvalid) as exc:
         problem = getattr(exc, "strerror", None) or exc
-        is_broken = getattr(exc, "errno", None) is None  # what the system says has a number
+        is_broken = getattr(exc, "errno", None) is None  # errors of the operating system have one
         if is_broken and current_file(file).is_settling:
             raise unfinished_error(file) from exc
-        raise InputError(f"{file.uri!r} cannot be read: {problem}; it is read again once it is whole") from exc
+        raise InputError(f"{file.uri!r} cannot be read: {problem}; repair it and load it again") from exc
     except Exception as exc:
         if isinstance(exc, LoaderError) or not file.is_remote:
             raise
-        # A system's own package may raise whatever it likes.
-        raise InputError(f"{file.uri!r} breaks off: {exc or type(exc).__name__}; load it again") from exc
+        # Packages of fsspec may raise errors of their own.
+        raise InputError(f"reading {file.uri!r} failed: {exc or type(exc).__name__}; load it again") from exc
 
 
 def unfinished_error(file: File) -> UnfinishedError:
-    """Return the error that a file is still being written."""
-    return UnfinishedError(f"{file.uri!r} is still being written; what is missing is left for the next load")
+    """Return the error for a file that is still being written."""
+    return UnfinishedError(f"{file.uri!r} is still being written; the next load reads the rest")
 
 
 def _raw(file: File) -> IO[bytes]:
@@ -70,7 +70,7 @@ def _decompressed(raw: IO[bytes], uri: str) -> IO[bytes]:
     start: bytes = raw.peek(6)[:6]  # type: ignore[attr-defined]
     for magic, kind in UNREADABLE.items():
         if start.startswith(magic):
-            raise InputError(f"{uri!r} is {kind}; convert it to UTF-8 JSON lines, plain, gzip or zstd")
+            raise InputError(f"{uri!r} is {kind}; convert it to JSON lines in UTF-8, uncompressed or with gzip or zstd")
     for magic, kind in COMPRESSIONS.items():
         if start.startswith(magic):
             stream = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), kind)
@@ -78,16 +78,16 @@ def _decompressed(raw: IO[bytes], uri: str) -> IO[bytes]:
     return raw
 
 
-#: How names of CSV files end, before that of a compression.
+#: Suffixes of CSV files, and those of compressions that may follow them.
 _TABLES = (".csv", ".tsv")
 _COMPRESSED = (".gz", ".zst", ".zstd")
 
 
 def read_contents(file: File, position: int, line: int, size: int, dialect: CsvDialect) -> Iterator[tuple[Chunk, int]]:
-    """Yield the chunks of a file from a position on, and how many of its bytes, as stored, have been read.
+    """Yield the chunks of a file from a position and line on, each with the number of stored bytes read so far.
 
-    Raises InputError if it cannot be read; UnfinishedError, after what is whole, if it is still being written: it
-    breaks off and was changed just now, or it has changed while it was read.
+    Raises InputError if it cannot be read. Raises UnfinishedError after the complete chunks if it is still being
+    written: if it is truncated and was changed recently, or has changed since it was listed.
     """
     if file.table is not None:
         yield from ((chunk, chunk.end) for chunk in read_table(file.table, file.uri, position))
@@ -105,7 +105,7 @@ def read_contents(file: File, position: int, line: int, size: int, dialect: CsvD
 
 
 def _chunks(stream: IO[bytes], file: File, at: tuple[int, int], size: int, dialect: CsvDialect) -> Iterator[Chunk]:
-    """Yield the chunks of a stream in the format it begins like, or its name ends like."""
+    """Return the chunks of a stream in the format that its first bytes or its name indicate."""
     start: bytes = stream.peek(1 << 16)  # type: ignore[attr-defined]
     if start.startswith(b"PAR1"):
         return read_parquet(stream, file.uri, at[0], size)
@@ -117,20 +117,20 @@ def _chunks(stream: IO[bytes], file: File, at: tuple[int, int], size: int, diale
     if not is_json and (name.endswith(_TABLES) or is_heading(start.partition(b"\n")[0])):
         return read_csv(stream, file.uri, at, size // 2, dialect)
     if is_wide:
-        raise InputError(f"{file.uri!r} is encoded in UTF-16; convert it to UTF-8 JSON lines")
+        raise InputError(f"{file.uri!r} is in UTF-16; convert it to JSON lines in UTF-8")
     return read_chunks(stream, position=at[0], line=at[1], size=size)
 
 
 def _is_cut(chunk: Chunk) -> bool:
-    """Tell whether a chunk ends in the middle of an event."""
+    """Return whether a chunk ends in the middle of an event."""
     if chunk.ended or chunk.overlong:
         return False
-    if chunk.lines is not None:  # a cell that is cut off looks like a whole one
+    if chunk.lines is not None:  # a truncated cell looks like a complete one
         return True
     try:
-        json.loads(chunk.raw(-1).strip() or b"null", parse_int=str)  # however many digits
+        json.loads(chunk.raw(-1).strip() or b"null", parse_int=str)  # int() limits the number of digits
     except ValueError:
         return True
-    except RecursionError:  # it is deep, whatever it is
+    except RecursionError:  # nested too deeply to check
         return False
     return False

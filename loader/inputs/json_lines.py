@@ -1,4 +1,7 @@
-"""Chunks: some megabytes of raw lines, as an Arrow array on the bytes that were read, without an object a line."""
+"""Read JSON lines, or the elements of a JSON array, in chunks of several megabytes.
+
+The texts of a chunk are an Arrow array on the buffer that was read, without a Python object per line.
+"""
 
 from codecs import BOM_UTF8
 from collections.abc import Iterator
@@ -12,9 +15,9 @@ from loader.inputs.chunk import CHUNK_SIZE, MAX_LINE, Chunk
 
 
 def read_chunks(stream: IO[bytes], *, position: int = 0, line: int = 1, size: int = CHUNK_SIZE) -> Iterator[Chunk]:
-    """Yield the lines of a stream from `position` (bytes) on, the first of which is number `line`.
+    """Yield the lines of a stream from `position` (bytes) on, the first of which has number `line`.
 
-    Raises ElementError for an array with an element that is too long.
+    Raises ElementError if an array has an element above MAX_LINE bytes.
     """
     start = _peek(stream)
     last = _skip(stream, position)
@@ -33,7 +36,7 @@ def _peek(stream: IO[bytes]) -> bytes:
 
 
 def _skip(stream: IO[bytes], count: int) -> bytes:
-    """Read over the first bytes and return the last of them."""
+    """Skip `count` bytes and return the last of them."""
     last = b""
     while count and (read := stream.read(min(count, CHUNK_SIZE))):
         count, last = count - len(read), read[-1:]
@@ -41,7 +44,7 @@ def _skip(stream: IO[bytes], count: int) -> bytes:
 
 
 def _read_lines(stream: IO[bytes], position: int, line: int, size: int, inside: bool) -> Iterator[Chunk]:
-    """Yield whole lines; `inside` tells that the stream stands in the middle of an overlong one."""
+    """Yield whole lines, and pieces of overlong ones; `inside` means that the stream is within an overlong line."""
     while buffer := stream.readline(MAX_LINE) if inside else stream.read(size):
         if not inside and not buffer.endswith(b"\n"):
             rest = stream.readline(MAX_LINE)
@@ -60,7 +63,7 @@ def _read_lines(stream: IO[bytes], position: int, line: int, size: int, inside: 
 
 
 def _lines(buffer: bytes) -> pa.Array:
-    """Return one value per line, on the buffer itself."""
+    """Return one value per line, without copying the buffer."""
     ends = np.flatnonzero(np.frombuffer(buffer, np.uint8) == ord("\n")).astype(np.int32) + 1
     if not buffer.endswith(b"\n"):
         ends = np.append(ends, np.int32(len(buffer)))
@@ -72,7 +75,7 @@ Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.intp]
 
 QUOTE, BACKSLASH, BLANK = ord('"'), ord("\\"), ord(" ")
-#: What each byte adds to the depth, and which bytes matter at all.
+#: What each byte adds to the nesting depth, and which bytes are brackets or commas.
 STEPS = np.zeros(256, np.int8)
 STEPS[list(b"[{")] = 1
 STEPS[list(b"]}")] = -1
@@ -81,15 +84,13 @@ STRUCTURAL[ord(",")] = True
 
 
 class ElementError(Exception):
-    """An element that is too long to be an event."""
+    """An element of an array exceeds the maximum size of an event."""
 
 
 def read_elements(stream: IO[bytes], size: int, longest: int, *, begun: bool) -> Iterator[tuple[pa.Array, int, bool]]:
-    """Yield the elements of an array, some at a time, how many bytes that was, and whether a separator ends the last.
+    """Yield elements of an array, the number of bytes they take, and whether a separator ends the last one.
 
-    `begun` is after the array's `[`.
-
-    Whatever is between two separators is an element; blank ones are left to the reader.
+    If `begun`, the stream is after the array's `[`. Everything between two separators is an element, even if blank.
     Raises ElementError for an element of more than `longest` bytes.
     """
     rest, depth = b"", int(begun)
@@ -115,21 +116,21 @@ def _elements(text: Bytes, offsets: Ints) -> pa.Array:
 
 
 def boundaries(text: Bytes, depth: int) -> tuple[Ints, int]:
-    """Return where the array begins, ends and has its own commas, and the depth after the last of these.
+    """Return the offsets of the outer array's brackets and commas, and the nesting depth after the last of them.
 
     >>> boundaries(np.frombuffer(b'[{"a": "],", "b": [1, 2]}, 3]', np.uint8), 0)[0].tolist()
     [0, 25, 28]
     """
-    places = np.flatnonzero(STRUCTURAL[text])
-    places = places[np.searchsorted(_quotes(text), places) % 2 == 0]
-    steps = STEPS[text[places]].astype(np.int64)
+    offsets = np.flatnonzero(STRUCTURAL[text])
+    offsets = offsets[np.searchsorted(_quotes(text), offsets) % 2 == 0]
+    steps = STEPS[text[offsets]].astype(np.int64)
     after = depth + np.cumsum(steps)
-    own = np.maximum(after, after - steps) == 1
-    return places[own], int(after[own][-1]) if own.any() else depth
+    is_outer = np.maximum(after, after - steps) == 1
+    return offsets[is_outer], int(after[is_outer][-1]) if is_outer.any() else depth
 
 
 def _quotes(text: Bytes) -> Ints:
-    """Return the places of the quotes that begin or end a string."""
+    """Return the offsets of the quotes that begin or end a string."""
     quotes = np.flatnonzero(text == QUOTE)
     doubtful = quotes[(quotes > 0) & (text[quotes - 1] == BACKSLASH)]
     escaped = [place for place in doubtful.tolist() if _is_escaped(text, place)]

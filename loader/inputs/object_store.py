@@ -1,4 +1,4 @@
-"""Remote: files on object stores and other systems, by fsspec, which is loaded where there are some."""
+"""List and open files on object stores and other remote systems with fsspec, which is imported on first use."""
 
 import io
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from urllib.parse import urlsplit
 from loader.errors import InputError, UsageError
 from loader.inputs.file import File
 
-#: What systems call the mark that changes with a file's content, the best first.
+#: Attributes by which systems show a change of content, the most reliable first.
 _MARKS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "modified", "created")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
-#: Bytes fetched at a time.
+#: Bytes per request.
 _BLOCK = 8 << 20
 
 
 def list_files(url: str) -> list[tuple[str, File]]:
-    """Return the files that a URL or a glob means, each with its path below the URL.
+    """Return the files below a URL or matching a glob, each with its path below the URL.
 
-    Raises InputError if they cannot be listed.
+    Raises InputError if they cannot be listed, UsageError if the URL cannot be used.
     """
     with _translate_errors(url):
         system, root = _system(url)
@@ -30,7 +30,7 @@ def list_files(url: str) -> list[tuple[str, File]]:
         else:
             found, base = system.find(root, detail=True), root
             if not found and not system.exists(root):
-                raise FileNotFoundError("there is no such bucket, folder or file")
+                raise FileNotFoundError("no such bucket, folder or file")
         return [
             (path.removeprefix(base).strip("/"), _file(system, path, about))
             for path, about in sorted(found.items())
@@ -39,9 +39,9 @@ def list_files(url: str) -> list[tuple[str, File]]:
 
 
 def remote_file(url: str) -> File:
-    """Return a file as it is now.
+    """Return a file with its current size and fingerprint.
 
-    Raises InputError.
+    Raises InputError if it cannot be read.
     """
     with _translate_errors(url):
         system, path = _system(url)
@@ -49,9 +49,9 @@ def remote_file(url: str) -> File:
 
 
 def open_remote(url: str) -> IO[bytes]:
-    """Open a file as a stream of its bytes, fetched some at a time and kept in memory only.
+    """Open a file as a stream. Blocks are fetched when needed and kept in memory only.
 
-    Raises InputError.
+    Raises InputError if it cannot be opened.
     """
     with _translate_errors(url):
         system, path = _system(url)
@@ -60,7 +60,7 @@ def open_remote(url: str) -> IO[bytes]:
 
 def _system(url: str) -> tuple[Any, str]:
     if urlsplit(url).password:
-        raise UsageError("an address with a password would end up in the ledger; give it to the system's own settings")
+        raise UsageError("the ledger would store the password in the URL; give it to the system's own settings instead")
     try:
         import fsspec
         from fsspec.core import url_to_fs
@@ -71,7 +71,7 @@ def _system(url: str) -> tuple[Any, str]:
         raise UsageError(f"{url!r} needs `pip install {extra}`") from exc
     except ValueError as exc:
         known = ", ".join(sorted(fsspec.available_protocols()))
-        raise UsageError(f"{url!r} is on no known system; known are {known}") from exc
+        raise UsageError(f"{url!r} has an unknown protocol; use one of {known}") from exc
     return system, str(path)
 
 
@@ -84,13 +84,11 @@ def _file(system: Any, path: str, about: dict[str, Any]) -> File:
 
 @contextmanager
 def _translate_errors(url: str) -> Iterator[None]:
-    """Turn what a system raises, which is not only OSError, into our errors."""
+    """Raise InputError for any error of a system, as packages of fsspec raise more than OSError."""
     try:
         yield
     except (InputError, UsageError):
         raise
     except Exception as exc:
-        told = " ".join(str(exc).split()) or type(exc).__name__
-        raise InputError(
-            f"{url!r} cannot be read: {told}; check the address, and what the system's settings allow"
-        ) from exc
+        problem = " ".join(str(exc).split()) or type(exc).__name__
+        raise InputError(f"{url!r} cannot be read: {problem}; check the URL and the system's access settings") from exc

@@ -1,4 +1,4 @@
-"""Headings: the names of a table's columns → the places of their values in an event."""
+"""Map the columns of a table to fields of an event, and convert its rows to JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ from loader.errors import InputError
 from loader.events.fields import COLUMN_FIELDS, CONTEXT, NOT_COLUMNS, PROPERTIES, TIME_FIELDS, Path
 from loader.quoting import quote_literal
 
-#: Fields that only Segment's JSON has: where one of these is, names are those of the JSON.
+#: Names that occur in Segment's JSON only. If a table has one of them, its columns are named as in the JSON.
 _SEGMENT = {*COLUMN_FIELDS.values(), CONTEXT, PROPERTIES} - COLUMN_FIELDS.keys()
-#: When a row was loaded into the table it comes from.
+#: The time at which a row was loaded into the exported table. It is not loaded.
 _OURS = "uuid_ts"
-#: What a table must have, one of each, and how that is told.
-_NEEDED = (
+#: Required columns, one of each set, and their description in errors.
+_REQUIRED = (
     ({"userId", "anonymousId"}, "user_id (userId) or anonymous_id (anonymousId)"),
     ({"event", "type"}, "event_text or event"),
     (set(TIME_FIELDS), "one of original_timestamp, timestamp, sent_at, received_at (originalTimestamp, …)"),
@@ -24,9 +24,9 @@ _NEEDED = (
 
 
 def read_headings(names: Sequence[str], uri: str) -> list[Path | None]:
-    """Return the path of each column in an event; None for one that is not loaded.
+    """Return the path in an event that each column fills; None for a column that is not loaded.
 
-    Raises InputError where a table of events would have columns that are not there.
+    Raises InputError if two columns fill the same path, or a required one is missing.
 
     >>> read_headings(["user_id", "event", "sent_at", "context_ip", "revenue"], "x")[2:]
     [('sentAt',), ('context', 'ip'), ('properties', 'revenue')]
@@ -39,12 +39,12 @@ def read_headings(names: Sequence[str], uri: str) -> list[Path | None]:
     for name in clean:
         path = _path(name, is_json, has_text="event_text" in clean)
         if path and path in paths:
-            raise InputError(f"{uri!r} has two columns for {'.'.join(path)!r}, one is {name!r}; rename it")
+            raise InputError(f"{uri!r} has two columns for {'.'.join(path)!r}, one of them {name!r}; rename it")
         paths.append(path)
-    missing = [told for some, told in _NEEDED if not any((field,) in paths for field in some)]
+    missing = [names for fields, names in _REQUIRED if not any((field,) in paths for field in fields)]
     if missing:
-        found = ", ".join(name for name in clean[:20])
-        raise InputError(f"{uri!r} has no column {', nor '.join(missing)}; its columns are {found}")
+        existing = ", ".join(name for name in clean[:20])
+        raise InputError(f"{uri!r} has no column {', nor '.join(missing)}; add it or rename one of {existing}")
     return paths
 
 
@@ -61,37 +61,37 @@ def _path(name: str, is_json: bool, *, has_text: bool) -> Path | None:
 
 
 _IDENTITIES = ("messageId", "userId", "anonymousId")
-#: What exports write for a time, and ISO 8601 does not: an offset without minutes, and a zone by name.
+#: Formats of times that exports write and ISO 8601 does not allow: an offset without minutes, a named zone.
 _SPELLINGS = ((r"(:\d\d(?:\.\d+)?[+-]\d\d)$", r"\1:00"), (r" UTC$", "Z"))
 
 
 class RowsToJson:
-    """Turns rows of tables into JSON; nulls and NaN are left out."""
+    """Converts rows of a table into JSON events, without nulls and NaN."""
 
     def __init__(self, names: Sequence[str], uri: str) -> None:
-        """Raise InputError if the columns are not those of events."""
+        """Raise InputError if required columns are missing."""
         self._paths = read_headings(names, uri)
         self._original = names.index("original_timestamp") if "original_timestamp" in names else None
         self._session = Session()
 
     def texts(self, columns: Sequence[pa.ChunkedArray | pa.Array]) -> pa.Array:
-        """Return the rows of columns, which are in the order of the names, as JSON (Arrow binary)."""
+        """Return one JSON text per row (Arrow binary); `columns` are in the order of the names."""
         leaves: dict[Path, pa.ChunkedArray] = {}
         for column, path in zip(columns, self._paths, strict=True):
             if path:
                 leaves |= _flattened(path, column)
-        if self._original is not None and ("timestamp",) in leaves:  # the table's own, made of received_at
+        if self._original is not None and ("timestamp",) in leaves:  # the table derived it from received_at
             absent = pc.is_null(columns[self._original])
             leaves["timestamp",] = pc.if_else(absent, None, leaves["timestamp",])
         cells = {path: f"c{n}" for n, path in enumerate(leaves)}
         self._session.register("cells", pa.table(list(leaves.values()), list(cells.values())))
         fragments = {path: _json(path, cells[path], leaves[path].type) for path in leaves}
-        found = self._session.arrow(f"select {_object((), fragments)} as text from cells")["text"]
-        return found.cast(pa.binary()).combine_chunks() if len(found) else pa.array([], pa.binary())
+        texts = self._session.arrow(f"select {_object((), fragments)} as text from cells")["text"]
+        return texts.cast(pa.binary()).combine_chunks() if len(texts) else pa.array([], pa.binary())
 
 
 def _flattened(path: Path, column: pa.ChunkedArray | pa.Array) -> dict[Path, pa.ChunkedArray]:
-    """Return the leaves of structs, each as Arrow and DuckDB both have it."""
+    """Return the leaves of a column of structs by path, each in a type that Arrow and DuckDB share."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_struct(column.type):
@@ -122,7 +122,7 @@ def _plain(path: Path, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return numbers as whole ones if all are: pandas makes 7.0 of 7 where a row has none."""
+    """Return floats as integers if all are whole: pandas stores 7 as 7.0 in a column with missing values."""
     try:
         return pc.if_else(pc.is_nan(column), None, column).cast(pa.int64())
     except pa.ArrowInvalid:
@@ -130,7 +130,7 @@ def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _json(path: Path, cell: str, kind: pa.DataType) -> str:
-    """Return SQL for a cell as JSON, null if it is absent."""
+    """Return SQL for a cell as JSON text, null if it is absent."""
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if pa.types.is_timestamp(kind):
         return f"""to_json(replace(strftime({cell}, '%Y-%m-%dT%H:%M:%S.%fZ'), '000Z', 'Z'))::varchar"""
@@ -148,12 +148,12 @@ def _json(path: Path, cell: str, kind: pa.DataType) -> str:
 
 
 def _object(path: Path, fragments: Mapping[Path, str]) -> str:
-    """Return SQL for the JSON object at a path."""
+    """Return SQL for the text of the JSON object at a path."""
     below = dict.fromkeys(
         found[len(path)] for found in fragments if len(found) > len(path) and found[: len(path)] == path
     )
     members = [f"'{_key(key)}:' || ({_value((*path, key), fragments)})" for key in below]
-    if path in fragments:  # JSON that came as a text, beside columns of its own
+    if path in fragments:  # a column of JSON text, besides columns for some of its keys
         members.insert(0, f"nullif(regexp_extract({fragments[path]}, '(?s)^\\s*\\{{(.*)\\}}\\s*$', 1), '')")
     return f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'"
 

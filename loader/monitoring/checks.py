@@ -1,4 +1,4 @@
-"""Check: is what the warehouse holds fresh, whole and as much as usual? Rules, and one line for each."""
+"""Check the data of a source: freshness, volume, sums, rejects, last loads and views."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +13,18 @@ from loader.postgres.connection import Warehouse
 from loader.schema.event_tables import TRACKS
 
 OK, WARN, ERROR = "ok", "warn", "error"
-#: Exit codes: something is partial or wrong, data is stale.
+#: Exit codes: a check other than freshness failed; data is stale.
 WRONG, STALE = 3, 5
 
-#: A collection with events on fewer days than these of the PERIOD is rare: its silence says nothing.
-REGULAR = 14
-#: Weeks back that a day is compared with, how many of them must have events, and how many those must be.
-WEEKS, ENOUGH_WEEKS, ENOUGH_EVENTS = 8, 4, 50
-#: Shares of the usual volume below which it is low, or hardly there, and above which it is high.
-LOW, HARDLY, HIGH = 0.5, 0.1, 3.0
+#: A collection with events on fewer than this many of the last PERIOD_DAYS days is rare: its age is not checked.
+REGULAR_DAYS = 14
+#: A day's volume is compared with the same weekday of the previous WEEKS, if at least MIN_WEEKS of these have events
+#: and their median is at least MIN_EVENTS.
+WEEKS, MIN_WEEKS, MIN_EVENTS = 8, 4, 50
+#: Volume as a share of the median: below LOW is a warning, below VERY_LOW an error, above HIGH a warning.
+LOW, VERY_LOW, HIGH = 0.5, 0.1, 3.0
 
-#: Ended or not: every chunk's counts are written with its rows.
+#: Includes running loads, because the counts of a chunk are written in the transaction of its rows.
 _UNBALANCED = """
     select
         (select count(*) from loads where status <> 'running' and {wrong}),
@@ -46,13 +47,13 @@ _VIEWS = """
     select max(finished_at), max(finished_at) > coalesce((select loaded_until from refreshed), '-infinity')
     from loads where events_loaded > 0
 """
-#: How long after a load its refresh may run.
+#: How long after a load the views may be out of date, because its refresh is running.
 REFRESH_TIME = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How old the newest event of a collection that has events every day may be, and how many rejects are allowed."""
+    """Maximum age of the newest event of a collection with events every day, and maximum number of rejects."""
 
     warn: timedelta = timedelta(hours=26)
     error: timedelta = timedelta(hours=50)
@@ -61,7 +62,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was checked, how it is (ok, warn, error), what was found, and what to do."""
+    """The result of a check: its name, its level (ok, warn or error), what was found, and what to do."""
 
     name: str
     level: str
@@ -71,22 +72,22 @@ class Check:
 
     @property
     def line(self) -> str:
-        """All of it in one line."""
+        """The result as one line of text."""
         return f"{self.level:5} {self.name}: {self.found}" + (f"; {self.todo}" if self.todo else "")
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as `check --json` prints it."""
+        """Return the object that `check --json` prints."""
         return {"check": self.name, "level": self.level, "found": self.found, "todo": self.todo or None}
 
 
 def exit_code(checks: Sequence[Check]) -> int:
-    """Return 5 if data is stale, else 3 if anything else is wrong, else 0; warnings are no failure."""
+    """Return 5 if data is stale, else 3 if another check failed, else 0; warnings are not failures."""
     wrong = [check for check in checks if check.level == ERROR]
     return STALE if any(check.is_about_age for check in wrong) else WRONG if wrong else 0
 
 
 def check(warehouse: Warehouse, limits: Limits) -> list[Check]:
-    """Return all checks as of one moment."""
+    """Run all checks in one snapshot of the database."""
     with snapshot(warehouse):
         ((now,),) = warehouse.fetch("select now()")
         tables = read_freshness(warehouse)
@@ -103,7 +104,10 @@ def check(warehouse: Warehouse, limits: Limits) -> list[Check]:
 
 
 def _count(warehouse: Warehouse, tables: Sequence[TableFreshness]) -> dict[str, Sequence[tuple[date, int]]]:
-    """Return the events of the last day and those it is compared with, by table; one day for all tables."""
+    """Return the number of events of the last day and of the days it is compared with, by table.
+
+    The last day is the same for all tables, that of the newest event in `tracks`.
+    """
     newest = next((table.newest_event for table in tables if table.table == TRACKS), None)
     return {table.table: read_counts(warehouse, table, newest, WEEKS) for table in tables} if newest else {}
 
@@ -113,7 +117,9 @@ def _fresh(warehouse: Warehouse, table: TableFreshness, now: datetime, limits: L
 
 
 def usual_pause(days: Sequence[bool]) -> int:
-    """Return how many days in a row usually are without events: the second longest pause, as one may be a fault.
+    """Return the usual number of consecutive days without events.
+
+    This is the second longest pause, because the longest may be a failure.
 
     >>> usual_pause([True] * 9), usual_pause([True, False, False] * 5), usual_pause([True, False, False, True, True])
     (0, 2, 0)
@@ -124,17 +130,17 @@ def usual_pause(days: Sequence[bool]) -> int:
 
 
 def check_freshness(table: TableFreshness, days: Sequence[bool], now: datetime, limits: Limits) -> Check:
-    """Judge the newest event of a table by the table's own rhythm, its days with events up to that one.
+    """Check the age of the newest event of a table, given for each day up to that event whether it had events.
 
-    Its usual pause is added to the limits; of rare events nothing is expected, of all events together something is.
+    The table's usual pause is added to the limits. Rare collections are not checked; `tracks` always is.
     """
     name = f"freshness of {table.table}"
     if table.newest_event is None or table.newest_load is None:
         level = ERROR if table.table == TRACKS else OK
-        return Check(name, level, "no event yet", "" if level == OK else "load some", is_about_age=True)
+        return Check(name, level, "no events yet", "" if level == OK else "load events", is_about_age=True)
     age = now - table.newest_event
     found = f"newest event {ago(age)}, newest load {ago(now - table.newest_load)}"
-    if table.table != TRACKS and sum(days) < REGULAR:
+    if table.table != TRACKS and sum(days) < REGULAR_DAYS:
         return Check(name, OK, f"{found}, rare: on {sum(days)} of {len(days)} days", is_about_age=True)
     pause = timedelta(days=usual_pause(days))
     if age <= limits.warn + pause:
@@ -142,41 +148,41 @@ def check_freshness(table: TableFreshness, days: Sequence[bool], now: datetime, 
     has_ended = table.table != TRACKS and age.days > len(days)
     level = WARN if age <= limits.error + pause or has_ended else ERROR
     if now - table.newest_load <= limits.warn:
-        todo = "loads run but bring nothing new: look at the files, ask the sender"
+        todo = "loads run without new events: check the files, or ask the sender"
     else:
-        todo = "see whether the scheduler runs, and `selligent-loader status`"
+        todo = "check the scheduler and `selligent-loader status`"
     return Check(name, level, f"{found}, expected within {_span(limits.warn + pause)}", todo, is_about_age=True)
 
 
 def check_volume(table: str, days: Sequence[tuple[date, int]]) -> Check:
-    """Judge the last of some days by the median of those before it that have events.
+    """Compare the last of some days with the median of the previous ones that have events.
 
-    It is only wrong if it is also beyond them, but for one, which may have been wrong itself.
+    It must also be beyond all previous days but one, because one may have been a failure itself.
     """
     name = f"volume of {table}"
     *before, (day, count) = days
     usual = sorted(number for _, number in before if number)
-    if len(usual) < ENOUGH_WEEKS:
-        return Check(name, OK, f"{count:,} on {day:%A %Y-%m-%d}, too few weeks to compare with")
+    if len(usual) < MIN_WEEKS:
+        return Check(name, OK, f"{count:,} on {day:%A %Y-%m-%d}, too few weeks to compare")
     middle = median(usual)
     found = f"{count:,} on {day:%A %Y-%m-%d}, median of {len(usual)} weeks {middle:,.0f}"
-    if middle < ENOUGH_EVENTS:
-        return Check(name, OK, f"{found}, too few to judge")
+    if middle < MIN_EVENTS:
+        return Check(name, OK, f"{found}, too few to compare")
     if count < LOW * middle and count < usual[1]:
-        level = ERROR if count < HARDLY * middle else WARN
-        return Check(name, level, found, "see whether files are missing, or ask the sender")
+        level = ERROR if count < VERY_LOW * middle else WARN
+        return Check(name, level, found, "check whether files are missing, or ask the sender")
     if count > HIGH * middle and count > usual[-2]:
-        return Check(name, WARN, found, "see whether more was sent, or the same under new ids")
+        return Check(name, WARN, found, "check whether more was sent, or the same events with new ids")
     return Check(name, OK, found)
 
 
 def check_sums(tables: Sequence[TableFreshness], counts: Mapping[str, Sequence[tuple[date, int]]]) -> Check:
-    """Judge whether `tracks` has what the collections have: all rows where they are few, else day by day."""
+    """Check that `tracks` has as many rows as the collections: in total, or by day if a table is too large to count."""
     name = "tracks and collections"
     if any(table.is_estimate for table in tables) and counts:
         parts = {table: {f"on {day}": count for day, count in days} for table, days in counts.items()}
     else:
-        parts = {table.table: {"in all": table.rows} for table in tables}
+        parts = {table.table: {"in total": table.rows} for table in tables}
     tracks = parts.pop(TRACKS)
     sums = {when: sum(part[when] for part in parts.values()) for when in tracks}
     wrong = [f"{tracks[when]:,} and {sums[when]:,} {when}" for when in tracks if tracks[when] != sums[when]]
@@ -185,7 +191,7 @@ def check_sums(tables: Sequence[TableFreshness], counts: Mapping[str, Sequence[t
             name,
             ERROR,
             "; ".join(wrong),
-            "find out who changes rows; delete what is left of these events and `load --again` their files",
+            "find out who changes rows; delete the remaining rows of these events and `load --again` their files",
         )
     span = f" on {len(tracks)} days" if len(tracks) > 1 else ""
     return Check(name, OK, f"equal, {sum(tracks.values()):,} events{span}")
@@ -195,7 +201,7 @@ def _ledger(warehouse: Warehouse) -> Check:
     ((loads, files, events),) = warehouse.fetch(_UNBALANCED.format(wrong=_WRONG))
     name = "reconciliation of the ledger"
     if loads or files:
-        found = f"{loads:,} loads and {files:,} files whose events read are not those accounted for"
+        found = f"{loads:,} loads and {files:,} files where the events read differ from the sum of the outcomes"
         return Check(name, ERROR, found, "report it: events may be lost")
     return Check(name, OK, f"all {events:,} events read are accounted for")
 
@@ -204,7 +210,7 @@ def _rejects(warehouse: Warehouse, limits: Limits) -> Check:
     ((count,),) = warehouse.fetch(_REJECTED, limits.error)
     found = f"{count:,} by loads of the last {_span(limits.error)}, {limits.max_rejects:,} are allowed"
     if count > limits.max_rejects:
-        return Check("rejected events", ERROR, found, "`selligent-loader rejects list` shows them")
+        return Check("rejected events", ERROR, found, "see `selligent-loader rejects list`")
     return Check("rejected events", OK, found)
 
 
@@ -213,7 +219,12 @@ def _last_loads(warehouse: Warehouse) -> Iterator[Check]:
     for kind, load_id, status, started_at, error in warehouse.fetch(_LAST, alive):
         found = f"load {load_id} of {started_at:%Y-%m-%d %H:%M %Z} is {status}"
         if status in {"failed", "killed"}:
-            yield Check(f"last load of {kind}", ERROR, f"{found}: {error}", "mend that and load again: it goes on")
+            yield Check(
+                f"last load of {kind}",
+                ERROR,
+                f"{found}: {error}",
+                "fix the cause and load again: the load continues where it ended",
+            )
         else:
             yield Check(f"last load of {kind}", OK, found)
 
@@ -222,13 +233,13 @@ def _views(warehouse: Warehouse, now: datetime) -> Check:
     ((loaded_at, is_behind),) = warehouse.fetch(_VIEWS)
     if is_behind and now - loaded_at > REFRESH_TIME:
         return Check(
-            "views", ERROR, f"without what was loaded {ago(now - loaded_at)}", "run `selligent-loader refresh`"
+            "views", ERROR, f"do not include the load of {ago(now - loaded_at)}", "run `selligent-loader refresh`"
         )
-    return Check("views", OK, "are being brought up to date" if is_behind else "up to date")
+    return Check("views", OK, "being refreshed" if is_behind else "up to date")
 
 
 def ago(age: timedelta) -> str:
-    """Return an age in words.
+    """Return an age as text.
 
     >>> ago(timedelta(minutes=5)), ago(timedelta(hours=26)), ago(timedelta(days=12, hours=1))
     ('5 min ago', '26 h ago', '12 days ago')

@@ -1,4 +1,4 @@
-"""Pulse: how fresh and how large the tables of events are, asked of indexes and estimates instead of every row."""
+"""Freshness and size of the event tables, from indexes and planner statistics instead of full scans."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,16 +9,16 @@ from loader.postgres.connection import Warehouse, operation
 from loader.quoting import quote_identifier
 from loader.schema.introspection import EventTable, read_event_tables
 
-#: Tables larger than this, in bytes, are not counted row by row.
+#: Larger tables, in bytes without indexes, are estimated instead of counted.
 MAX_COUNTED_BYTES = 64 << 20
-#: Pages at a table's end that are looked at: PostgreSQL adds up to 64 at a time, empty at first.
+#: Pages to read at the end of a table. PostgreSQL extends a table by up to 64 pages at once, which are empty at first.
 LAST_PAGES = 256
-#: How long the rhythm of a table is looked at, in days.
+#: Number of days before the newest event that `read_days` returns.
 PERIOD_DAYS = 56
-#: How long a reader waits for a table that is being changed.
+#: How long to wait for a table that is locked.
 LOCK_TIMEOUT = "10s"
 
-#: What others commit meanwhile is not seen, so that sums over several tables agree.
+#: Repeatable read, so that counts of several tables agree while others write.
 _SNAPSHOT = """
     set transaction isolation level repeatable read, read only;
     set local enable_hashjoin to on;
@@ -29,7 +29,7 @@ _SNAPSHOT = """
 
 @dataclass(frozen=True, slots=True)
 class TableFreshness:
-    """A table of events: its rows, its newest event that is not of the future, when its newest rows were loaded."""
+    """The number of rows of an event table, its newest event up to now, and when its newest row was loaded."""
 
     table: str
     rows: int
@@ -40,26 +40,26 @@ class TableFreshness:
 
 @contextmanager
 def snapshot(warehouse: Warehouse) -> Iterator[None]:
-    """Run the body in one transaction that reads only, and sees everything as of one moment."""
+    """Run the body in a read-only transaction with one snapshot for all its queries."""
     with warehouse.transaction(lock_timeout=LOCK_TIMEOUT):
         warehouse.run(_SNAPSHOT)
         yield
 
 
 def read_freshness(warehouse: Warehouse) -> list[TableFreshness]:
-    """Return the table of every table of events, in the transaction at hand."""
+    """Return the freshness of every event table, in the current transaction."""
     return [_read(warehouse, table) for table in read_event_tables(warehouse)]
 
 
 def _read(warehouse: Warehouse, table: EventTable) -> TableFreshness:
     place = f"{quote_identifier(warehouse.schema)}.{quote_identifier(table.name)}"
     is_estimate = table.heap_bytes > MAX_COUNTED_BYTES
-    if is_estimate:  # the planner's: rows to a page when it was analyzed, times the pages of now
+    if is_estimate:  # the planner multiplies the rows per page of the last analyze by the current number of pages
         (((plan,),),) = warehouse.fetch(f"explain (format json) select from {place}")
         rows = plan["Plan"]["Plan Rows"]
     else:
         ((rows,),) = warehouse.fetch(f"select count(*) from {place}")
-    # A partitioned table has no pages of its own.
+    # A partitioned table has no pages of its own: start after the last possible page.
     last_pages = f"({max(table.pages - LAST_PAGES, 0)},0)" if table.pages else "(4294967295,0)"
     ((newest_event, newest_load),) = warehouse.fetch(
         operation("newest_event").format(table=place), last_pages=last_pages
@@ -68,21 +68,21 @@ def _read(warehouse: Warehouse, table: EventTable) -> TableFreshness:
 
 
 def read_days(warehouse: Warehouse, table: TableFreshness) -> list[bool]:
-    """Return of each of the PERIOD days before the newest event's, and of that, whether it had events."""
-    query = _on(warehouse, table, "days_with_events")
+    """Return for each day whether it had events: the PERIOD_DAYS days before the newest event, and the day of it."""
+    query = _query(warehouse, table, "days_with_events")
     return [found for (found,) in warehouse.fetch(query, newest=table.newest_event, days=PERIOD_DAYS)]
 
 
 def read_counts(
     warehouse: Warehouse, table: TableFreshness, newest: datetime, weeks: int
 ) -> Sequence[tuple[date, int]]:
-    """Return the events of a day and of the same weekday in the weeks before it, the oldest first.
+    """Return the number of events of a day and of the same weekday in the weeks before it, the oldest first.
 
-    The day is that of the newest event, but one that is over.
+    The day is that of the newest event, or yesterday if the newest event is of today.
     """
-    return warehouse.fetch(_on(warehouse, table, "events_by_weekday"), newest=newest, weeks=weeks)
+    return warehouse.fetch(_query(warehouse, table, "events_by_weekday"), newest=newest, weeks=weeks)
 
 
-def _on(warehouse: Warehouse, table: TableFreshness, name: str) -> str:
+def _query(warehouse: Warehouse, table: TableFreshness, name: str) -> str:
     schema = quote_identifier(warehouse.schema)
     return operation(name).format(table=f"{schema}.{quote_identifier(table.table)}", settings=f"{schema}.settings")

@@ -1,11 +1,11 @@
-"""Incidents: which failures and changes people were told of, so that each is told once.
+"""Notify people through a webhook of failures, recoveries and new columns, each once.
 
-An incident is open from a first failing load, of which the webhook was told, to a load that ends well, of which it was
-told too; loads that fail in between are not told. A message counts as told once the webhook has taken it, and what was
-told is committed right after it: a crash between the two has it told twice, never not at all.
+An incident begins with the first failed load that is reported and ends with a successful load that is reported; failed
+loads in between are not. A message counts as sent when the webhook has accepted it, and is recorded directly after
+that. A crash between the two can repeat a message, but not lose it.
 
-The ledger knows the incidents. Where the database is away they are in a file of the loader's home, which every load
-that reaches the database brings in line; where neither can be written, each failing load is told.
+Incidents are stored in the ops schema. While the database is away they are stored in a file in the loader's home,
+which every load that reaches the database updates. If neither can be written, every failed load is reported.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 _OPEN = "select began_at, error from incidents where ended_at is null"
 _BEGIN = "insert into incidents (began_at, error) values (%s, %s)"
 _END = "update incidents set ended_at = now() where ended_at is null"
-#: The columns that people were told of.
+#: The columns that have been reported.
 _ANNOUNCED = "select table_name, column_name from announced_columns"
 _ANNOUNCE = "insert into announced_columns select * from unnest(%s::text[], %s::text[]) on conflict do nothing"
 #: How many new columns a message names.
@@ -45,7 +45,7 @@ Columns = Sequence[tuple[str, str, bool]]
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A first failure; `is_recorded` says whether the ledger has it."""
+    """An open incident: time and error of the first failure, and whether the database has recorded it."""
 
     began_at: datetime
     error: str
@@ -56,29 +56,29 @@ class Incident:
 
 
 class Incidents:
-    """What is told of one source's loads to a webhook; telling never raises."""
+    """Sends the notifications of one source. Failures to send or to record them are logged, not raised."""
 
-    def __init__(self, settings: Settings, url: str, tell: Callable[[str, str], bool] = post) -> None:
+    def __init__(self, settings: Settings, url: str, send: Callable[[str, str], bool] = post) -> None:
         self._settings = settings
         self._url = url
-        self._tell = tell
+        self._send = send
         self._file = IncidentFile(settings)
 
     def begin(self) -> None:
-        """Take what columns there are as known, if nobody was told of any; tell of loads that were killed."""
-        self._remember(self._begin)
+        """Report loads that were killed. If no column has been recorded as reported yet, record all existing ones."""
+        self._record(self._begin)
 
     def fail(self, error: str) -> None:
-        """Tell of a failure, unless an incident is open."""
-        self._remember(lambda warehouse: self._fail(warehouse, error))
+        """Report a failure, unless an incident is open."""
+        self._record(lambda warehouse: self._fail(warehouse, error))
 
     def recover(self) -> None:
-        """Tell that an incident is over."""
-        self._remember(self._recover)
+        """Report the end of the open incident, if there is one."""
+        self._record(self._recover)
 
-    def change(self) -> None:
-        """Tell of tables and columns that are new since people were last told."""
-        self._remember(self._change)
+    def report_columns(self) -> None:
+        """Report tables and columns that have been added since the last report."""
+        self._record(self._report_columns)
 
     def _begin(self, warehouse: Warehouse | None) -> Incident | None:
         known = self._known(warehouse)
@@ -95,7 +95,7 @@ class Incidents:
         known = self._known(warehouse)
         if not known and self._post(f"failed: {error}"):
             known = Incident(datetime.now(UTC), error, is_recorded=False)
-            self._file.write(known)  # should the ledger's transaction fail
+            self._file.write(known)  # in case the transaction fails
         if warehouse and known and not known.is_recorded:
             warehouse.fetch(_BEGIN, known.began_at, known.error)
             known = replace(known, is_recorded=True)
@@ -110,26 +110,26 @@ class Incidents:
         warehouse.fetch(_END)
         return None
 
-    def _change(self, warehouse: Warehouse | None) -> Incident | None:
+    def _report_columns(self, warehouse: Warehouse | None) -> Incident | None:
         columns = self._new_columns(warehouse) if warehouse else []
         if warehouse and columns and self._post(describe(columns)):
             self._announce(warehouse, columns)
         return self._known(warehouse)
 
-    def _remember(self, told: Callable[[Warehouse | None], Incident | None]) -> None:
-        """Let a body tell what it has to in a transaction of the ledger's, then put in the file what is open."""
+    def _record(self, report: Callable[[Warehouse | None], Incident | None]) -> None:
+        """Run a report in a transaction, and then save the open incident that it returns in the file."""
         try:
-            with self._ledger() as warehouse:
-                known = told(warehouse)
+            with self._locked_warehouse() as warehouse:
+                known = report(warehouse)
         except LoaderError as exc:
-            log.warning("what was told of incidents is not in the ledger: %s", exc)
+            log.warning("a notification could not be recorded in the database: %s", exc)
             return
         if known != self._file.read():
             self._file.write(known)
 
     @contextmanager
-    def _ledger(self) -> Iterator[Warehouse | None]:
-        """Give the body the ledger in a transaction in which nobody else tells anything, or None if it is away."""
+    def _locked_warehouse(self) -> Iterator[Warehouse | None]:
+        """Yield the database in a transaction that holds the incident lock, or None if it is away or not prepared."""
         try:
             warehouse = Warehouse(self._settings)
         except (LoaderError, OSError):
@@ -141,7 +141,10 @@ class Incidents:
             yield warehouse if is_prepared else None
 
     def _known(self, warehouse: Warehouse | None) -> Incident | None:
-        """Return the open incident: the ledger's, else that of the file unless the ledger had it and it ended there."""
+        """Return the open incident from the database, else from the file.
+
+        An incident in the file that was recorded, but is not open in the database, has ended.
+        """
         kept = self._file.read()
         if not warehouse:
             return kept
@@ -150,7 +153,7 @@ class Incidents:
         return kept if kept and not kept.is_recorded else None
 
     def _post(self, what: str) -> bool:
-        return self._tell(
+        return self._send(
             self._url, f"selligent-loader, schema {self._settings.schema}, {socket.gethostname()}: {what}"
         )
 
@@ -169,7 +172,7 @@ class Incidents:
 
 
 class IncidentFile:
-    """The open incident, as the machine knows it that the loader runs on."""
+    """The open incident of a source, in a file on the machine that the loader runs on."""
 
     def __init__(self, settings: Settings) -> None:
         place = re.sub(r"//[^/@]*@|password\s*=\s*('[^']*'|\S*)", "//", settings.database_url or "")
@@ -177,28 +180,32 @@ class IncidentFile:
         self._path = home() / "incidents" / f"{name}.json"
 
     def read(self) -> Incident | None:
-        """Return it, None if there is none or it cannot be read."""
+        """Return the incident; None if there is none or the file cannot be read."""
         try:
-            told: dict[str, Any] = json.loads(self._path.read_text("utf-8"))
-            return Incident(datetime.fromisoformat(told["began_at"]), told["error"], told["is_recorded"])
+            stored: dict[str, Any] = json.loads(self._path.read_text("utf-8"))
+            return Incident(datetime.fromisoformat(stored["began_at"]), stored["error"], stored["is_recorded"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def write(self, incident: Incident | None) -> None:
-        """Replace it; that this is not possible is told in the log."""
+        """Replace the incident, or remove it for None. A failure is logged."""
         try:
             if incident is None:
                 self._path.unlink(missing_ok=True)
                 return
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            told = {"began_at": incident.began_at.isoformat(), "error": incident.error}
-            replace_file(self._path, json.dumps(told | {"is_recorded": incident.is_recorded}).encode())
+            stored = {"began_at": incident.began_at.isoformat(), "error": incident.error}
+            replace_file(self._path, json.dumps(stored | {"is_recorded": incident.is_recorded}).encode())
         except OSError as exc:
-            log.warning("incidents cannot be kept in %s: %s; set SELLIGENT_HOME", self._path.parent, exc.strerror)
+            log.warning(
+                "incidents cannot be saved in %s: %s; set SELLIGENT_HOME to a writable folder",
+                self._path.parent,
+                exc.strerror,
+            )
 
 
 def describe(columns: Columns) -> str:
-    """Return new columns, and new tables as wholes, in words.
+    """Return a message about new columns, and new tables with the number of their columns.
 
     >>> describe([("orders", "id", True), ("orders", "total", True), ("email_opened", "score", False)])
     'new table orders (2 columns); new column email_opened.score'

@@ -1,4 +1,4 @@
-"""Metrics: how the last load ended and what the last good one did, in a file that Prometheus' exporters collect."""
+"""Report the outcome of a load: to a metrics file for Prometheus' textfile collector, and to a webhook."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RUN, SUCCESS = "selligent_loader_last_run_", "selligent_loader_last_success_"
-#: What becomes of events, as the ledger counts it.
+#: Outcomes of events, as the ledger counts them.
 OUTCOMES = ("loaded", "duplicate", "rejected", "ignored", "suppressed")
 
 Samples = Sequence[tuple[Mapping[str, str], float]]
@@ -28,7 +28,7 @@ Samples = Sequence[tuple[Mapping[str, str], float]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Families:
-    """What the library writes: metrics that are there already."""
+    """A collector of existing metrics, for `CollectorRegistry`."""
 
     families: Sequence["Metric"]
 
@@ -37,9 +37,10 @@ class _Families:
 
 
 def write_metrics(path: Path, schema: str, code: int, seconds: float, result: LoadResult | None) -> None:
-    """Write how a load ended, and if it did not fail what it did; else what the last good one did stays.
+    """Write the outcome of a load to a metrics file.
 
-    Who reads the file meanwhile has the old one or the new one. One that cannot be written is told in the log.
+    After a failed load, the metrics of the last successful one are kept. The file is replaced as a whole. If it cannot
+    be written, that is logged.
     """
     from prometheus_client import CollectorRegistry, write_to_textfile
 
@@ -57,25 +58,25 @@ def write_metrics(path: Path, schema: str, code: int, seconds: float, result: Lo
 
 
 def _run_metrics(schema: str, code: int, seconds: float) -> Iterator["Metric"]:
-    """Yield what is known of every load."""
+    """Yield the metrics of every load."""
     own = {"schema": schema}
-    yield _gauge(f"{RUN}timestamp_seconds", "When the last load ended, whatever came of it", [(own, time.time())])
+    yield _gauge(f"{RUN}timestamp_seconds", "End of the last load, successful or not", [(own, time.time())])
     yield _gauge(f"{RUN}exit_code", "Exit code of the last load", [(own, code)])
-    yield _gauge(f"{RUN}duration_seconds", "How long the last load took", [(own, seconds)])
+    yield _gauge(f"{RUN}duration_seconds", "Duration of the last load", [(own, seconds)])
 
 
 def _success_metrics(schema: str, seconds: float, result: LoadResult) -> Iterator["Metric"]:
-    """Yield what a load did."""
+    """Yield the metrics of a load that did not fail."""
     own, counts = {"schema": schema}, result.counts
     events: Samples = [({**own, "outcome": name}, counts[f"events_{name}"]) for name in OUTCOMES]
     rows: Samples = [({**own, "table": table}, count) for table, count in sorted(result.tables.items())]
-    yield _gauge(f"{SUCCESS}timestamp_seconds", "When the last load ended that did not fail", [(own, time.time())])
-    yield _gauge(f"{SUCCESS}duration_seconds", "How long it took", [(own, seconds)])
+    yield _gauge(f"{SUCCESS}timestamp_seconds", "End of the last load that did not fail", [(own, time.time())])
+    yield _gauge(f"{SUCCESS}duration_seconds", "Duration of the last load that did not fail", [(own, seconds)])
     yield _gauge(f"{SUCCESS}files", "Files it read", [(own, result.files)])
-    yield _gauge(f"{SUCCESS}events_read", "Events it found in them", [(own, counts["events_read"])])
-    yield _gauge(f"{SUCCESS}events", "Events by what became of them", events)
+    yield _gauge(f"{SUCCESS}events_read", "Events it read", [(own, counts["events_read"])])
+    yield _gauge(f"{SUCCESS}events", "Events by outcome", events)
     yield _gauge(f"{SUCCESS}rows", "New rows by table", rows)
-    yield _gauge(f"{SUCCESS}values_discarded", "Values kept apart", [(own, counts["values_discarded"])])
+    yield _gauge(f"{SUCCESS}values_discarded", "Discarded values", [(own, counts["values_discarded"])])
 
 
 def _gauge(name: str, documentation: str, samples: Samples) -> "Metric":
@@ -88,7 +89,7 @@ def _gauge(name: str, documentation: str, samples: Samples) -> "Metric":
 
 
 def _read_success_metrics(path: Path) -> list["Metric"]:
-    """Return what the file says of the last good load."""
+    """Return the metrics of the last load that did not fail from the file."""
     from prometheus_client.parser import text_string_to_metric_families
 
     try:
@@ -96,34 +97,34 @@ def _read_success_metrics(path: Path) -> list["Metric"]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as exc:
-        log.warning("metrics of the last good load cannot be read from %s: %s", path, type(exc).__name__)
+        log.warning("metrics of the last successful load cannot be read from %s: %s", path, type(exc).__name__)
         return []
     return [family for family in families if family.name.startswith(SUCCESS)]
 
 
 @dataclass(slots=True)
 class Report:
-    """What the body of `watched` has to say: the result, if there is one."""
+    """Holds the result that the body of `report_outcome` sets."""
 
     result: LoadResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Receivers:
-    """Who is told of the loads of a schema: a file of metrics, a webhook."""
+class OutcomeReporter:
+    """Reports the loads of a source to a metrics file and a webhook, each if given."""
 
     schema: str
     metrics: Path | None
     incidents: Incidents | None
 
-    def tell(self, code: int, error: str, seconds: float, result: LoadResult | None) -> None:
-        """Tell with which exit code a load ended; `error` is why if that is not 0."""
-        if code == BusyError.exit_code:  # neither a failure nor a success
+    def report(self, code: int, error: str, seconds: float, result: LoadResult | None) -> None:
+        """Report the exit code of a load, and the error if it is not 0. A busy load is not reported."""
+        if code == BusyError.exit_code:  # the running load reports its own outcome
             return
         if self.metrics:
             write_metrics(self.metrics, self.schema, code, seconds, result)
         if self.incidents:
-            self.incidents.change()
+            self.incidents.report_columns()
             if code:
                 self.incidents.fail(error)
             else:
@@ -132,25 +133,25 @@ class Receivers:
 
 @contextmanager
 def report_outcome(settings: Settings, metrics: Path | None, url: str | None) -> Iterator[Report]:
-    """Tell a file of metrics and a webhook how the body ends, by an exception or with a result.
+    """Run a load, and report its exception or result to a metrics file and a webhook.
 
-    Raises UsageError for a webhook's URL that is none.
+    Raises UsageError for an invalid URL of the webhook.
     """
-    watchers = Receivers(settings.schema, metrics, Incidents(settings, check_url(url)) if url else None)
+    reporter = OutcomeReporter(settings.schema, metrics, Incidents(settings, check_url(url)) if url else None)
     report, started = Report(), time.monotonic()
-    if watchers.incidents:
-        watchers.incidents.begin()
+    if reporter.incidents:
+        reporter.incidents.begin()
     try:
         yield report
     except BaseException as exc:
         code = exc.exit_code if isinstance(exc, LoaderError) else LoaderError.exit_code
-        watchers.tell(code, str(exc) or "interrupted", time.monotonic() - started, None)
+        reporter.report(code, str(exc) or "interrupted", time.monotonic() - started, None)
         raise
     if report.result:
         error = "; ".join(report.result.errors) or _rejected(report.result)
-        watchers.tell(report.result.exit_code, error, time.monotonic() - started, report.result)
+        reporter.report(report.result.exit_code, error, time.monotonic() - started, report.result)
 
 
 def _rejected(result: LoadResult) -> str:
     count = result.counts["events_rejected"]
-    return f"load {result.load_id}: {count:,} events are rejected; `selligent-loader rejects list` shows them"
+    return f"load {result.load_id}: {count:,} events are rejected; see `selligent-loader rejects list`"

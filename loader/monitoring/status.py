@@ -1,4 +1,4 @@
-"""What a source's schemas say of loads, collections, rejects and discards; reads only, also during a load."""
+"""Read the state of a source: loads, collections, rejects, discarded values and locks. Works during a load."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ _REASONS = "select reason, count(*) from discarded_values group by reason order 
 
 
 def read_pending(warehouse: Warehouse) -> list[dict[str, Any]]:
-    """Return the properties whose values wait for a column, the most values first, in the transaction at hand."""
+    """Return the properties whose values wait for a column, the most values first, in the current transaction."""
     columns = read_columns(warehouse)
     return [
         {"table": table, "property": name, "values": count, "since": since, **_obstacle(len(columns.get(table, ())))}
@@ -25,27 +25,27 @@ def read_pending(warehouse: Warehouse) -> list[dict[str, Any]]:
 
 
 def _obstacle(columns: int) -> dict[str, str]:
-    """Return why a table of so many columns did not get one more, and what to do."""
+    """Return why a table with this many columns did not get another one, and what to do."""
     if columns >= MAX_COLUMNS:
         return {
             "why": f"the table has {columns} columns",
-            "todo": f"`load --max-columns N` with more than {columns} places them, also without new files",
+            "todo": f"run `load --max-columns N` with N above {columns}; it writes them, also without new files",
         }
     return {
-        "why": f"a reader held the table, or --max-columns was reached (it has {columns})",
-        "todo": "the next load places them; if not, end the reader's transaction or raise --max-columns",
+        "why": f"a reader held a lock on the table, or --max-columns was reached (it has {columns} columns)",
+        "todo": "the next load writes them; if not, end the reader's transaction or raise --max-columns",
     }
 
 
 def read_reasons(warehouse: Warehouse) -> list[dict[str, Any]]:
-    """Return the discarded values by reason, and what to do about them, in the transaction at hand."""
+    """Return the number of discarded values by reason, and what to do about them, in the current transaction."""
     rows = warehouse.fetch(_REASONS)
     return [{"reason": reason, "values": count, "todo": DISCARD_REMEDIES.get(reason, "")} for reason, count in rows]
 
 
 Rows = list[dict[str, Any]]
 
-#: Our advisory locks by their first key.
+#: Names of the loader's advisory locks by their first key.
 LOCKS = {
     advisory_locks.SCHEMA: "schema",
     advisory_locks.LOAD: "load",
@@ -72,7 +72,7 @@ _DISCARDS = """
 
 
 def read_status(warehouse: Warehouse) -> dict[str, Rows]:
-    """Return all sections as of one moment, each as rows with names."""
+    """Return all sections in one snapshot, each as a list of rows."""
     with snapshot(warehouse):
         return {title: read(warehouse) for title, read in SECTIONS.items()}
 
@@ -90,7 +90,7 @@ def _running(warehouse: Warehouse) -> Rows:
 
 
 def _collections(warehouse: Warehouse) -> Rows:
-    """Rows of small tables are counted, those of large ones are PostgreSQL's estimate."""
+    """Return the event tables; rows of large ones are the planner's estimate."""
     return [
         {
             "table": table.table,
@@ -131,7 +131,7 @@ def _locks(warehouse: Warehouse) -> Rows:
     return _named(rows, "lock", "load_id", "uri", "is_granted", "application", "backend", "host", "process")
 
 
-#: What each section is called, and who reads it.
+#: The sections by title, with the functions that read them.
 SECTIONS: Mapping[str, Callable[[Warehouse], Rows]] = {
     "schema": _schema,
     "running": _running,

@@ -1,4 +1,4 @@
-"""Webhook: a message to people, in the JSON that Slack's and Teams' webhooks take; its URL is a secret."""
+"""Post a message to a webhook in the JSON format of Slack and Teams. The URL is a secret and never logged."""
 
 import json
 import logging
@@ -10,16 +10,16 @@ from loader.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a message may take in all.
+#: Total seconds to send a message.
 TIMEOUT_SECONDS = 10.0
-#: Longest message, in characters.
+#: Characters of a message; longer ones are cut.
 MAX_MESSAGE_LENGTH = 2000
 
 
 def check_url(url: str) -> str:
-    """Return a URL that can be posted to.
+    """Return the URL if it is valid.
 
-    Raises UsageError, without the URL, for another.
+    Raises UsageError, with a message that does not contain the URL, if it is not.
     """
     try:
         parts = urlsplit(url)
@@ -27,33 +27,33 @@ def check_url(url: str) -> str:
     except ValueError:
         is_good = False
     if not is_good or " " in url:
-        raise UsageError("the webhook's url cannot be read; write https://host/path, best in SELLIGENT_NOTIFY_URL")
+        raise UsageError("the webhook's url is invalid; write https://host/path, preferably in SELLIGENT_NOTIFY_URL")
     return url
 
 
 def post(url: str, text: str) -> bool:
-    """Post a message, and tell whether it was taken; why it was not is told in the log.
+    """Post a message and return whether the webhook accepted it; a failure is logged.
 
-    Returns after TIMEOUT seconds at the latest, whatever the name server, a proxy or the webhook do.
+    Returns after TIMEOUT_SECONDS at the latest, also if the DNS lookup or a proxy takes longer.
     """
     answers: list[str] = []
     thread = Thread(target=lambda: answers.append(_post(url, text)), daemon=True)
     thread.start()
     thread.join(TIMEOUT_SECONDS)
-    problem = answers[0] if answers else f"gives no answer within {TIMEOUT_SECONDS:.0f} s"
+    problem = answers[0] if answers else f"did not answer within {TIMEOUT_SECONDS:.0f} s"
     if problem:
-        log.warning("the webhook at %s %s; a person is not told", urlsplit(url).hostname, problem)
+        log.warning("the webhook at %s %s; the notification was not delivered", urlsplit(url).hostname, problem)
     return not problem
 
 
 def _post(url: str, text: str) -> str:
-    """Post a message and return what is wrong, without the URL; empty if nothing is."""
+    """Post a message and return an error without the URL, or an empty string."""
     from http.client import HTTPException
     from urllib.error import HTTPError, URLError
     from urllib.request import HTTPRedirectHandler, Request, build_opener
 
     class NoRedirect(HTTPRedirectHandler):
-        """A message that was led elsewhere, to a page to log in perhaps, was not taken."""
+        """Treats a redirect as an error, because it may lead to a login page."""
 
         def redirect_request(self, *_: Any) -> None:
             return None
@@ -64,7 +64,7 @@ def _post(url: str, text: str) -> str:
         with build_opener(NoRedirect).open(request, timeout=TIMEOUT_SECONDS):
             return ""
     except HTTPError as exc:
-        return f"answers {exc.code}"
+        return f"answered with status {exc.code}"
     except URLError as exc:
         reason = exc.reason
         return f"cannot be reached: {getattr(reason, 'strerror', None) or type(reason).__name__}"
@@ -73,7 +73,7 @@ def _post(url: str, text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text in which nothing is a link or a mention for Slack.
+    """Escape a text so that Slack finds no links or mentions in it.
 
     >>> _escaped("<!channel> & co")
     '&lt;!channel&gt; &amp; co'

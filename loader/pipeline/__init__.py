@@ -1,1 +1,1 @@
-"""Files become rows, one transaction a chunk; ledger, replay, backfill and widening."""
+"""Load files into PostgreSQL, one transaction per chunk; ledger, replay, backfill and widening."""

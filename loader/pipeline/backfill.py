@@ -1,4 +1,7 @@
-"""Filling: discarded values → columns that can take them, each in the transaction in which its discard ends."""
+"""Write discarded values into columns that have been added since.
+
+The transaction that writes a value also deletes it from `discarded_values`.
+"""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,21 +23,21 @@ from loader.transform.refit import ClaimedDiscards, TargetColumn, pivot_values, 
 
 log = logging.getLogger(__name__)
 
-#: Values that are taken at a time.
-BATCH = 20_000
+#: Discarded values that one transaction claims.
+BATCH_VALUES = 20_000
 
-#: Tables whose columns, beside the fixed ones, are in the views' figures, which have to be made anew then.
+#: Tables whose additional columns the stored figures of the views depend on. A backfill of one invalidates them all.
 TABLES_IN_FIGURES = {"email_machine_opened"}
 
-_TAKE = """
+_CLAIM = """
     select ctid::text, original_timestamp, event_id, property, value, discard_id from discarded_values
     where reason = %s and table_name = %s and property = any(%s)
     order by original_timestamp, event_id
     limit %s for update
 """
-_PLACED = "delete from discarded_values where ctid = any(%s::tid[])"
+_DELETE = "delete from discarded_values where ctid = any(%s::tid[])"
 _CHANGE_REASON = "update discarded_values set reason = %s where ctid = any(%s::tid[])"
-#: By the time-ordered index, which finds nulls only if it is asked for them.
+#: Runs once for each condition of `_SAME_TIME`: `=` uses the time-ordered index but does not match nulls.
 _UPDATE = """
     update {table} as event set {assignments}
     from unnest(%s::timestamptz[], %s::text[], {arrays}) as placed (original_timestamp, id, {names})
@@ -46,80 +49,85 @@ _SAME_TIME = (
 )
 
 
-def backfill(warehouse: Warehouse, table: str, homes: Sequence[TargetColumn]) -> int:
-    """Put what waits for columns that are there into them, and return the number of values placed.
+def backfill(warehouse: Warehouse, table: str, targets: Sequence[TargetColumn]) -> int:
+    """Write `no_column` values into existing columns of a table, and return the number of values written.
 
-    Some events at a time: a kill leaves each with all or none of its values. Locks that are not free leave the rest
-    waiting; values with which the database refuses the row wait no longer. What was discarded of an event that
-    somebody has deleted since ends too. Raises WarehouseError if the database fails.
+    One transaction handles some events, with all their values. If a lock is not free, the rest stays `no_column`.
+    Values that make a row too large become `no_room`. Values of events that have been deleted since are deleted too.
+    Raises WarehouseError if the database fails.
     """
-    placed, limit, taken = 0, BATCH, ClaimedDiscards([], 0)
-    while homes:
+    placed, limit, claimed = 0, BATCH_VALUES, ClaimedDiscards([], 0)
+    while targets:
         try:
             with warehouse.transaction(lock_timeout=advisory_locks.TABLE_TIMEOUT):
-                taken = (
-                    claim_discards(warehouse, table, "no_column", homes, limit)
+                claimed = (
+                    claim_discards(warehouse, table, "no_column", targets, limit)
                     if _is_ours(warehouse)
                     else ClaimedDiscards([], 0)
                 )
-                if not taken.rows:
+                if not claimed.rows:
                     break
-                placed += resolve_discards(warehouse, table, homes, taken)
-            limit = BATCH
+                placed += resolve_discards(warehouse, table, targets, claimed)
+            limit = BATCH_VALUES
         except ContentionError as exc:
-            log.warning("values of %r wait for a later load: %s", table, exc)
+            log.warning("values of %r are left for a later load: %s", table, exc)
             break
         except RefusedError as exc:
-            if taken.events == 1:
-                _mark_no_room(warehouse, table, homes, exc)
-            limit = max(taken.events // 8, 1)
+            if claimed.events == 1:
+                _mark_no_room(warehouse, table, targets, exc)
+            limit = max(claimed.events // 8, 1)
     return placed
 
 
 def _is_ours(warehouse: Warehouse) -> bool:
-    """Tell whether nobody else fills columns of this source now; nobody will until the transaction ends."""
+    """Return whether this transaction got the lock that lets one process at a time backfill a source."""
     ((ours,),) = warehouse.fetch(
         "select pg_try_advisory_xact_lock(%s, hashtext(%s))", advisory_locks.FILL, warehouse.ops
     )
     return bool(ours)
 
 
-def _mark_no_room(warehouse: Warehouse, table: str, homes: Sequence[TargetColumn], refusal: RefusedError) -> None:
-    """Let the values of the first event wait no longer: the database refuses its row with them."""
-    log.warning("values of an event of %r have no room in its row: %s", table, refusal)
+def _mark_no_room(warehouse: Warehouse, table: str, targets: Sequence[TargetColumn], refusal: RefusedError) -> None:
+    """Mark the first event's values `no_room`, because the row exceeds PostgreSQL's page size with them."""
+    log.warning("values of an event of %r do not fit into its row: %s", table, refusal)
     with warehouse.transaction():
         _change_reason(
-            warehouse, "no_room", [row[0] for row in claim_discards(warehouse, table, "no_column", homes, 1).rows]
+            warehouse, "no_room", [row[0] for row in claim_discards(warehouse, table, "no_column", targets, 1).rows]
         )
 
 
 def claim_discards(
-    warehouse: Warehouse, table: str, reason: str, homes: Sequence[TargetColumn], limit: int
+    warehouse: Warehouse, table: str, reason: str, targets: Sequence[TargetColumn], limit: int
 ) -> ClaimedDiscards:
-    """Lock and return the values that were discarded for a reason, of some events, `limit` at most."""
-    properties, size = [name for home in homes for name in home.properties], BATCH
+    """Lock and return the values that were discarded for a reason, of at most `limit` events."""
+    properties, size = [name for target in targets for name in target.properties], BATCH_VALUES
     while True:
-        rows = warehouse.fetch(_TAKE, reason, table, properties, size)
+        rows = warehouse.fetch(_CLAIM, reason, table, properties, size)
         events = [list(values) for _, values in groupby(rows, key=lambda row: row[1:3])]
         if len(rows) == size:
-            events.pop()  # it may have more values than these
+            events.pop()  # the last event may have values beyond the limit of the query
         if events or not rows:
             return ClaimedDiscards([row for values in events[:limit] for row in values], min(len(events), limit))
         size *= 4
 
 
-def resolve_discards(warehouse: Warehouse, table: str, homes: Sequence[TargetColumn], taken: ClaimedDiscards) -> int:
-    """Put values into their columns, in the transaction at hand, and return how many; the others get a new reason."""
-    judged = refit_values(homes, taken)
-    fitting = judged.filter(pc.is_null(judged["reason"]))
-    numbered = list(enumerate(homes))
+def resolve_discards(
+    warehouse: Warehouse, table: str, targets: Sequence[TargetColumn], claimed: ClaimedDiscards
+) -> int:
+    """Write values that fit into their columns, and return how many; the others get the reason why they do not.
+
+    Runs in the current transaction.
+    """
+    refitted = refit_values(targets, claimed)
+    fitting = refitted.filter(pc.is_null(refitted["reason"]))
+    numbered = list(enumerate(targets))
     _update(warehouse, table, numbered, fitting)
-    _update(warehouse, TRACKS, [(n, home) for n, home in numbered if is_context(home.name)], fitting)
-    warehouse.fetch(_PLACED, fitting["tid"].to_pylist())
+    _update(warehouse, TRACKS, [(n, target) for n, target in numbered if is_context(target.name)], fitting)
+    warehouse.fetch(_DELETE, fitting["tid"].to_pylist())
     if table in TABLES_IN_FIGURES and fitting.num_rows:
         warehouse.fetch("delete from refreshed")
     for reason in ("misfit", "collision"):
-        _change_reason(warehouse, reason, judged.filter(pc.equal(judged["reason"], reason))["tid"].to_pylist())
+        _change_reason(warehouse, reason, refitted.filter(pc.equal(refitted["reason"], reason))["tid"].to_pylist())
     return int(fitting.num_rows)
 
 
@@ -127,21 +135,22 @@ def _change_reason(warehouse: Warehouse, reason: str, tids: Sequence[str]) -> No
     warehouse.fetch(_CHANGE_REASON, reason, list(tids))
 
 
-def _update(warehouse: Warehouse, table: str, homes: Sequence[tuple[int, TargetColumn]], fitting: pa.Table) -> None:
-    """Put values into the columns of a table."""
-    wanted = fitting.filter(pc.is_in(fitting["home"], pa.array([n for n, _ in homes], pa.int64())))
+def _update(warehouse: Warehouse, table: str, targets: Sequence[tuple[int, TargetColumn]], fitting: pa.Table) -> None:
+    """Write values into the columns of a table, in the current transaction."""
+    wanted = fitting.filter(pc.is_in(fitting["home"], pa.array([n for n, _ in targets], pa.int64())))
     if not wanted.num_rows:
         return
-    there = set(wanted["home"].unique().to_pylist())
-    filled = [(n, home) for n, home in homes if n in there]
+    used = set(wanted["home"].unique().to_pylist())
+    filled = [(n, target) for n, target in targets if n in used]
     events = pivot_values(wanted, [n for n, _ in filled])
     keys = [events["original_timestamp"].cast(pa.string()), events["id"], *events.columns[2:]]
     statement = _UPDATE.format(
         table=f"{quote_identifier(warehouse.schema)}.{quote_identifier(table)}",
         assignments=", ".join(
-            f"{quote_identifier(home.name)} = coalesce(c{n}, event.{quote_identifier(home.name)})" for n, home in filled
+            f"{quote_identifier(target.name)} = coalesce(c{n}, event.{quote_identifier(target.name)})"
+            for n, target in filled
         ),
-        arrays=", ".join(f"%s::{home.kind}[]" for _, home in filled),
+        arrays=", ".join(f"%s::{target.kind}[]" for _, target in filled),
         names=", ".join(f"c{n}" for n, _ in filled),
         same_time="{same_time}",
     )
@@ -150,7 +159,7 @@ def _update(warehouse: Warehouse, table: str, homes: Sequence[tuple[int, TargetC
 
 
 _WAITING = "select table_name, property from discarded_values where reason = 'no_column' group by 1, 2 order by 1, 2"
-#: The first value of each property, as a load finds it: that of the earliest event.
+#: The value of the earliest event for each property. Like the first value in a load, it decides the type.
 _FIRST = """
     select distinct on (property) property, value from discarded_values
     where reason = 'no_column' and table_name = any(%s) and property = any(%s)
@@ -159,12 +168,10 @@ _FIRST = """
 
 
 def backfill_waiting_columns(warehouse: Warehouse, limits: SchemaLimits) -> tuple[int, list[str]]:
-    """Put values that wait for a column into it; columns that are missing are added.
+    """Add missing columns within the limits, and write all `no_column` values into their columns.
 
-    Returns the number of values, and the statements that added columns.
-
-    Values whose columns cannot be added now go on waiting, and one that does not fit stays with that reason. Raises
-    WarehouseError if the database fails.
+    Returns the number of values written and the statements that added columns. Values whose columns cannot be added
+    now stay `no_column`; values that do not fit become `misfit`. Raises WarehouseError if the database fails.
     """
     with warehouse.transaction():
         waiting = warehouse.fetch(_WAITING)
@@ -183,18 +190,18 @@ def backfill_waiting_columns(warehouse: Warehouse, limits: SchemaLimits) -> tupl
             warehouse, catalog, table, [table], {c: names for c, names in columns.items() if catalog.can_have_column(c)}
         )
         kinds = catalog.columns(table)
-        homes = [
+        targets = [
             TargetColumn(c, kinds[c], names)
             for c, names in columns.items()
             if c in kinds and catalog.can_have_column(c)
         ]
-        catalog.record(Name(table, name, home.name) for home in homes for name in home.properties)
-        placed += backfill(warehouse, table, homes)
+        catalog.record(Name(table, name, target.name) for target in targets for name in target.properties)
+        placed += backfill(warehouse, table, targets)
     return placed, catalog.statements
 
 
 def _columns(properties: Sequence[str]) -> dict[str, list[str]]:
-    """Return the columns of properties; of several that meet in one, the one spelled like it comes first.
+    """Return the properties of each column, first the one that is spelled like the column, the others sorted.
 
     >>> _columns(["A-b", "a.b", "a_b"])
     {'a_b': ['a_b', 'A-b', 'a.b']}
@@ -207,7 +214,7 @@ def _columns(properties: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _shared(wanted: Iterable[Mapping[str, Sequence[str]]]) -> dict[str, list[str]]:
-    """Return the columns of the context, which belong to `tracks` too."""
+    """Return the context columns, which `tracks` has too, with their properties in all tables."""
     shared: dict[str, list[str]] = {}
     for columns in wanted:
         for column, names in columns.items():
@@ -219,7 +226,7 @@ def _shared(wanted: Iterable[Mapping[str, Sequence[str]]]) -> dict[str, list[str
 def _add(
     warehouse: Warehouse, catalog: Catalog, table: str, sources: Sequence[str], wanted: Mapping[str, Sequence[str]]
 ) -> None:
-    """Add columns that a table does not have yet and has room for, with the types of the first values that wait."""
+    """Add missing columns within the table's limit, typed by the earliest discarded value."""
     missing = catalog.columns_within_limit(table, sorted(wanted.keys() - catalog.columns(table).keys()))
     if not missing:
         return

@@ -1,4 +1,4 @@
-"""Ledger: loads and the files they read, how far, with what result."""
+"""Record loads in the ops schema: which files each reads, up to which position, and with what result."""
 
 import logging
 import os
@@ -46,33 +46,33 @@ CLOSE = "update files set status = %s, error = %s, finished_at = clock_timestamp
 
 @dataclass(frozen=True, slots=True)
 class FileCursor:
-    """A file that a load reads: where it begins, in bytes after decompression, and the number of the line there."""
+    """The row of a file in the ledger, and where reading starts: bytes after decompression, and the line number."""
 
     file_id: int
     position: int
     line: int
 
 
-#: How long a load that failed tries to say so.
+#: How long a failed load tries to record its failure.
 FINISH_RETRY_FOR = timedelta(seconds=5)
-#: What to do behind a pooler.
+#: Error for a pooler in transaction mode, where advisory locks of a session have no effect.
 POOLER_ADVICE = (
-    "the database url leads to a pooler that gives a session to others between transactions (PgBouncer's pool_mode "
-    "transaction), but a load keeps locks in its session; name the server's own port, or a pool with pool_mode session"
+    "the database url leads to a pooler that shares sessions between transactions (PgBouncer's pool_mode transaction), "
+    "but a load holds advisory locks in its session; use the server's own port, or a pool with pool_mode session"
 )
 
 
 class Ledger:
-    """The ledger in the ops schema; what has a chunk's outcome is written in the transaction of its rows."""
+    """The tables `loads` and `files`. The outcome of a chunk is written in the transaction of its rows."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
 
     def begin(self, kind: str = "files", *, exclusive: bool = False) -> int:
-        """Return the number of a new load, which counts as dead once all connections that joined it have ended.
+        """Start a load and return its number. It is alive while at least one connection that joined it is open.
 
-        Raises BusyError if another load runs and one of the two is exclusive, UsageError behind a pooler that would
-        give our locks away.
+        Raises BusyError if another load is running and one of the two is exclusive, UsageError for a connection
+        through a pooler in transaction mode.
         """
         if self._warehouse.is_shared():
             raise UsageError(POOLER_ADVICE)
@@ -94,50 +94,50 @@ class Ledger:
         return int(load_id)
 
     def join(self, load_id: int) -> None:
-        """Keep a load alive as long as this connection."""
+        """Mark a load as alive until this connection is closed."""
         self._warehouse.lock_shared(advisory_locks.LOAD, self._name(load_id))
 
     def _name(self, load_id: int | str) -> str:
         return f"{self._warehouse.ops}/{load_id}"
 
     def finish(self, load_id: int, status: str, error: str | None) -> None:
-        """Write how a load ended; what it did is the sum of its files."""
+        """Record how a load ended, with the sums of its files as counts."""
 
         def finish() -> None:
             with self._warehouse.transaction():
                 self._finish(load_id, status, error)
 
-        # One that failed may have tried to come back for long enough already.
+        # A failed load may have spent its whole retry time already.
         self._warehouse.retry(finish, FINISH_RETRY_FOR if status == "failed" else None)
 
     def _finish(self, load_id: int, status: str, error: str | None) -> None:
         self._warehouse.fetch(operation("close_load"), load_id=load_id, status=status, error=error)
 
     def unread(self, files: Sequence[File]) -> list[File]:
-        """Return the files that have not been read to their end as they are now, and pipes."""
+        """Return the files whose current content has not been read completely, and all pipes."""
         with self._warehouse.transaction():
             done = set(self._warehouse.fetch(DONE, [file.uri for file in files]))
         return [file for file in files if file.size is None or (file.uri, file.size, file.fingerprint) not in done]
 
     @contextmanager
-    def reading(self, load_id: int, file: File, *, again: bool = False) -> Iterator[FileCursor | None]:
-        """Give the body a file to read, from where it was left, or None if it has been read to its end.
+    def open_file(self, load_id: int, file: File, *, again: bool = False) -> Iterator[FileCursor | None]:
+        """Lock a file, and yield the cursor at which to continue, or None if it has been read completely.
 
-        How the body ends is how the reading ends. Raises TakenError if another load reads it.
+        The outcome of the body is recorded as that of the file. Raises TakenError if another load is reading it.
         """
         key = advisory_locks.FILE, self._name(file.uri)
         if not self._warehouse.retry(lambda: self._warehouse.try_lock(*key)):
-            raise TakenError(f"{file.uri} is left to another load, which is reading it")
-        reading = self._warehouse.retry(lambda: self._open(load_id, file, again))
+            raise TakenError(f"{file.uri!r} is skipped, because another load is reading it")
+        cursor = self._warehouse.retry(lambda: self._open(load_id, file, again))
         try:
-            yield reading
+            yield cursor
         except BaseException as exc:
             with suppress(LoaderError):
                 status = "left" if isinstance(exc, UnfinishedError) else "failed"
-                self._close(reading, status, str(exc) or "interrupted")
+                self._close(cursor, status, str(exc) or "interrupted")
             raise
         else:
-            self._warehouse.retry(lambda: self._close(reading, "done", None))
+            self._warehouse.retry(lambda: self._close(cursor, "done", None))
         finally:
             with suppress(LoaderError):
                 self._warehouse.unlock(*key)
@@ -151,22 +151,22 @@ class Ledger:
             ((file_id,),) = self._warehouse.fetch(OPEN, load_id, file.uri, file.size, file.fingerprint, position, line)
         return FileCursor(file_id, position, line + 1)
 
-    def position(self, reading: FileCursor) -> int:
-        """Return how far a file has been read, in the transaction at hand."""
-        ((position,),) = self._warehouse.fetch("select position from files where file_id = %s", reading.file_id)
+    def position(self, cursor: FileCursor) -> int:
+        """Return the position up to which a file has been read, in bytes, in the current transaction."""
+        ((position,),) = self._warehouse.fetch("select position from files where file_id = %s", cursor.file_id)
         return int(position)
 
-    def save_cursor(self, reading: FileCursor, position: int, line: int, counts: Mapping[str, int]) -> None:
-        """Write how far a file has been read, and with what result, in the transaction at hand."""
-        self._warehouse.fetch(ADVANCE, position, line, *_values(counts), reading.file_id)
+    def save_cursor(self, cursor: FileCursor, position: int, line: int, counts: Mapping[str, int]) -> None:
+        """Record the position up to which a file has been read, and add counts, in the current transaction."""
+        self._warehouse.fetch(ADVANCE, position, line, *_values(counts), cursor.file_id)
 
-    def _close(self, reading: FileCursor | None, status: str, error: str | None) -> None:
-        if reading:
+    def _close(self, cursor: FileCursor | None, status: str, error: str | None) -> None:
+        if cursor:
             with self._warehouse.transaction():
-                self._warehouse.fetch(CLOSE, status, error, reading.file_id)
+                self._warehouse.fetch(CLOSE, status, error, cursor.file_id)
 
 
-#: The columns of `running_loads`.
+#: The columns of `sql/operations/running_loads.sql`.
 _RUNNING = (
     *("load_id", "kind", "host", "pid", "started_at", "exclusive", "is_alive"),
     *("uri", "position", "size", "events_read", "files_done", "events_per_second"),
@@ -174,9 +174,9 @@ _RUNNING = (
 
 
 def read_running_loads(warehouse: Warehouse) -> list[dict[str, Any]]:
-    """Return the loads that the ledger says are running, a row for each file that one reads.
+    """Return one row for each running load and file that it is reading, in the current transaction.
 
-    One that is not alive was killed. Read in the transaction at hand.
+    A load with `is_alive` false was killed.
     """
     rows = warehouse.fetch(operation("running_loads"), load_lock=advisory_locks.LOAD, ops=warehouse.ops)
     return [dict(zip(_RUNNING, row, strict=True)) for row in rows]
@@ -188,7 +188,7 @@ def _values(counts: Mapping[str, int]) -> list[int]:
 
 @contextmanager
 def record_outcome(ledger: Ledger, result: LoadResult) -> Iterator[None]:
-    """Let the body do a load, and write to the ledger how it ended; a dry run is not there."""
+    """Run a load and record its outcome in the ledger, except for a dry run."""
     try:
         yield
     except BaseException as exc:

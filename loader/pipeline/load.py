@@ -1,4 +1,4 @@
-"""Pipeline: files into the warehouse, each chunk a transaction, the next one transformed while the last is copied."""
+"""Load files in one or several processes, and analyze the tables that changed."""
 
 import logging
 import multiprocessing
@@ -26,7 +26,7 @@ from loader.postgres.retry import retry
 from loader.quoting import quote_identifier
 from loader.schema.source import open_warehouse
 
-#: Gives the progress to report to, for a number of bytes to read, as the files have them.
+#: Makes a progress callback, given the total size of the files as stored, in bytes.
 ProgressFactory = Callable[[int], AbstractContextManager[Progress]]
 
 
@@ -43,9 +43,10 @@ def load_files(
     reported: ProgressFactory = no_progress,
     problems: Sequence[InputError] = (),
 ) -> LoadResult:
-    """Load files; `problems` are told in the result too.
+    """Load files that have not been read yet; `problems` are added to the errors of the result.
 
-    Raises SchemaError if the database is not prepared, WarehouseError if it fails.
+    Raises BusyError if another load is running and one of the two is exclusive, SchemaError if the database is not
+    prepared, WarehouseError if it fails.
     """
     started = time.monotonic()
     with open_warehouse(settings, "load") as warehouse:
@@ -63,7 +64,7 @@ def load_files(
                 _read(to_read, settings, options, result, progress)
             if not options.dry_run:
                 warehouse.retry(lambda: analyze(warehouse, result.tables))
-            result.judge(options)
+            result.set_status(options)
             result.seconds = time.monotonic() - started
         crash_point("load.finished")
     return result
@@ -85,7 +86,7 @@ def _connected(settings: Settings, options: Options, load_id: int | None) -> Wor
 def _read_in_processes(
     files: Sequence[File], settings: Settings, options: Options, result: LoadResult, progress: Progress
 ) -> None:
-    """Read files in several processes, which all end with the first that fails."""
+    """Read files in several processes. If one fails, all are terminated."""
     with ProcessPoolExecutor(
         min(options.jobs, len(files)),
         multiprocessing.get_context("spawn"),
@@ -99,7 +100,9 @@ def _read_in_processes(
                 result.add(done)
                 progress(tasks[task].size or 0, done.counts["events_read"])
         except BrokenProcessPool as exc:
-            raise LoaderError("a process of the load was killed; run it again, it goes on where it ended") from exc
+            raise LoaderError(
+                "a process of the load was killed; run the load again, it continues where it ended"
+            ) from exc
         finally:
             for process in multiprocessing.active_children():
                 process.terminate()
@@ -113,7 +116,7 @@ def _start_worker(settings: Settings, options: Options, load_id: int | None, sty
     global _worker  # noqa: PLW0603
     logs.configure(style)
     logs.bind(load_id)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent terminates its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = _connected(settings, options, load_id)
 
@@ -130,11 +133,11 @@ def _read_one(file: File) -> LoadResult:
 
 log = logging.getLogger(__name__)
 
-#: Share of a table that may be new before it is analyzed.
+#: Share of a table's rows that may be new before it is analyzed.
 NEW_SHARE = 0.03
 
-#: Rows that the server counts as changed since it last looked, as an earlier load that was killed left them, and
-#: those of this load, which it may not have heard of.
+#: `n_mod_since_analyze` includes rows of earlier loads that were killed before their `analyze`, but may not yet include
+#: the rows of this load.
 _DUE = """
     select pg_class.relname from pg_class left join pg_stat_user_tables as stat on stat.relid = pg_class.oid
     join unnest(%s::text[], %s::bigint[]) as touched (name, rows) on touched.name = pg_class.relname
@@ -145,9 +148,9 @@ _DUE = """
 
 
 def analyze(warehouse: Warehouse, rows: Mapping[str, int]) -> list[str]:
-    """Analyze the tables of which more than a few per cent are new, given the new rows of each, and return them.
+    """Analyze the tables of which more than NEW_SHARE is new, given the new rows of each, and return their names.
 
-    A table that others change, or of another role, is left alone; autovacuum comes to it.
+    A table that is locked or belongs to another role is left to autovacuum.
     """
     names, counts = list(rows), list(rows.values())
     with warehouse.transaction():
@@ -160,7 +163,7 @@ def _analyze(warehouse: Warehouse, name: str) -> bool:
         with warehouse.transaction(lock_timeout=advisory_locks.TABLE_TIMEOUT):
             warehouse.fetch(f"analyze {quote_identifier(warehouse.schema)}.{quote_identifier(name)}")
     except LoaderError as exc:
-        log.info("%s is not analyzed: %s", name, exc)
+        log.info("table %r is not analyzed: %s", name, exc)
         return False
-    log.info("%s is analyzed", name)
+    log.info("table %r is analyzed", name)
     return True

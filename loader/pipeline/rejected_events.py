@@ -1,4 +1,4 @@
-"""Rejects: events that cannot be loaded, each with its bytes and a reason."""
+"""List, read, export and delete rejected events, which are stored with their bytes and a reason."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from loader.postgres.connection import Warehouse
 
 
 def reject_rows(rejects: Sequence[Reject], uri: str) -> pa.Table:
-    """Return rows of `rejected_events` without the load."""
+    """Return rows for `rejected_events`, without their `load_id`."""
     return pa.table(
         {
             "uri": pa.array([uri] * len(rejects), pa.string()),
@@ -27,14 +27,14 @@ def reject_rows(rejects: Sequence[Reject], uri: str) -> pa.Table:
 
 @dataclass(frozen=True, slots=True)
 class RejectFilter:
-    """Which rejects are meant: those of a reason, since a time; all if nothing is said."""
+    """Select rejects by reason and by earliest `rejected_at`; None selects all."""
 
     reason: str | None = None
     since: datetime | None = None
 
     @property
     def condition(self) -> tuple[str, list[Any]]:
-        """SQL, and the parameters in it."""
+        """The SQL condition and its parameters."""
         terms = {"reason = %s": self.reason, "rejected_at >= %s": self.since}
         given = {term: value for term, value in terms.items() if value is not None}
         return " and ".join(["true", *given]), list(given.values())
@@ -45,7 +45,7 @@ _SELECT = f"select {', '.join(_FIELDS)}"
 
 
 def list_rejects(warehouse: Warehouse, limit: int) -> list[dict[str, Any]]:
-    """Return the newest rejects without their bytes."""
+    """Return the newest rejects, at most `limit`, without their bytes."""
     with warehouse.transaction():
         rows = warehouse.fetch(f"{_SELECT} from rejected_events order by rejected_id desc limit %s", limit)
     return [dict(zip(_FIELDS, row, strict=True)) for row in rows]
@@ -54,29 +54,29 @@ def list_rejects(warehouse: Warehouse, limit: int) -> list[dict[str, Any]]:
 def read_reject(warehouse: Warehouse, rejected_id: int) -> tuple[dict[str, Any], bytes]:
     """Return a reject and its bytes.
 
-    Raises UsageError if there is none of this number.
+    Raises UsageError if there is no reject with this number.
     """
     with warehouse.transaction():
         rows = warehouse.fetch(f"{_SELECT}, raw from rejected_events where rejected_id = %s", rejected_id)
     if not rows:
-        raise UsageError(f"there is no reject {rejected_id}; `selligent-loader rejects list` shows their numbers")
+        raise UsageError(f"there is no reject {rejected_id}; `selligent-loader rejects list` lists them")
     return dict(zip(_FIELDS, rows[0], strict=False)), rows[0][-1]
 
 
-#: Rejects above which the next ones are asked for.
-_PAGE = 1000
+#: Rejects that one query of an export reads.
+_PAGE_ROWS = 1000
 _EXPORT = f"""
     select rejected_id, load_id, uri, line, reason, raw from rejected_events
     where rejected_id > %s and replayed_at is null and {{chosen}}
-    order by rejected_id limit {_PAGE}
+    order by rejected_id limit {_PAGE_ROWS}
 """
 
 
 def export_rejects(warehouse: Warehouse, choice: RejectFilter) -> Iterator[bytes]:
-    """Yield the bytes of rejects that are not replayed yet, one a line, as pieces that follow each other.
+    """Yield the content of a file with the rejects that have not been replayed, one per line.
 
-    Line breaks inside one, which only elements of an array can have, become blanks; the pieces of a line that was too
-    long become one line again.
+    Line breaks inside a reject, which only elements of a JSON array can have, become blanks. The pieces of a line that
+    was too long are joined to one line.
     """
     chosen, values = choice.condition
     after, open_line = 0, None
@@ -94,9 +94,9 @@ def export_rejects(warehouse: Warehouse, choice: RejectFilter) -> Iterator[bytes
 
 
 def purge_rejects(warehouse: Warehouse, choice: RejectFilter, until: datetime, *, discards: bool) -> dict[str, int]:
-    """Delete rejects before a time, if asked for discarded values too, but for those that wait for a column.
+    """Delete rejects older than `until`; with `discards` also discarded values, except those that wait for a column.
 
-    Returns the numbers of what was deleted.
+    Returns the number of deleted rows by kind.
     """
     chosen, values = choice.condition
     with warehouse.transaction():

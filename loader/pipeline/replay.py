@@ -1,4 +1,4 @@
-"""Replay: rejected events once more through the write path; what loads now is marked, the rest has its new reason."""
+"""Load rejected events again. Those that load are marked as replayed; the others get their new reason."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -20,18 +20,18 @@ from loader.schema.catalog import Catalog
 from loader.schema.source import open_warehouse
 from loader.transform.transform import Transform
 
-#: What the ledger calls the input of a replay; the lock on it lets one replay run at a time.
+#: The name of a replay's input in the ledger. The lock on it allows one replay at a time.
 REJECTS = File("rejects")
-#: Rejects whose sizes are looked at together.
-PAGE = 20_000
+#: Rejects whose sizes one query reads.
+PAGE_ROWS = 20_000
 
-#: The pieces of a line that is too long are no events.
+#: `too_long` rejects are pieces of a line, not events.
 _OPEN = "replayed_at is null and reason <> 'too_long'"
 _NEWEST = "select coalesce(max(rejected_id), 0) from rejected_events"
 _SIZES = f"""
     select rejected_id, octet_length(raw) from rejected_events
     where rejected_id > %s and rejected_id <= %s and {_OPEN} and {{chosen}}
-    order by rejected_id limit {PAGE}
+    order by rejected_id limit {PAGE_ROWS}
 """
 _RAW = f"""
     select rejected_id, raw from rejected_events
@@ -54,15 +54,15 @@ _ADD = """
 
 @dataclass(frozen=True, slots=True)
 class ReplayChunk:
-    """Some rejects as the lines of a chunk, and their numbers."""
+    """Rejects as the lines of a chunk, with the `rejected_id` of each."""
 
     chunk: Chunk
     ids: Sequence[int]
 
-    def keep(self, warehouse: Warehouse, load_id: int, rejects: Sequence[Reject]) -> None:
-        """Mark what is a reject no more, and give the others their new reasons, in the transaction at hand.
+    def save_rejects(self, warehouse: Warehouse, load_id: int, rejects: Sequence[Reject]) -> None:
+        """Mark rejects that loaded as replayed, and set the new reasons of the others, in the current transaction.
 
-        Of the body of a batch call that is one now, events that are rejects still are kept as such.
+        If a reject is the body of a batch call, its events that still cannot be loaded become rejects of their own.
         """
         still: list[tuple[int, bytes, str, str]] = []
         parts: list[tuple[int, bytes, str, str]] = []
@@ -76,10 +76,11 @@ class ReplayChunk:
 
 
 def replay_rejects(settings: Settings, choice: RejectFilter, options: Options) -> LoadResult:
-    """Load the rejects of a choice that can be loaded now.
+    """Load the rejects that match a filter and can be loaded now.
 
-    Those of a chunk are marked in the transaction of its rows; a replay that is killed goes on when it is run again.
-    Raises SchemaError if the database is not prepared, WarehouseError if it fails, TakenError if another one runs.
+    Rejects are marked in the transaction that writes their rows, so a replay that was killed continues when it is run
+    again. Raises SchemaError if the database is not prepared, WarehouseError if it fails, TakenError if another replay
+    is running.
     """
     with ExitStack() as stack:
         ledger = Ledger(stack.enter_context(open_warehouse(settings)))
@@ -94,13 +95,13 @@ def replay_rejects(settings: Settings, choice: RejectFilter, options: Options) -
 def _replay(warehouse: Warehouse, catalog: Catalog, choice: RejectFilter, result: LoadResult) -> None:
     load_id = result.load_id or 0
     transform, writer = Transform(catalog), Writer(warehouse, load_id)
-    with Ledger(warehouse).reading(load_id, REJECTS) as reading:
-        if reading is None:
+    with Ledger(warehouse).open_file(load_id, REJECTS) as cursor:
+        if cursor is None:
             return
-        for again in _chunks(warehouse, choice):
-            batch = encode_batch(transform.finish(transform.prepare(again.chunk)))
-            keep = partial(again.keep, warehouse, load_id)
-            written = writer.write(batch, REJECTS.uri, reading, keep)
+        for replayed in _chunks(warehouse, choice):
+            batch = encode_batch(transform.finish(transform.prepare(replayed.chunk)))
+            save_rejects = partial(replayed.save_rejects, warehouse, load_id)
+            written = writer.write(batch, REJECTS.uri, cursor, save_rejects)
             result.files = 1
             result.counts += written.counts
             result.tables.update({table: part.rows.num_rows for table, part in written.parts.items()})
@@ -108,7 +109,7 @@ def _replay(warehouse: Warehouse, catalog: Catalog, choice: RejectFilter, result
 
 
 def _chunks(warehouse: Warehouse, choice: RejectFilter) -> Iterator[ReplayChunk]:
-    """Yield the rejects of a choice that there are now, some megabytes at a time."""
+    """Yield the rejects that match a filter and exist at the start, about CHUNK_SIZE bytes at a time."""
     chosen, values = choice.condition
     with warehouse.transaction():
         ((newest,),) = warehouse.fetch(_NEWEST)
@@ -129,7 +130,7 @@ def _chunks(warehouse: Warehouse, choice: RejectFilter) -> Iterator[ReplayChunk]
 
 
 def _last(sizes: Sequence[tuple[int, int]]) -> int:
-    """Return the number of the last reject that goes into a chunk with those before it.
+    """Return the number of the last reject of a chunk, given rejects with their sizes in bytes.
 
     >>> _last([(1, 5), (2, CHUNK_SIZE), (3, 5)])
     2

@@ -1,4 +1,4 @@
-"""Result: what was asked of a load, and what it did."""
+"""Options of a load, and its result."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ PARTIAL = 3
 
 @dataclass(frozen=True, slots=True)
 class Percentage:
-    """A share of the events that are read, in per cent."""
+    """A share of the events read, in per cent."""
 
     value: float
 
@@ -26,24 +26,24 @@ class Percentage:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to load."""
+    """Options of a load."""
 
-    #: Processes, each with files of its own.
+    #: Number of processes; each reads whole files.
     jobs: int = 1
-    #: Rejected events above this number, or share of those read, make the load partial.
+    #: With more rejected events than this number, or share of the events read, the load is partial.
     max_rejects: int | Percentage = 0
-    #: Columns of a table, and tables of events, above which no more are made.
+    #: Maximum number of columns of a table, and of event tables; no more are created.
     max_columns: int = MAX_COLUMNS
     max_tables: int = MAX_TABLES
-    #: Whether only to find out what would be loaded.
+    #: Only determine what would be loaded; write nothing.
     dry_run: bool = False
-    #: Whether to read files that have been read before.
+    #: Read files that have been read before.
     again: bool = False
-    #: Whether no other load may run beside it.
+    #: Fail if another load is running, and let no other start.
     exclusive: bool = False
-    #: How the cells of CSV files are told apart, and what their bytes mean.
+    #: Delimiter and encoding of CSV files.
     table: CsvDialect = field(default_factory=CsvDialect)
-    #: Received days of the files to load.
+    #: Days on which Segment received the events of the files to load, for Segment's archive.
     days: Days = field(default_factory=Days)
 
     @property
@@ -51,36 +51,36 @@ class Options:
         return SchemaLimits(self.max_columns, self.max_tables)
 
     def allows(self, rejected: int, read: int) -> bool:
-        """Tell whether so many rejected events among those read are no failure."""
+        """Return whether so many rejected events, of those read, are within the limit."""
         limit = self.max_rejects
         return rejected <= (limit.of(read) if isinstance(limit, Percentage) else limit)
 
 
 @dataclass(slots=True)
 class LoadResult:
-    """What a load did, or one process of it."""
+    """What a load, or one process of it, has done."""
 
     load_id: int | None
     #: running, ok, empty (no events), partial (more rejects than allowed) or failed.
     status: str = "running"
     files: int = 0
-    #: Files that another load was reading.
+    #: Number of files that were skipped because another load was reading them.
     left: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    #: Values that had waited for their column, and stand in it now.
+    #: Number of values discarded by earlier loads that were written into their columns.
     values_placed: int = 0
     #: New rows by table.
     tables: Counter[str] = field(default_factory=Counter)
-    #: Statements that made tables and columns, or would in a dry run.
+    #: Statements that created tables and columns, or would in a dry run.
     ddl: list[str] = field(default_factory=list)
-    #: What could not be read, and why.
+    #: Files that could not be read, and why.
     errors: list[str] = field(default_factory=list)
-    #: What was left for the next load, and why.
+    #: Files that were left for the next load, and why.
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def add(self, other: "LoadResult") -> None:
-        """Add what was done with another file."""
+        """Add the result of another file."""
         self.files += other.files
         self.left += other.left
         self.counts += other.counts
@@ -89,8 +89,8 @@ class LoadResult:
         self.errors += other.errors
         self.warnings += other.warnings
 
-    def judge(self, options: Options) -> None:
-        """Set the status of a load that has come to its end."""
+    def set_status(self, options: Options) -> None:
+        """Set the status of a load that has read all its files."""
         if self.errors:
             self.status = "failed"
         elif not options.allows(self.counts["events_rejected"], self.counts["events_read"]):
@@ -100,11 +100,11 @@ class LoadResult:
 
     @property
     def exit_code(self) -> int:
-        """What the command ends with."""
+        """The exit code of the command."""
         return {"failed": LoaderError.exit_code, "partial": PARTIAL}.get(self.status, 0)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as `load --json` prints it."""
+        """Return the object that `load --json` prints."""
         return {
             "load_id": self.load_id,
             "status": self.status,

@@ -1,4 +1,4 @@
-"""Widening: a column that was guessed too narrow → text, with the values that had not fitted."""
+"""Change a column whose type is too narrow to text, and write the values that did not fit into it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +8,7 @@ from loader.config import Settings
 from loader.errors import SchemaError, UsageError
 from loader.events.identifiers import column_identifier, is_context
 from loader.events.values import TEXT, TIMESTAMPTZ
-from loader.pipeline.backfill import BATCH, claim_discards, resolve_discards
+from loader.pipeline.backfill import BATCH_VALUES, claim_discards, resolve_discards
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse, engine, operation
 from loader.postgres.sqlstate import translate_errors
@@ -23,7 +23,7 @@ _WAITING = """
     select property, count(*) from discarded_values
     where table_name = any(%s) and reason = 'misfit' group by property order by property
 """
-#: A time as the senders' libraries spell it: JavaScript's `toISOString`, more digits only where there are some.
+#: Times in the format of JavaScript's `toISOString`, which senders use, with microseconds only where needed.
 _TIME = """
     to_char(
         {column} at time zone 'UTC',
@@ -35,20 +35,20 @@ _TIME = """
 
 @dataclass(frozen=True, slots=True)
 class WideningPlan:
-    """What widening a column means."""
+    """What widening a column changes."""
 
     column: str
-    #: Its type now.
+    #: Its current type.
     kind: str
-    #: The tables in which it is widened; a column of the context has one type in all tables.
+    #: The tables to change: a context column has the same type in all tables.
     tables: Sequence[str]
-    #: Their size in bytes, indexes included, and an estimate of their rows.
+    #: The size of these tables in bytes, with indexes, and the planner's estimate of their rows.
     size: int
     rows: int
-    #: Properties that go to it, and how many of their values did not fit.
+    #: Properties whose values go to the column, and how many values were discarded as `misfit`.
     properties: Sequence[str]
     values: int
-    #: Our views on it, to be made anew, and other people's, which forbid it.
+    #: Dependent views: those of the loader are recreated, all others (`foreign`) prevent the change.
     views: Sequence[str]
     foreign: Sequence[str]
 
@@ -57,9 +57,9 @@ class WideningPlan:
 
 
 def plan_widening(settings: Settings, warehouse: Warehouse, table: str, column: str) -> WideningPlan:
-    """Return what it means to make a column text.
+    """Return what changing a column to text would do.
 
-    Raises UsageError for a column that is none, or text already, or one that Segment's rules give its type.
+    Raises UsageError for a column that does not exist, is text already, or is one of Segment's standard columns.
     """
     with warehouse.transaction():
         kinds = {name: columns.get(column) for name, columns in read_event_columns(warehouse).items()}
@@ -88,22 +88,24 @@ def plan_widening(settings: Settings, warehouse: Warehouse, table: str, column: 
 
 def _check(schema: str, table: str, column: str, kind: str | None) -> None:
     if kind is None:
-        raise UsageError(f"no table of events {table!r} in schema {schema!r} has a column {column!r}; check the names")
+        raise UsageError(
+            f"column {column!r} of event table {table!r} does not exist in schema {schema!r}; check the names"
+        )
     if column in STANDARD:
-        raise UsageError(f"column {column!r} has its type by Segment's rules, which cannot be changed")
+        raise UsageError(f"column {column!r} is one of Segment's standard columns; its type cannot be changed")
     if kind == TEXT:
-        raise UsageError(f"column {column!r} of {table!r} is text already; there is nothing to widen")
+        raise UsageError(f"column {column!r} of {table!r} is text already; it needs no widening")
 
 
 def widen_column(settings: Settings, plan: WideningPlan) -> int:
-    """Make a column text and fill in what had not fitted, in one transaction; return the number of these values.
+    """Change a column to text and write the values that did not fit, in one transaction; return their number.
 
-    Raises SchemaError if others' views depend on it, ContentionError if a reader holds the table.
+    Raises SchemaError if other views depend on it, ContentionError if another transaction holds a lock on a table.
     """
     if plan.foreign:
         raise SchemaError(
-            f"others' views depend on column {plan.column!r}: {', '.join(plan.foreign)}; "
-            "drop them, widen the column, and make them anew"
+            f"views that are not the loader's depend on column {plan.column!r}: {', '.join(plan.foreign)}; "
+            "drop them, widen the column, and create them again"
         )
     with translate_errors(), engine(settings.database_url).connect() as connection:
         views = [view for view in read_views(settings, connection) if f"{view.schema}.{view.name}" in plan.views]
@@ -112,15 +114,15 @@ def widen_column(settings: Settings, plan: WideningPlan) -> int:
         for view in reversed(views):
             warehouse.run(f"drop view {view.place}")
         for table in plan.tables:
-            warehouse.run(_retyping(settings.schema, table, plan))
+            warehouse.run(_alter_type(settings.schema, table, plan))
         filled = sum(_fill(warehouse, table, plan) for table in plan.tables if table != TRACKS)
         for script in (*(view.script for view in views), *grants):
             warehouse.run(script)
     return filled
 
 
-def _retyping(schema: str, table: str, plan: WideningPlan) -> str:
-    """Return DDL that makes a column text; numbers and words stay as PostgreSQL prints them, times are ISO 8601."""
+def _alter_type(schema: str, table: str, plan: WideningPlan) -> str:
+    """Return the DDL that changes a column to text: times in ISO 8601, other values as PostgreSQL prints them."""
     column = quote_identifier(plan.column)
     text = _TIME.format(column=column) if plan.kind == TIMESTAMPTZ else f"{column}::text"
     return (
@@ -129,7 +131,7 @@ def _retyping(schema: str, table: str, plan: WideningPlan) -> str:
 
 
 def _fill(warehouse: Warehouse, table: str, plan: WideningPlan) -> int:
-    homes, filled = [TargetColumn(plan.column, TEXT, plan.properties)], 0
-    while plan.properties and (taken := claim_discards(warehouse, table, "misfit", homes, BATCH)).rows:
-        filled += resolve_discards(warehouse, table, homes, taken)
+    targets, filled = [TargetColumn(plan.column, TEXT, plan.properties)], 0
+    while plan.properties and (claimed := claim_discards(warehouse, table, "misfit", targets, BATCH_VALUES)).rows:
+        filled += resolve_discards(warehouse, table, targets, claimed)
     return filled

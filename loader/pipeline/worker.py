@@ -1,4 +1,4 @@
-"""Worker: reads files one after another, its own connections to the warehouse."""
+"""Read files one after another, with connections and a producer thread of its own."""
 
 import logging
 import queue
@@ -24,17 +24,17 @@ from loader.transform.batch import Batch
 from loader.transform.parse import ParsedChunk
 from loader.transform.transform import Transform
 
-#: Called with bytes that were read, as the files have them, and the number of events in them.
+#: Called with the number of bytes read, as stored in the file, and the number of events in them.
 Progress = Callable[[int, int], None]
 
 log = logging.getLogger(__name__)
 
-# Arrow's own pool keeps some 40 MB more of what was freed, and is no faster here.
+# Arrow's default memory pool retains about 40 MB more after memory is freed, and is not faster here.
 pa.set_memory_pool(pa.system_memory_pool())
 
 
 class Worker:
-    """One connection writes rows, another adds tables and columns while the first is in a transaction."""
+    """Reads files for one load. A second connection adds tables and columns while the first is in a transaction."""
 
     def __init__(self, settings: Settings, options: Options, load_id: int | None) -> None:
         self._options = options
@@ -52,11 +52,11 @@ class Worker:
         self._transform = Transform(self._catalog)
 
     def close(self) -> None:
-        """End its connections, and with them its locks."""
+        """Close the connections, which releases their locks."""
         self._open.close()
 
     def read(self, file: File, progress: Progress) -> LoadResult:
-        """Load what has not been loaded of a file; one that cannot be read is told in the result.
+        """Load the rest of a file that has not been loaded; the result has the error if it cannot be read.
 
         Raises WarehouseError if the database fails.
         """
@@ -67,10 +67,10 @@ class Worker:
             if self._load_id is None:
                 self._read(file, FileCursor(0, 0, 1), result, progress)
             else:
-                with self._ledger.reading(self._load_id, file, again=self._options.again) as reading:
+                with self._ledger.open_file(self._load_id, file, again=self._options.again) as cursor:
                     crash_point("file.opened")
-                    if reading:
-                        self._read(file, reading, result, progress)
+                    if cursor:
+                        self._read(file, cursor, result, progress)
                 crash_point("file.closed")
         except UnfinishedError as exc:
             log.warning("%s", exc)
@@ -83,21 +83,21 @@ class Worker:
         result.ddl = self._catalog.statements[known:]
         return result
 
-    def _read(self, file: File, reading: FileCursor, result: LoadResult, progress: Progress) -> None:
+    def _read(self, file: File, cursor: FileCursor, result: LoadResult, progress: Progress) -> None:
         result.files = 1
         consumed = 0
-        with produce_ahead(self._prepare(file, reading)) as prepared, produce_ahead(self._finish(prepared)) as finished:
+        with produce_ahead(self._prepare(file, cursor)) as prepared, produce_ahead(self._finish(prepared)) as finished:
             for batch, position in finished:
-                written = self._writer.write(batch, file.uri, reading)
+                written = self._writer.write(batch, file.uri, cursor)
                 result.counts += written.counts
                 result.tables.update({table: part.rows.num_rows for table, part in written.parts.items()})
                 progress(position - consumed, written.counts["events_read"])
                 consumed = position
-                del batch, written  # while the next is awaited
+                del batch, written  # frees their memory before the next one arrives
 
-    def _prepare(self, file: File, reading: FileCursor) -> Iterator[tuple[ParsedChunk | Batch, int]]:
-        """Yield the chunks of a file, and how many bytes of it, as stored, have been read."""
-        for chunk, consumed in read_contents(file, reading.position, reading.line, CHUNK_SIZE, self._options.table):
+    def _prepare(self, file: File, cursor: FileCursor) -> Iterator[tuple[ParsedChunk | Batch, int]]:
+        """Yield the parsed chunks of a file, each with the number of bytes read so far, as stored."""
+        for chunk, consumed in read_contents(file, cursor.position, cursor.line, CHUNK_SIZE, self._options.table):
             yield self._transform.prepare(chunk), consumed
 
     def _finish(self, prepared: Iterator[tuple[ParsedChunk | Batch, int]]) -> Iterator[tuple[Encoded, int]]:
@@ -107,15 +107,16 @@ class Worker:
 
 T = TypeVar("T")
 
-#: Seconds the thread has to end; one that reads from a silent pipe does not, and is left to the end of the process.
+#: Seconds to wait for the thread to end. One that is blocked in reading from a pipe ends with the process.
 THREAD_END_SECONDS = 2.0
 
 
 @contextmanager
 def produce_ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
-    """Let a thread make the next item while one is used, never more; when the body ends it ends with the item it is at.
+    """Yield an iterator over items of which a background thread produces the next while the caller uses the current.
 
-    What the thread raises is raised where its item would be.
+    The thread is never more than one item ahead. It ends after its current item when the body ends. An exception in the
+    thread is raised by the iterator in place of the item.
     """
     ready: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
     taken = threading.Semaphore(0)
@@ -125,7 +126,7 @@ def produce_ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
         try:
             for item in items:
                 ready.put((item,))
-                del item  # it is the reader's now, who may be done with it before the next is made
+                del item  # the consumer may free it before the next one is produced
                 while not taken.acquire(timeout=0.1):
                     if stopped.is_set():
                         return
@@ -133,7 +134,7 @@ def produce_ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
         except BaseException as exc:
             ready.put(exc)
 
-    def made() -> Iterator[T]:
+    def produced() -> Iterator[T]:
         while (item := ready.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
@@ -144,7 +145,7 @@ def produce_ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield made()
+        yield produced()
     finally:
         stopped.set()
         thread.join(THREAD_END_SECONDS)

@@ -1,4 +1,4 @@
-"""Writer: a batch into the warehouse, rows, rejects, discards and the ledger in one transaction."""
+"""Write a batch in one transaction: rows, rejects, discarded values, and the position in the ledger."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -25,25 +25,25 @@ from loader.transform.oversized_rows import limit_values
 
 log = logging.getLogger(__name__)
 
-#: Reasons of rejects that only the database can give.
+#: Reject reasons that only the writer detects.
 CONFLICT, REFUSED = "key_conflict", "refused_by_database"
-#: How often a chunk is tried while other loaders get in its way.
+#: Attempts to write a chunk when other loads cause conflicts.
 ATTEMPTS = 10
 
-#: Takes the rejects of a batch.
-Keep = Callable[[Sequence[Reject]], None]
+#: Stores the rejects of a batch in the current transaction.
+SaveRejects = Callable[[Sequence[Reject]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A batch with its rows as PostgreSQL takes them, in the hope that all of them are new."""
+    """A batch with all its rows in binary COPY format, encoded before it is known which of them are new."""
 
     batch: Batch
     rows: Mapping[str, Sequence[bytes]]
 
 
 def encode_batch(batch: Batch, before: Encoded | None = None) -> Encoded:
-    """Return a batch ready to be copied; parts that were encoded before are not encoded again."""
+    """Encode a batch for binary COPY. Parts that are unchanged since `before` are not encoded again."""
     done = (
         {table: before.rows[table] for table, part in before.batch.parts.items() if part is batch.parts[table]}
         if before
@@ -54,54 +54,56 @@ def encode_batch(batch: Batch, before: Encoded | None = None) -> Encoded:
 
 
 class Writer:
-    """Writes batches of one load; without one it only finds out what is new."""
+    """Writes batches of one load; without a load it only determines which rows are new."""
 
     def __init__(self, warehouse: Warehouse, load_id: int | None) -> None:
         self._warehouse = warehouse
         self._ledger = Ledger(warehouse)
         self._load_id = load_id
-        #: What was being written when the connection was lost, perhaps committed.
-        self._unsure: Batch | None = None
+        #: The batch that was in flight when the connection was lost; it may have been committed.
+        self._in_flight: Batch | None = None
         self._tracks = f"{quote_identifier(warehouse.schema)}.{quote_identifier(TRACKS)}"
 
-    def write(self, made: Encoded, uri: str, reading: FileCursor, keep: Keep | None = None) -> Batch:
-        """Write a batch and return what of it is new; without a load nothing is written.
+    def write(self, encoded: Encoded, uri: str, cursor: FileCursor, save_rejects: SaveRejects | None = None) -> Batch:
+        """Write a batch and return the new part of it; without a load nothing is written.
 
-        `keep` takes the rejects, in the transaction of the rows; else they are new ones.
-
-        Raises WarehouseError, and leaves nothing behind, if the database fails.
+        `save_rejects` stores the rejects in the transaction of the rows. By default they are added to
+        `rejected_events`. Raises WarehouseError if the database fails; the transaction is then rolled back.
         """
         for _ in range(ATTEMPTS):
             try:
-                return self._warehouse.retry(partial(self._write, made, uri, reading, keep))
+                return self._warehouse.retry(partial(self._write, encoded, uri, cursor, save_rejects))
             except ContentionError as exc:
-                log.info("another loader was first, the chunk is tried again: %s", exc)
+                log.info("the chunk conflicts with another load and is retried: %s", exc)
                 failure = exc
             except RefusedError:
-                batch = self._warehouse.retry(partial(self._without_refused, made.batch))
-                made = encode_batch(batch, made)
+                batch = self._warehouse.retry(partial(self._without_refused, encoded.batch))
+                encoded = encode_batch(batch, encoded)
         raise failure
 
-    def _write(self, made: Encoded, uri: str, reading: FileCursor, keep: Keep | None) -> Batch:
+    def _write(self, encoded: Encoded, uri: str, cursor: FileCursor, save_rejects: SaveRejects | None) -> Batch:
         with self._warehouse.transaction():
-            if self._unsure and self._ledger.position(reading) == made.batch.chunk.end:
-                return self._unsure
-            batch = self._without_stored(made.batch)
+            if self._in_flight and self._ledger.position(cursor) == encoded.batch.chunk.end:
+                return self._in_flight
+            batch = self._without_stored(encoded.batch)
             if self._load_id is not None:
-                self._unsure = batch
-                self._copy_rows(encode_batch(batch, made))
+                self._in_flight = batch
+                self._copy_rows(encode_batch(batch, encoded))
                 crash_point("chunk.copied")
-                keep(batch.rejects) if keep else self._copy_ops("rejected_events", reject_rows(batch.rejects, uri))
+                if save_rejects:
+                    save_rejects(batch.rejects)
+                else:
+                    self._copy_ops("rejected_events", reject_rows(batch.rejects, uri))
                 if batch.discards:
                     self._copy_ops("discarded_values", batch.discards.rows)
-                self._ledger.save_cursor(reading, batch.chunk.end, batch.chunk.next_line - 1, batch.counts)
+                self._ledger.save_cursor(cursor, batch.chunk.end, batch.chunk.next_line - 1, batch.counts)
                 crash_point("chunk.advanced")
         crash_point("chunk.committed")
-        self._unsure = None
+        self._in_flight = None
         return batch
 
     def _without_stored(self, batch: Batch) -> Batch:
-        """Return a batch without events whose key is stored: duplicates, or conflicts with another event's name."""
+        """Remove events whose key is stored: duplicates, or conflicts, which become rejects."""
         if not batch.parts:
             return batch
         tracks = batch.parts[TRACKS]
@@ -122,9 +124,9 @@ class Writer:
         return replace(batch.without(gone, rejects), repeated=())
 
     def _stored(self, tracks: pa.Table) -> tuple[pa.Array, pa.Array]:
-        """Return the places of rows whose key is stored, and the events stored with it.
+        """Return the positions of rows whose key is stored, and the event names stored with these keys.
 
-        A key later than the newest stored one is new, which in a nightly load most are.
+        Keys later than the newest stored one, which most of a nightly load has, are new without a lookup.
         """
         times, ids = tracks["original_timestamp"], tracks["id"]
         query = f"select max(original_timestamp) from {self._tracks} where original_timestamp <= %s"
@@ -141,16 +143,17 @@ class Writer:
         places = sought[[place for place, _ in found]]
         return pa.array(places, pa.int64()), pa.array([event for _, event in found], pa.string())
 
-    def _copy_rows(self, made: Encoded) -> None:
-        self._check_types(made.batch)
-        for table, part in made.batch.parts.items():
+    def _copy_rows(self, encoded: Encoded) -> None:
+        self._check_types(encoded.batch)
+        for table, part in encoded.batch.parts.items():
             if part.rows.num_rows:
-                self._warehouse.copy(self._warehouse.schema, table, part.rows.column_names, made.rows[table])
+                self._warehouse.copy(self._warehouse.schema, table, part.rows.column_names, encoded.rows[table])
 
     def _check_types(self, batch: Batch) -> None:
-        """Hold the tables, and make sure that their columns are what the rows are made for: binary COPY would not see.
+        """Lock the tables and compare column types with the encoded rows.
 
-        Raises WarehouseError if somebody has widened one since.
+        Binary COPY would store mismatched types without an error. Raises WarehouseError if a column has been widened
+        since the rows were encoded.
         """
         tables = [table for table, part in batch.parts.items() if part.rows.num_rows]
         if not tables:
@@ -163,8 +166,8 @@ class Writer:
                 kind = columns[table].get(field.name, "")
                 if is_text(kind) and not pa.types.is_string(field.type):
                     raise WarehouseError(
-                        f"column {field.name!r} of {table!r} has become {kind} meanwhile; run the load again, "
-                        "it continues where it ended"
+                        f"column {field.name!r} of {table!r} was changed to {kind} during the load; "
+                        "run the load again, it continues where it ended"
                     )
 
     def _copy_ops(self, table: str, rows: pa.Table) -> None:
@@ -174,9 +177,9 @@ class Writer:
             self._warehouse.copy(self._warehouse.ops, table, rows.column_names, encode(rows))
 
     def _without_refused(self, batch: Batch) -> Batch:
-        """Return a batch with the rows the database refuses among the rejects, and what repeats them.
+        """Turn rows that the database refuses, and their duplicates in the batch, into rejects.
 
-        Rows that are too large for it stay, with fewer values.
+        Rows that exceed the page size stay, with fewer values.
         """
         tracks = batch.parts[TRACKS]
         events = _with_keys(tracks, pa.array(range(tracks.rows.num_rows), pa.int64()))
@@ -191,9 +194,9 @@ class Writer:
         return replace(batch.without(list(reasons), rejects), repeated=rest)
 
     def _refused(self, batch: Batch, numbers: list[int]) -> list[tuple[int, RefusedError]]:
-        """Return the events the database refuses, and why, by trying ever smaller parts."""
-        some = pa.array(numbers, pa.int32())
-        tried = replace(batch, parts={table: part.only(some) for table, part in batch.parts.items()})
+        """Find the events that the database refuses, with the errors, by bisection."""
+        selected = pa.array(numbers, pa.int32())
+        tried = replace(batch, parts={table: part.only(selected) for table, part in batch.parts.items()})
         try:
             with self._warehouse.transaction(trial=True):
                 self._copy_rows(encode_batch(self._without_stored(tried)))
@@ -206,7 +209,7 @@ class Writer:
 
 
 def _with_keys(part: Part, places: pa.Array) -> list[Repeated]:
-    """Return the events in some rows of `tracks` with their keys, each as the first of its own."""
+    """Return the events in these rows of `tracks` with their keys, each as the first one of its key."""
     rows = part.rows.select(["id", "original_timestamp", "event"]).append_column("n", part.numbers).take(places)
     times = rows["original_timestamp"].cast(pa.int64())
     columns = (rows["n"], rows["id"], times, rows["event"])

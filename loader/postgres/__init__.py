@@ -1,1 +1,1 @@
-"""Connections, statements and COPY on PostgreSQL; the only package that imports the driver."""
+"""Connect to PostgreSQL, run statements and COPY. No other package imports the driver."""

@@ -1,4 +1,4 @@
-"""The only module that knows the driver: connect, ask, copy, commit; its errors become ours."""
+"""Connect to PostgreSQL, run statements, copy rows. Errors of the driver become LoaderErrors."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -18,7 +18,7 @@ from loader.postgres.retry import Result, retry
 from loader.postgres.sqlstate import translate_errors
 from loader.quoting import quote_identifier
 
-#: How a lost connection is noticed, where the url does not say otherwise: libpq's parameters, in seconds and ms.
+#: libpq parameters that detect a lost connection, unless the URL sets them. Seconds; `tcp_user_timeout` is in ms.
 KEEPALIVES = {
     "connect_timeout": "10",
     "keepalives_idle": "30",
@@ -29,10 +29,10 @@ KEEPALIVES = {
 
 
 def connect(database_url: str | None, purpose: str = "", *, autocommit: bool = True) -> psycopg.Connection[Any]:
-    """Open a connection; without a URL, to the embedded server, started if need be.
+    """Open a connection; without a URL, to the embedded server, which is started if necessary.
 
-    The server's administrator sees its purpose. Raises UsageError for a URL that cannot be read, WarehouseError for a
-    server that cannot be reached.
+    The purpose is part of the `application_name`. Raises UsageError for an invalid URL, WarehouseError if the server
+    cannot be reached.
     """
     if database_url is None:
         database_url = embedded.start(home()).url
@@ -40,32 +40,32 @@ def connect(database_url: str | None, purpose: str = "", *, autocommit: bool = T
         return psycopg.connect(
             _conninfo(database_url),
             autocommit=autocommit,
-            prepare_threshold=None,  # each statement runs once a chunk: planning it costs nothing
+            prepare_threshold=None,  # a statement runs once per chunk, so preparing saves nothing
             fallback_application_name=f"selligent-loader {purpose}".strip(),
         )
 
 
 @cache
 def operation(name: str) -> str:
-    """Return the statement in `sql/operations/<name>.sql`."""
+    """Return the text of `sql/operations/<name>.sql`."""
     return (data_root() / "sql" / "operations" / f"{name}.sql").read_text("utf-8")
 
 
 def engine(database_url: str | None) -> Engine:
-    """Return the database for SQLAlchemy, which Alembic works with."""
+    """Return an SQLAlchemy engine whose connections are those of `connect`."""
     return create_engine(
         "postgresql+psycopg://", creator=lambda: connect(database_url, autocommit=False), poolclass=NullPool
     )
 
 
 def run_script(connection: Connection, script: str) -> None:
-    """Run a script of statements as it is, in the transaction of an SQLAlchemy connection."""
+    """Run a script of statements unchanged, in the transaction of an SQLAlchemy connection."""
     driver: Any = connection.connection.driver_connection
     driver.execute(script)
 
 
 def try_script(connection: Connection, script: str) -> bool:
-    """Run a script; leave everything as it was and return False if it would change the columns of a view."""
+    """Run a script in a savepoint; roll back and return False if it would change the columns of a view."""
     savepoint = connection.begin_nested()
     try:
         run_script(connection, script)
@@ -82,9 +82,8 @@ def _conninfo(database_url: str) -> str:
         parameters = conninfo_to_dict(conninfo)
     except psycopg.ProgrammingError:
         parameters = {"host": "@"}
-    if "@" in str(
-        parameters.get("host", "")
-    ):  # a password with an @ in it; the driver's own message would show part of it
+    # The password has an unencoded @. The driver's own message would show a part of it.
+    if "@" in str(parameters.get("host", "")):
         raise UsageError(
             "the database url cannot be read; write postgresql://user:password@host:port/database, "
             "with special characters in the password percent-encoded"
@@ -93,16 +92,16 @@ def _conninfo(database_url: str) -> str:
 
 
 class Warehouse:
-    """A connection to one source's schemas; every statement runs in a transaction of ours.
+    """A connection to one source's schemas. Statements that change data run in `transaction`.
 
-    Where it insists on something, a connection that was lost is made anew, with the locks that it held.
+    `retry` replaces a lost connection by a new one that takes the same advisory locks.
     """
 
     def __init__(self, settings: Settings, purpose: str = "") -> None:
         self.schema, self.ops = settings.schema, settings.ops
         self._place = settings.database_url, purpose
         self._retry_for = settings.retry_for
-        #: Locks that are held, and how each is taken.
+        #: Held locks, and the function that takes each.
         self._locks: dict[tuple[int, str], str] = {}
         self._connect()
 
@@ -113,9 +112,9 @@ class Warehouse:
     def transaction(
         self, lock_timeout: str = "10min", statement_timeout: str = "30min", *, trial: bool = False
     ) -> Iterator[None]:
-        """Run the body in one transaction, in which unqualified names are those of the ops schema.
+        """Run the body in one transaction, in which unqualified names refer to the ops schema.
 
-        A trial is rolled back. Raises our errors for the driver's.
+        A trial is rolled back. Raises LoaderErrors instead of the driver's errors.
         """
         with translate_errors(), self._connection.transaction(force_rollback=trial):
             self._connection.execute(
@@ -123,13 +122,16 @@ class Warehouse:
                 f"set local lock_timeout to '{lock_timeout}';"
                 f"set local statement_timeout to '{statement_timeout}';"
                 "set local idle_in_transaction_session_timeout to '10min';"
-                # Keys are looked up by index, whatever the statistics of a table that is being filled say.
+                # Look up keys by index, even while a table is being filled and its statistics are out of date.
                 "set local enable_hashjoin to off; set local enable_mergejoin to off"
             )
             yield
 
     def retry(self, work: Callable[[], Result], span: timedelta | None = None) -> Result:
-        """Do work in transactions of its own, again while the connection is lost, for as long as we retry."""
+        """Do work that opens its own transactions; reconnect and repeat it while the connection is lost.
+
+        `span` defaults to the settings' `retry_for`. Raises DisconnectedError if the connection is still lost then.
+        """
 
         def attempt() -> Result:
             if self._connection.closed:
@@ -139,22 +141,22 @@ class Warehouse:
         return retry(attempt, self._retry_for if span is None else span)
 
     def try_lock(self, lock: int, name: str) -> bool:
-        """Take a lock until `release`, unless somebody else has it.
+        """Take a lock until `unlock`; return False if another session holds it.
 
-        If it is somebody else's after a reconnection, that raises TakenError.
+        If another session holds it after a reconnection, `retry` raises TakenError.
         """
         return self._lock(lock, name, "pg_try_advisory_lock")
 
     def lock_shared(self, lock: int, name: str) -> None:
-        """Take a lock together with others until this connection is closed."""
+        """Take a shared lock until this connection is closed."""
         self._lock(lock, name, "pg_advisory_lock_shared")
 
     def lock_in_transaction(self, lock: int) -> None:
-        """Take a lock of this source until the transaction ends."""
+        """Take a lock of this source until the transaction ends, waiting for it if necessary."""
         self.fetch("select pg_advisory_xact_lock(%s, hashtext(%s))", lock, self.ops)
 
     def unlock(self, lock: int, name: str) -> None:
-        """Give a lock back."""
+        """Release a lock."""
         self._locks.pop((lock, name), None)
         self.fetch("select pg_advisory_unlock(%s, hashtext(%s))", lock, name)
 
@@ -171,17 +173,23 @@ class Warehouse:
         (self._session,) = self.fetch(query)
 
     def _reconnect(self) -> None:
-        """Connect again; whatever is left of the lost session is ended first, so that nothing of it comes late."""
+        """Connect again and take the held locks again.
+
+        The lost session is terminated first, so that none of its work is committed later. Raises TakenError if another
+        session has taken one of the locks.
+        """
         former = self._session
         self._connect()
         query = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where (pid, backend_start) = (%s, %s)"
         self.fetch(query, *former)
         for (lock, name), function in self._locks.items():
             if not self._lock(lock, name, function):
-                raise TakenError(f"another load went on with {name} while the connection was lost")
+                raise TakenError(
+                    f"another load has taken over {name!r} while the connection was lost; wait for that load to end"
+                )
 
     def is_shared(self) -> bool:
-        """Tell whether a pooler gives our session to others between transactions, and with it our locks."""
+        """Return whether a pooler shares our session, and so its locks, with other clients between transactions."""
         if self._connection.info.backend_pid == self._session[0]:
             return False
         with translate_errors(), closing(connect(*self._place)) as other:
@@ -199,12 +207,12 @@ class Warehouse:
             return cursor.fetchall() if cursor.description else []
 
     def run(self, script: str) -> None:
-        """Run statements that return nothing."""
+        """Run a script of statements without parameters, and ignore their results."""
         with translate_errors():
             self._connection.execute(script.encode())
 
     def copy(self, schema: str, table: str, columns: Sequence[str], pieces: Iterable[bytes]) -> None:
-        """Copy rows in PostgreSQL's binary format."""
+        """Copy rows into a table; `pieces` are the bytes of one binary COPY."""
         names = ", ".join(map(quote_identifier, columns))
         statement = f"copy {quote_identifier(schema)}.{quote_identifier(table)} ({names}) from stdin (format binary)"
         with translate_errors(), self._connection.cursor().copy(statement) as copy:

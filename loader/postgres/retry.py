@@ -1,4 +1,4 @@
-"""Patience: work that lost its connection is done again, until the database has been away for too long."""
+"""Repeat work after a lost connection, with exponential back-off, until a deadline."""
 
 import logging
 import random
@@ -11,16 +11,16 @@ from loader.errors import DisconnectedError
 
 Result = TypeVar("Result")
 
-#: Seconds before the second attempt; each further pause is twice as long, up to LONGEST, give or take a half.
+#: Pause before the second attempt. Each further pause is twice as long, up to the maximum, plus or minus 50 %.
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 30.0
 
 log = logging.getLogger(__name__)
 
 
 def retry(work: Callable[[], Result], span: timedelta) -> Result:
-    """Do work, again and again while its connection is lost, for so long.
+    """Call `work`, again while it raises DisconnectedError, until `span` after the first one; return its result.
 
-    Raises DisconnectedError if the database is still away then.
+    Raises DisconnectedError if the connection is still lost then.
     """
     deadline, pause = None, FIRST_PAUSE_SECONDS
     while True:
@@ -31,8 +31,8 @@ def retry(work: Callable[[], Result], span: timedelta) -> Result:
             deadline = deadline or now + span.total_seconds()
             if now >= deadline:
                 raise
-            # Loaders that lost the same server must not all come back at once.
+            # Jitter, so that loaders that lost the same server do not all reconnect at once.
             wait = min(pause * random.uniform(0.5, 1.5), deadline - now)  # noqa: S311
-            log.warning("%s; tried again in %.1f s, for %.0f s at most", exc, wait, deadline - now)
+            log.warning("%s; retrying in %.1f s, for at most %.0f s", exc, wait, deadline - now)
             time.sleep(wait)
             pause = min(pause * 2, MAX_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""?"""
+"""Translate errors of the driver into LoaderErrors, by their SQLSTATE."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from loader.errors import (
     WarehouseError,
 )
 
-#: What the beginnings of SQLSTATEs mean to us, the first that fits; all others are no more than a WarehouseError.
+#: Errors by the beginning of the SQLSTATE; the first match counts. Any other state is a WarehouseError.
 ERRORS_BY_SQLSTATE: Mapping[type[LoaderError], tuple[str, ...]] = {
     # Unique violation, serialization failure, deadlock, lock timeout.
     ContentionError: ("23505", "40001", "40P01", "55P03"),
@@ -26,33 +26,33 @@ ERRORS_BY_SQLSTATE: Mapping[type[LoaderError], tuple[str, ...]] = {
     OverfullError: ("54000",),
     # Data exception, program limit exceeded.
     RefusedError: ("22", "54"),
-    # Something the migrations make is not there, or others depend on it: table, column, schema, dependent objects.
+    # Undefined table, undefined column, undefined schema, dependent objects exist.
     SchemaError: ("42P01", "42703", "3F000", "2BP01"),
     # Connection exception, shutdown, crash, recovery, idle session timeout, too many connections.
     DisconnectedError: ("08", "57P01", "57P02", "57P03", "57P05", "53300"),
     # Insufficient resources, operator intervention, system error, internal error.
     OutageError: ("53", "57", "58", "XX"),
 }
-#: What a server says to whom it will not let in later either.
+#: Messages of login failures that a retry would not resolve.
 PERMANENT_LOGIN_ERRORS = re.compile(
     "password|authentication|pg_hba|does not exist|not permitted|certificate|not support SSL"
 )
-#: What libpq says around what happened.
+#: What libpq adds around the actual message.
 LIBPQ = re.compile("^(connection failed|consuming input failed): | (Is the server running|This probably means) .*")
-#: What to do about an error.
+#: What to do about an error, by SQLSTATE.
 ADVICE = {
     **dict.fromkeys(("42P01", "42703", "3F000"), "run `selligent-loader init`"),
-    "42501": "ask the database's owner to grant it, or use another role",
-    "53100": "make room on the server's disk; the next load continues where this one ended",
-    "53300": "wait for others to end, or raise the server's max_connections",
-    "57014": "somebody or a timeout of the server cancelled it; the next load continues where this one ended",
-    "25006": "the server is read-only, a standby perhaps; name the primary in the database url",
+    "42501": "ask the database's owner for the privilege, or use another role",
+    "53100": "free space on the server's disk; the next load continues where this one ended",
+    "53300": "wait for other sessions to end, or raise the server's max_connections",
+    "57014": "run it again, a load continues where this one ended",
+    "25006": "the server is read-only, perhaps a standby; name the primary in the database url",
 }
 
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn the driver's errors into ours."""
+    """Raise LoaderErrors instead of the driver's errors."""
     try:
         yield
     except psycopg.Error as exc:
@@ -66,11 +66,11 @@ def translate_errors() -> Iterator[None]:
 def _translate(exc: psycopg.Error) -> LoaderError:
     state, message = exc.sqlstate or "", _message(exc)
     if not state:
-        told = f"the database cannot be reached: {message}; check that it runs and the database url"
-        return WarehouseError(told) if PERMANENT_LOGIN_ERRORS.search(message) else DisconnectedError(told)
+        text = f"the database cannot be reached: {message}; check that it is running, and the database url"
+        return WarehouseError(text) if PERMANENT_LOGIN_ERRORS.search(message) else DisconnectedError(text)
     if state == "2BP01":
         detail = " ".join((exc.diag.message_detail or "").split())
-        message += f": {detail}; drop these, migrate, and make them anew"
+        message += f": {detail}; drop these, run `selligent-loader migrate`, and create them again"
     if state in ADVICE:
         message += f"; {ADVICE[state]}"
     kinds = (kind for kind, states in ERRORS_BY_SQLSTATE.items() if state.startswith(states))

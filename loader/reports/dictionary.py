@@ -1,4 +1,4 @@
-"""Dictionary: tables, views and columns with their meanings, from the database's own comments."""
+"""Generate the data dictionary of tables, views and columns from the comments in the database."""
 
 import html
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from loader.schema.introspection import read_comments
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table or view; `columns` are names, types and meanings."""
+    """A table or view; `columns` has the name, type and meaning of each."""
 
     name: str
     kind: str
@@ -19,7 +19,7 @@ class Relation:
 
 
 def read_dictionary(warehouse: Warehouse) -> list[Relation]:
-    """Return the views and then the tables of the schema."""
+    """Return the views and then the tables of the source's schema."""
     relations: dict[str, Relation] = {}
     for name, is_view, meaning, *column in read_comments(warehouse):
         relation = relations.setdefault(name, Relation(name, "view" if is_view else "table", meaning or "", []))
@@ -39,7 +39,7 @@ def as_markdown(relations: Sequence[Relation]) -> str:
 
 
 def as_html(relations: Sequence[Relation]) -> str:
-    """Return the dictionary as a page."""
+    """Return the dictionary as an HTML page."""
     parts = ["<!doctype html>", '<meta charset="utf-8">', "<title>Data dictionary</title>", "<h1>Data dictionary</h1>"]
     for relation in relations:
         meaning = html.escape(f"{relation.kind.capitalize()}. {relation.meaning}.")

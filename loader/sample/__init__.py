@@ -1,1 +1,1 @@
-"""Made-up events that look like a mid-size sender's."""
+"""Generate sample events like those of a mid-size sender."""

@@ -1,6 +1,6 @@
-"""The events of the sample as arrays: who is sent what and when, what they do with it, in which order it is told.
+"""Generate the sample's events as arrays: messages, reactions to them, and the order of the lines.
 
-What is rare comes round in a fixed cycle over the messages, so that a small sample has some of each too.
+Rare kinds occur in a fixed cycle over the messages, so that a small sample has some of each.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from loader.sample.recipients import Recipients
 
 
 class Kind(IntEnum):
-    """What happened, more finely than the event's name tells."""
+    """The kind of an event, more specific than its name."""
 
     DELIVERED = 0
     OPENED = 1
@@ -30,7 +30,7 @@ class Kind(IntEnum):
     MACHINE_OPENED = 9
 
 
-#: Delays in milliseconds at equally spaced quantiles.
+#: Delays in milliseconds, as equally spaced quantiles.
 BURST = (0, 4_000, 9_000, 14_000, 21_000, 30_000, 42_000, 60_000)  # for a burst of one minute
 OPEN = tuple(m * MINUTE for m in (0, 2, 6, 13, 25, 42, 65, 100, 150, 220, 330, 500, 750, 1200, 2000, 4300, 20_000))
 REOPEN = tuple(m * MINUTE for m in (0, 1, 4, 30, 180, 900, 2000, 12_000))
@@ -43,17 +43,17 @@ QUEUE = (150, 300, 500, 900, 2_000, 9_000)
 OUTAGE = (HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR)
 REPEAT = (1_000, 10_000, MINUTE, 10 * MINUTE, 6 * HOUR)
 
-#: Further opens of a message once opened, further clicks of one clicked, and which link.
+#: Number of further opens of an opened message, of further clicks of a clicked one, and index of the link.
 REOPENS = (0, 0, 0, 0, 0, 0, 1, 1, 2, 4)
 RECLICKS = (0, 0, 0, 0, 1, 2)
 LINK = (0, 0, 0, 0, 1, 1, 2, 2, 3, 4, 5)
 
-STRIDE = 15_485_863  # a prime above any number of recipients, so that a mailing meets all before it meets one again
+STRIDE = 15_485_863  # a prime above any number of recipients: a mailing reaches all before it repeats one
 
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """Which mailing went to which recipient, and when."""
+    """The mailing, the recipient and the time of each message."""
 
     mailing: NDArray[np.int32]
     recipient: NDArray[np.int32]
@@ -62,7 +62,7 @@ class Messages:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What happened to which message at what time, and for clicks to which of its links."""
+    """The kind, message and time of each event, and for clicks the index of the link."""
 
     kind: NDArray[np.int8]
     message: NDArray[np.int32]
@@ -72,15 +72,15 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class Transmission:
-    """How events were told: waited in the sender's queue, travelled (both in ms), and the order of the lines."""
+    """How events arrive: milliseconds in the sender's queue and in transit, and the order of the lines."""
 
     queued: NDArray[np.int32]
     travelled: NDArray[np.int32]
-    order: NDArray[np.int32]  #: for each line the number of its event; a repeated one comes twice
+    order: NDArray[np.int32]  #: index of each line's event; a repeated event occurs twice
 
 
 def draw_messages(rng: np.random.Generator, count: int, mailings: Sequence[Mailing], people: int) -> Messages:
-    """`count` messages of all mailings in no order; `sent` is when the receiving server took them."""
+    """Return `count` messages of all mailings, unordered; `sent` is when the receiving server accepted them."""
     weights = np.cumsum([mailing.weight for mailing in mailings])
     mailing = np.searchsorted(weights, integers(rng, count, int(weights[-1])), side="right").astype(np.int32)
     begin, days, minutes, among = (
@@ -95,7 +95,7 @@ def draw_messages(rng: np.random.Generator, count: int, mailings: Sequence[Maili
 
 
 def ranks(groups: Ints | NDArray[np.int32]) -> Ints:
-    """How many equal entries stand before each.
+    """Return the number of equal entries before each entry.
 
     >>> ranks(np.array([7, 3, 7, 7, 3])).tolist()
     [0, 0, 1, 2, 1]
@@ -110,7 +110,7 @@ def ranks(groups: Ints | NDArray[np.int32]) -> Ints:
 def draw_events(
     rng: np.random.Generator, count: int, messages: Messages, mailings: Sequence[Mailing], recipients: Recipients
 ) -> Events:
-    """The first `count` events of the messages in their order, none later than the year."""
+    """Return the first `count` events within the year, in the order of their messages."""
     number = np.arange(len(messages.sent))
     reached = number % 66 != 7
     links = np.array([mailing.links for mailing in mailings])[messages.mailing]
@@ -118,19 +118,19 @@ def draw_events(
         *receipts(rng, messages, reached),
         *machines(rng, messages, reached, recipients, links),
         *readings(rng, messages, reached, recipients, links),
-        *farewells(rng, messages, reached),
+        *opt_outs(rng, messages, reached),
     ]
     return first(count, concatenate(drawn))
 
 
 def batch(kind: Kind, message: Ints, time: Ints, link: Ints | None = None) -> Events:
-    """Events of one kind."""
+    """Return events of one kind."""
     links = np.zeros(len(message), np.int8) if link is None else link.astype(np.int8)
     return Events(np.full(len(message), kind, np.int8), message.astype(np.int32), time, links)
 
 
 def receipts(rng: np.random.Generator, messages: Messages, reached: Flags) -> Iterator[Events]:
-    """What the receiving servers said: one bounce in ten follows a delivery, a few deliveries go unreported."""
+    """Yield deliveries and bounces: one bounce in ten follows a delivery, a few deliveries go unreported."""
     number = np.arange(len(reached))
     delivered = np.flatnonzero((reached | (number % 660 == 7)) & (number % 997 != 13))
     bounced = np.flatnonzero(~reached)
@@ -141,7 +141,7 @@ def receipts(rng: np.random.Generator, messages: Messages, reached: Flags) -> It
 def machines(
     rng: np.random.Generator, messages: Messages, reached: Flags, recipients: Recipients, links: Ints
 ) -> Iterator[Events]:
-    """What no person did: Apple fetches the images, a scanner follows every link, a sender knows it for a machine."""
+    """Yield the events of machines: Apple's prefetches, clicks of a link scanner, opens marked as a machine's."""
     private = np.flatnonzero(reached & recipients.private[messages.recipient] & (rng.random(len(reached)) < 0.93))
     yield batch(Kind.PREFETCHED, private, messages.sent[private] + spread(rng, len(private), PREFETCH))
     scanned = np.flatnonzero(reached & recipients.scanned[messages.recipient])
@@ -154,7 +154,7 @@ def machines(
 def readings(
     rng: np.random.Generator, messages: Messages, reached: Flags, recipients: Recipients, links: Ints
 ) -> Iterator[Events]:
-    """What people did: one reader in nine clicks; a few click without the images that would show the open."""
+    """Yield opens and clicks of people: one reader in nine clicks, a few of them without loading images."""
     eager = integers(rng, len(reached), 1000) < recipients.eagerness[messages.recipient]
     unseen = np.arange(len(reached)) % 400 == 29
     read = np.flatnonzero(reached & (eager | unseen))
@@ -169,8 +169,8 @@ def readings(
     yield batch(Kind.CLICKED, read[clicks], time[clicks] + spread(rng, len(clicks), CLICK), link)
 
 
-def farewells(rng: np.random.Generator, messages: Messages, reached: Flags) -> Iterator[Events]:
-    """Unsubscriptions under both of their names, and complaints."""
+def opt_outs(rng: np.random.Generator, messages: Messages, reached: Flags) -> Iterator[Events]:
+    """Yield unsubscriptions, under both of their names, and spam complaints."""
     number = np.arange(len(reached))
     for kind, period, offset in (
         (Kind.UNSUBSCRIBED, 600, 60),
@@ -182,19 +182,19 @@ def farewells(rng: np.random.Generator, messages: Messages, reached: Flags) -> I
 
 
 def concatenate(batches: Sequence[Events]) -> Events:
-    """One batch of several."""
+    """Concatenate several batches of events."""
     return Events(*(np.concatenate([getattr(batch, name) for batch in batches]) for name in Events.__slots__))
 
 
 def first(count: int, events: Events) -> Events:
-    """The first `count` events within the year by their message's number."""
+    """Return the first `count` events within the year, in the order of their messages."""
     kept = np.flatnonzero(events.time < YEAR_END)
     kept = kept[np.argsort(events.message[kept], kind="stable")[:count]]
     return Events(events.kind[kept], events.message[kept], events.time[kept], events.link[kept])
 
 
 def transmit(rng: np.random.Generator, lines: int, time: Ints) -> Transmission:
-    """Lines mostly by their receipt: some events come hours late, some lines are held back, some come twice."""
+    """Order lines mostly by time of receipt: some events are hours late, some lines are delayed, some repeated."""
     number = np.arange(len(time), dtype=np.int32)
     queued = spread(rng, len(time), QUEUE)
     delay(rng, queued, number % 121 == 31)
@@ -208,6 +208,6 @@ def transmit(rng: np.random.Generator, lines: int, time: Ints) -> Transmission:
 
 
 def delay(rng: np.random.Generator, time: Ints, which: Flags) -> None:
-    """Moves some of the times by hours, in place."""
+    """Delay some of the times by hours, in place."""
     late = np.flatnonzero(which)
     time[late] += spread(rng, len(late), OUTAGE)

@@ -1,4 +1,4 @@
-"""The mailings of the sample's year: newsletters that go out in a burst, journeys that go out every day."""
+"""Generate the mailings of the sample's year: newsletters, sent in a burst, and journeys, sent every day."""
 
 import json
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ import numpy as np
 
 from loader.sample.random_draws import choose, integers
 
-#: Times are milliseconds since 1970; the year is 2025, UTC.
+#: Times are milliseconds since 1970. The year is 2025, UTC.
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 NEW_YEAR = 1_735_689_600_000
 YEAR_END = NEW_YEAR + 365 * DAY
 
-#: (language, segment, name, renamed, day of that or 0, first minute, minutes, among, ((subject, share in %), …))
+#: (language, segment, name, new name, day of renaming or 0, first minute, minutes, among, ((subject, % share), …))
 JOURNEYS = (
     (
         "en", "new", "Welcome", "Welcome series", 131, 360, 900, 1,
@@ -43,7 +43,7 @@ THEMES = (
     ("nl", "buyers", "Outlet", "Laatste maten, laatste kans", "Nog één dag outlet"),
 )
 
-#: (link_id, link_name, path); the first ones are in every mailing.
+#: (link_id, link_name, path). A mailing has the first ones.
 LINKS = (
     ("01", "Main button", ""),
     ("02", "Header image", "home"),
@@ -57,7 +57,7 @@ LISTS = (("12", "Newsletter"), ("15", "Offers & promotions"))
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """What a marketer planned, under one id for ever and from `renamed_at` on under another name."""
+    """A campaign with a permanent id, and another name from `renamed_at` on."""
 
     campaign_id: str
     name: str
@@ -69,7 +69,7 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class Mailing:
-    """One e-mail of a campaign: on each of `days` days it goes out within `minutes` after `begin`."""
+    """One e-mail of a campaign, sent on each of `days` days within `minutes` after `begin`."""
 
     campaign: Campaign
     email_id: str
@@ -79,19 +79,19 @@ class Mailing:
     minutes: int
     weight: int
     links: int
-    among: int = 1  #: it goes to one recipient in so many, to them again and again if need be
+    among: int = 1  #: sent to one recipient in so many, repeatedly if necessary
     scored: bool = False
 
 
 def draw_mailings(rng: np.random.Generator, events: int) -> list[Mailing]:
-    """The year's mailings for a sender of so many events: seven messages in ten are newsletters."""
+    """Return the year's mailings for a number of events: seven messages in ten are newsletters."""
     bulk = list(newsletters(rng, 4 + isqrt(events) // 6))
     share = sum(mailing.weight for mailing in bulk) / 70
     return [*journeys(share), *bulk]
 
 
 def journeys(share: float) -> Iterator[Mailing]:
-    """Mailings sent every day of the year; the first journey's opens carry a score."""
+    """Yield mailings sent every day of the year. Opens of the first journey have a score."""
     for number, (language, segment, name, renamed, day, begin, minutes, among, mails) in enumerate(JOURNEYS):
         renamed_at = NEW_YEAR + day * DAY if day else YEAR_END
         campaign = Campaign(str(10_412 + 9 * number), name, renamed, renamed_at, language, segment)
@@ -102,7 +102,7 @@ def journeys(share: float) -> Iterator[Mailing]:
 
 
 def newsletters(rng: np.random.Generator, count: int) -> Iterator[Mailing]:
-    """Mailings of one to three hours on working days through the year, some with a reminder two days later."""
+    """Yield mailings of one to three hours on working days, some with a reminder two days later."""
     hours = choose(rng, count, (7, 8, 9, 9, 10, 10, 11, 14, 16, 17)).tolist()
     minutes, weights = integers(rng, count, 121).tolist(), integers(rng, count, 61).tolist()
     for number, (hour, duration, extra) in enumerate(zip(hours, minutes, weights, strict=True)):
@@ -116,7 +116,7 @@ def newsletters(rng: np.random.Generator, count: int) -> Iterator[Mailing]:
 
 
 def newsletter(number: int, day: int) -> tuple[Campaign, str, str]:
-    """A one-off campaign with its subject and its reminder's; one in six is renamed when it has gone out."""
+    """Return a one-off campaign, its subject and that of its reminder; one in six is renamed after sending."""
     language, segment, theme, subject, reminder = THEMES[number % len(THEMES)]
     name = f"{theme} {date(2025, 1, 1) + timedelta(day)}"
     renamed, renamed_at = (f"{name} (sent)", NEW_YEAR + (day + 1) * DAY) if number % 6 == 2 else (name, YEAR_END)
@@ -124,7 +124,7 @@ def newsletter(number: int, day: int) -> tuple[Campaign, str, str]:
 
 
 def working_day(day: int) -> int:
-    """The last Monday to Friday up to a day of 2025, both counted from 0 (a Wednesday).
+    """Return the last working day up to a day of 2025, both counted from 0 (a Wednesday).
 
     >>> [working_day(day) for day in (1, 2, 3, 4, 5)]
     [1, 2, 2, 2, 5]
@@ -133,17 +133,17 @@ def working_day(day: int) -> int:
 
 
 def compact(value: object) -> str:
-    """JSON as events carry it: no blanks, and letters as they are."""
+    """Return compact JSON, with non-ASCII characters unescaped."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def members(value: dict[str, object]) -> str:
-    """An object's members without its braces."""
+    """Return a JSON object without its braces."""
     return compact(value)[1:-1]
 
 
 def properties(mailing: Mailing) -> list[str]:
-    """Six spellings of a mailing's properties: old name, then new, each with its subject, with null, without."""
+    """Return six variants of a mailing's properties: old, then new name, each with subject, null, none."""
     campaign = mailing.campaign
     audience: dict[str, object] = {"audience": {"segment": campaign.segment, "language": campaign.language}}
     if campaign.segment == "buyers":
@@ -156,7 +156,7 @@ def properties(mailing: Mailing) -> list[str]:
 
 
 def links(mailing: Mailing) -> list[str]:
-    """The properties of a click on each link of a mailing."""
+    """Return the properties of a click on each link of a mailing."""
     site = f"https://www.shop.example/{mailing.campaign.language}"
     return [
         members({"link_id": link_id, "link_name": name, "link_url": f"{site}/{path}?utm_campaign={mailing.email_id}"})
@@ -165,6 +165,6 @@ def links(mailing: Mailing) -> list[str]:
 
 
 def subscription(mailing: Mailing) -> str:
-    """The properties of an unsubscription from the list that a mailing went to."""
+    """Return the properties of an unsubscription from the list of a mailing."""
     list_id, name = LISTS[mailing.campaign.segment != "all"]
     return members({"list_id": list_id, "list_name": name})

@@ -1,4 +1,4 @@
-"""Realistic, repeatable sample events: a year of a mid-size sender, as lines of Segment's archive.
+"""Generate a year of a mid-size sender's events, as lines in the format of Segment's archive.
 
 The same number of events and the same seed give the same bytes on every machine.
 """
@@ -13,7 +13,7 @@ from loader.sample.mailings import DAY, NEW_YEAR, draw_mailings, links, properti
 from loader.sample.random_draws import Flags, Ints, generator, scramble
 from loader.sample.recipients import APPLE, SCANNER, Recipients, draw_recipients, identity, origin
 
-#: The events' names, by kind.
+#: Names of events, by `Kind`.
 NAMES = (
     "Email Delivered",
     "Email Opened",
@@ -37,12 +37,12 @@ LEVELS = ("low", "medium", "high", "very high")
 
 @dataclass(frozen=True, slots=True)
 class Year:
-    """All that happened in the year, and by mailing the texts that lines are made of."""
+    """The events of the year, and the texts of each mailing for their lines."""
 
     recipients: Recipients
     messages: Messages
     events: Events
-    telling: Transmission
+    transmission: Transmission
     salt: int
     renamed_at: Ints
     scored: list[bool]
@@ -53,7 +53,7 @@ class Year:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The events of successive lines: a list for each thing that a line is made from."""
+    """The events of successive lines, with a list for each variable part of a line."""
 
     number: list[int]
     kind: list[int]
@@ -70,26 +70,26 @@ class Block:
 
 
 def lines(events: int, seed: int) -> Iterator[bytes]:
-    """Blocks of about 1 MB of whole NDJSON lines, together exactly `events` lines."""
+    """Yield exactly `events` NDJSON lines, in blocks of about 1 MB."""
     year = draw_year(events, seed)
     for start in range(0, events, BLOCK):
-        numbers = year.telling.order[start : start + BLOCK].astype(np.int64)
+        numbers = year.transmission.order[start : start + BLOCK].astype(np.int64)
         yield render(take(year, numbers), year)
 
 
 def draw_year(lines: int, seed: int) -> Year:
-    """A year with events for so many lines, one line in 200 being a repetition."""
+    """Generate the events for a number of lines, of which one in 200 is a repetition."""
     rng = generator(seed)
     mailings = draw_mailings(rng, lines)
     recipients = draw_recipients(rng, 150 + lines // 15)
-    # more messages than needed: each makes about 1.6 events, and the surplus is left out
+    # More messages than needed: each has about 1.6 events, and the surplus is left out.
     messages = draw_messages(rng, min(lines + 1, 100 + lines * 7 // 10), mailings, len(recipients.emails))
     events = draw_events(rng, lines - lines // 200, messages, mailings, recipients)
     return Year(
         recipients,
         messages,
         events,
-        telling=transmit(rng, lines, events.time),
+        transmission=transmit(rng, lines, events.time),
         salt=int(rng.random() * 2**53),
         renamed_at=np.array([mailing.campaign.renamed_at for mailing in mailings]),
         scored=[mailing.scored for mailing in mailings],
@@ -100,7 +100,7 @@ def draw_year(lines: int, seed: int) -> Year:
 
 
 def take(year: Year, numbers: Ints) -> Block:
-    """The events of some numbers."""
+    """Return the events of some numbers."""
     message = year.events.message[numbers]
     mailing = year.messages.mailing[message]
     original, sent, received, timestamp = times(year, numbers)
@@ -121,21 +121,21 @@ def take(year: Year, numbers: Ints) -> Block:
 
 
 def times(year: Year, numbers: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    """When events happened and were sent by the sender's clock, were received, and happened by Segment's reckoning."""
-    happened, queued = year.events.time[numbers], year.telling.queued[numbers].astype(np.int64)
-    original = happened + happened // DAY * 37 % 301 - 150  # the sender's clock is off, every day a bit differently
-    sent, received = original + queued, happened + queued + year.telling.travelled[numbers]
+    """Return originalTimestamp and sentAt, by the sender's clock, receivedAt and timestamp, in milliseconds."""
+    happened, queued = year.events.time[numbers], year.transmission.queued[numbers].astype(np.int64)
+    original = happened + happened // DAY * 37 % 301 - 150  # the sender's clock is wrong, every day by another amount
+    sent, received = original + queued, happened + queued + year.transmission.travelled[numbers]
     return original, sent, received, np.where(unsent(numbers), original, received - (sent - original))
 
 
 def unsent(numbers: Ints) -> Flags:
-    """Which events come without `sentAt`."""
+    """Return which events have no `sentAt`."""
     missing: Flags = numbers % 307 == 11
     return missing
 
 
 def iso(milliseconds: Ints) -> list[str]:
-    """Times as ISO 8601 without the zone.
+    """Return times as ISO 8601 without the zone.
 
     >>> iso(np.array([NEW_YEAR]))
     ['2025-01-01T00:00:00.000']
@@ -145,7 +145,7 @@ def iso(milliseconds: Ints) -> list[str]:
 
 
 def render(block: Block, year: Year) -> bytes:
-    """The lines of a block."""
+    """Return the lines of a block."""
     columns = (
         message_ids(block, year.salt),
         [identity(year.recipients, recipient) for recipient in block.recipient],
@@ -163,7 +163,7 @@ def render(block: Block, year: Year) -> bytes:
 
 
 def message_ids(block: Block, salt: int) -> list[str]:
-    """The member `messageId`, a UUID of version 4; a few deliveries, which nothing else can equal, have none."""
+    """Return the member `messageId`, a UUID of version 4. A few deliveries have none: their content is unique."""
     more = scramble(np.array(block.number, np.int64), salt ^ 1 << 60).tolist()
     return [
         "" if kind == Kind.DELIVERED and number % 251 == 5 else f'"messageId":"{uuid(high, low)}",'
@@ -172,7 +172,7 @@ def message_ids(block: Block, salt: int) -> list[str]:
 
 
 def uuid(high: int, low: int) -> str:
-    """A UUID of version 4 from two words of 64 bits.
+    """Return a UUID of version 4 from two words of 64 bits.
 
     >>> uuid(0, 0)
     '00000000-0000-4000-8000-000000000000'
@@ -182,7 +182,7 @@ def uuid(high: int, low: int) -> str:
 
 
 def origins(block: Block, recipients: Recipients) -> list[str]:
-    """Address and user agent of what opened or clicked; now and then the sender has not kept them."""
+    """Return the IP address and user agent of opens and clicks; some events have none."""
     return [
         "" if device is None or number % 37 == 3 else origin(device, recipient, noise)
         for number, device, recipient, noise in zip(
@@ -192,7 +192,7 @@ def origins(block: Block, recipients: Recipients) -> list[str]:
 
 
 def devices(block: Block, recipients: Recipients) -> Iterator[int | None]:
-    """What each event came from; what a mail server reports comes from none."""
+    """Yield the device of each event, None for the reports of mail servers."""
     reader, browser = recipients.reader, recipients.browser
     for kind, recipient in zip(block.kind, block.recipient, strict=True):
         match kind:
@@ -209,7 +209,7 @@ def devices(block: Block, recipients: Recipients) -> Iterator[int | None]:
 
 
 def traits(block: Block, recipients: Recipients) -> list[str]:
-    """The recipient's address, on nineteen events in twenty."""
+    """Return the recipient's e-mail address, for nineteen events in twenty."""
     return [
         f',"traits":{{"email":"{recipients.emails[recipient]}"}}' if number % 20 else ""
         for number, recipient in zip(block.number, block.recipient, strict=True)
@@ -217,7 +217,7 @@ def traits(block: Block, recipients: Recipients) -> list[str]:
 
 
 def mailing_properties(block: Block, year: Year) -> list[str]:
-    """What events say about their mailing; now and then the subject is null or missing."""
+    """Return the properties of the mailing; in some events the subject is null or missing."""
     return [
         year.properties[mailing][3 * renamed + (1 if number % 97 == 11 else 2 if number % 131 == 7 else 0)]
         for number, mailing, renamed in zip(block.number, block.mailing, block.renamed, strict=True)
@@ -225,7 +225,7 @@ def mailing_properties(block: Block, year: Year) -> list[str]:
 
 
 def own_properties(block: Block, year: Year) -> list[str]:
-    """What only some kinds say: the link, the list, or a score, which is a number until July and then a word."""
+    """Return properties of some kinds only: link, list, or a score, which is a number until July, then a word."""
     own = []
     for kind, mailing, link, noise, worded in zip(
         block.kind, block.mailing, block.link, block.noise, block.worded, strict=True

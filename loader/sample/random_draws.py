@@ -1,6 +1,6 @@
-"""Draws that come out the same on every machine: uniforms from PCG64, and whole numbers from there on.
+"""Draw random numbers that are the same on every machine: uniforms from PCG64, converted to integers.
 
-Floating point beyond one multiplication is avoided, as its last bit may differ between processors.
+Calculations use at most one floating-point multiplication, as the last bit of others may differ between processors.
 """
 
 from collections.abc import Sequence
@@ -14,24 +14,24 @@ Words = NDArray[np.uint64]
 
 
 def generator(seed: int) -> np.random.Generator:
-    """The source of all draws of one sample."""
+    """Return the generator for all draws of one sample."""
     return np.random.Generator(np.random.PCG64(seed))
 
 
 def integers(rng: np.random.Generator, size: int, below: int | Ints) -> Ints:
-    """Evenly distributed whole numbers from 0 to `below` - 1, each with its own `below` or all with one."""
+    """Return uniform integers from 0 to `below` - 1, where `below` is one number or one for each."""
     draw = rng.random(size)
     draw *= below
     return draw.astype(np.int64)
 
 
 def choose(rng: np.random.Generator, size: int, table: Sequence[int]) -> Ints:
-    """Entries of a table, each equally likely: an entry given twice comes twice as often."""
+    """Return entries of a table, each with equal probability; an entry listed twice is twice as likely."""
     return np.asarray(table, np.int64)[integers(rng, size, len(table))]
 
 
 def spread(rng: np.random.Generator, size: int, quantiles: Sequence[int]) -> Ints:
-    """Numbers distributed as the equally spaced quantiles say, even between two of them.
+    """Return integers with the given equally spaced quantiles, uniform between two of them.
 
     >>> bool((spread(generator(1), 9, (5, 5, 5)) == 5).all())
     True
@@ -47,7 +47,7 @@ def spread(rng: np.random.Generator, size: int, quantiles: Sequence[int]) -> Int
 
 
 def scramble(numbers: Ints, salt: int) -> Words:
-    """A random-looking 64-bit word for each number, distinct for distinct numbers (the finisher of SplitMix64)."""
+    """Return a pseudo-random 64-bit word for each number, distinct for distinct numbers (finalizer of SplitMix64)."""
     word = (numbers.astype(np.uint64) + np.uint64(salt)) * np.uint64(0x9E3779B97F4A7C15)
     word = (word ^ word >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     word = (word ^ word >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)

@@ -1,6 +1,7 @@
-"""The recipients of the sample: who they are, what they read with, how eagerly.
+"""Generate the sample's recipients: addresses, devices, and how often they read.
 
-Addresses end in `.example`, homes lie in networks kept for carriers and documentation: nobody real is met.
+E-mail addresses end in `.example`, and their own IP addresses are in reserved ranges (carrier-grade NAT,
+documentation), so that they belong to nobody.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ LAST_NAMES = (
     "costa", "garcia", "lopez", "silva",
 )  # fmt: skip
 
-#: (network, user agent) that an open or a click shows; a network of "" is the recipient's own.
+#: (network, user agent) of opens and clicks. A network of "" is the recipient's own.
 DEVICES = (
     ("17.58", "Mozilla/5.0"),
     ("66.249", "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"),
@@ -38,7 +39,7 @@ DEVICES = (
 APPLE, GOOGLE, YAHOO, SCANNER, IPHONE, ANDROID, WINDOWS, MAC, OUTLOOK = range(9)
 BROWSERS = (IPHONE, IPHONE, IPHONE, ANDROID, ANDROID, ANDROID, WINDOWS, WINDOWS, MAC)
 
-#: (domain, what fetches the images, weight); APPLE fetches on its own, soon after delivery.
+#: (domain, device that loads the images, weight). APPLE prefetches soon after delivery.
 MAILBOXES = (
     ("quickmail.example", GOOGLE, 12),
     ("quickmail.example", APPLE, 2),
@@ -52,61 +53,61 @@ MAILBOXES = (
 DOMAINS = tuple(domain for domain, _, weight in MAILBOXES for _ in range(weight))
 READERS = tuple(reader for _, reader, weight in MAILBOXES for _ in range(weight))
 
-#: How many of 1,000 messages a recipient opens in person.
+#: How many of 1,000 messages a recipient opens personally.
 EAGERNESS = (10, 30, 60, 100, 150, 200, 260, 340, 450, 700)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """The people on the lists, by their number."""
+    """The recipients, by number."""
 
     emails: list[str]
-    reader: Ints  #: the device their opens show
-    browser: Ints  #: the device their clicks show
+    reader: Ints  #: device of their opens
+    browser: Ints  #: device of their clicks
     eagerness: Ints
-    private: Flags  #: Apple fetches the images of every message
-    scanned: Flags  #: a company gateway follows every link
+    private: Flags  #: Apple prefetches the images of every message
+    scanned: Flags  #: a company's gateway follows every link
 
 
 def draw_recipients(rng: np.random.Generator, count: int) -> Recipients:
-    """`count` recipients with distinct addresses."""
+    """Return `count` recipients with distinct e-mail addresses."""
     scanned = np.arange(count) % 128 == 9
     mailbox = np.where(scanned, len(DOMAINS) - 1, integers(rng, count, len(DOMAINS)))
     reader = np.asarray(READERS, np.int64)[mailbox]
     private = reader == APPLE
     browser = choose(rng, count, BROWSERS)
-    eagerness = choose(rng, count, EAGERNESS) // np.where(private, 4, 1)  # Apple shows what it fetched already
+    eagerness = choose(rng, count, EAGERNESS) // np.where(private, 4, 1)  # Apple shows prefetched images
     emails = [f"{local_part(number)}@{DOMAINS[at]}" for number, at in enumerate(mailbox.tolist())]
     return Recipients(emails, np.where(private, browser, reader), browser, eagerness, private, scanned)
 
 
 def local_part(number: int) -> str:
-    """The name in a recipient's address, another one for every number.
+    """Return the local part of a recipient's e-mail address, distinct for every number.
 
     >>> local_part(0), local_part(1), local_part(2001)
     ('anna.peeters', 'oscar_wolf', 'oscar_wolf1')
     """
-    again, name = divmod(number, len(FIRST_NAMES) * len(LAST_NAMES))
+    suffix, name = divmod(number, len(FIRST_NAMES) * len(LAST_NAMES))
     last, first = divmod(name * 1273 % (len(FIRST_NAMES) * len(LAST_NAMES)), len(FIRST_NAMES))
-    return f"{FIRST_NAMES[first]}{'._.'[name % 3]}{LAST_NAMES[last]}{again or ''}"
+    return f"{FIRST_NAMES[first]}{'._.'[name % 3]}{LAST_NAMES[last]}{suffix or ''}"
 
 
 def identity(recipients: Recipients, number: int) -> str:
-    """The members of an event that say whose it is: one in eight has no user id, so the address stands in."""
+    """Return the identity of an event as JSON members: one recipient in eight has no user id, but the address."""
     if number % 8 == 5:
         return f'"anonymousId":"{recipients.emails[number]}"'
     return f'"userId":"{1_000_019 + 37 * number}"'
 
 
 def origin(device: int, number: int, noise: int) -> str:
-    """The members of a context that say where an event came from; `noise` picks one of a proxy's addresses."""
+    """Return IP address and user agent as members of a context; `noise` selects one of a proxy's addresses."""
     network, agent = DEVICES[device]
     ip = f"{network}.{noise & 63}.{noise >> 6 & 255}" if network else home(number)
     return f',"ip":"{ip}","userAgent":"{agent}"'
 
 
 def home(number: int) -> str:
-    """A recipient's own address, one in ten of version 6.
+    """Return a recipient's own IP address; one in ten is IPv6.
 
     >>> home(0), home(7)
     ('100.64.0.0', '2001:db8:14:e114::1')

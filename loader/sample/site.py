@@ -1,6 +1,6 @@
-"""The site's side of the sample: what Segment would have stored of the same people, as a script for psql.
+"""Generate the site's data of the sample, as Segment's warehouse would store it, as a script for psql.
 
-They come to the site by links in e-mails or on their own, some of them buy, unauthorized come too.
+Recipients visit the site by links in e-mails or directly, and some buy. Unknown visitors do the same.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,15 +14,15 @@ from loader.sample.mailings import DAY, HOUR, LINKS, MINUTE, NEW_YEAR
 from loader.sample.ndjson import Year, draw_year, iso
 from loader.sample.random_draws import Ints, choose, generator, integers, spread
 
-#: Delays in milliseconds from a click to the page, and to an order, at equally spaced quantiles.
+#: Delays in milliseconds from a click to the page view and to an order, as equally spaced quantiles.
 ARRIVAL = (700, 1_200, 2_500, 6_000)
 PURCHASE = (2 * MINUTE, 9 * MINUTE, 40 * MINUTE, 6 * HOUR, 2 * DAY, 6 * DAY)
-#: One click in so many leads to an order, one order in so many is told twice.
+#: One click in so many leads to an order, one order in so many is recorded twice.
 CLICKS_AN_ORDER, ORDERS_A_REPEAT = 9, 40
 BLOCK = 20_000  # rows
 NULL = r"\N"
 
-#: Where the schema exists, nothing is done.
+#: The script does nothing if the schema exists.
 _BEGIN = """
 \\set ON_ERROR_STOP on
 select to_regnamespace('{literal}') is not null as is_there \\gset
@@ -48,7 +48,7 @@ create table {schema}.order_completed (
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Visits and orders: whose (a recipient's number, beyond them a stranger's) and when."""
+    """Visits and orders: person and time in ms. Numbers beyond the recipients' are those of unknown visitors."""
 
     emails: list[str]
     visitor: Ints
@@ -60,7 +60,7 @@ class Site:
 
 
 def script(events: int, seed: int, schema: str) -> Iterator[bytes]:
-    """Blocks of a script that makes the schema: about as many page views as there are `events` in the e-mails."""
+    """Yield blocks of a script that creates the schema, with about as many page views as there are e-mail `events`."""
     site = draw_site(draw_year(events, seed), events, seed)
     yield _BEGIN.format(schema=quote_identifier(schema), literal=quote_identifier(schema).replace("'", "''")).encode()
     for table, rows in (
@@ -76,7 +76,7 @@ def script(events: int, seed: int, schema: str) -> Iterator[bytes]:
 
 
 def draw_site(year: Year, events: int, seed: int) -> Site:
-    """Draw what people did on the site in that year."""
+    """Return the visits and orders of the year."""
     rng = generator(seed + 1)
     people = len(year.recipients.emails)
     clicks = np.flatnonzero(year.events.kind == Kind.CLICKED)
@@ -104,21 +104,21 @@ def draw_site(year: Year, events: int, seed: int) -> Site:
 
 
 def users(site: Site) -> Iterator[str]:
-    """The people the site knows: all with a user id, and half of those whom only the site has one of."""
+    """Yield the site's users: all recipients with a user id on the site."""
     for number, email in enumerate(site.emails):
         if user := user_id(site, number):
             yield f"{user}\t{email}\t2024-12-31T12:00:00Z\n"
 
 
 def user_id(site: Site, number: int) -> str:
-    """Return a person's user id on the site, empty for strangers; the e-mail side has none of one in eight."""
+    """Return a person's user id on the site, empty without one; half of those without one in e-mails have one here."""
     if number >= len(site.emails) or number % 16 == 13:
         return ""
     return str(1_000_019 + 37 * number)
 
 
 def identifies(site: Site) -> Iterator[str]:
-    """Each person's browser, when they first came."""
+    """Yield one identify call per recipient, at the first visit."""
     order = np.argsort(site.visited, kind="stable")
     people, first = np.unique(site.visitor[order], return_index=True)
     known = people < len(site.emails)
@@ -129,11 +129,11 @@ def identifies(site: Site) -> Iterator[str]:
 
 
 def pages(site: Site) -> Iterator[str]:
-    """Page views, one in three of somebody who is not logged in."""
+    """Yield page views; in one of three the visitor is not logged in."""
     for start in range(0, len(site.visitor), BLOCK):
-        some = slice(start, start + BLOCK)
+        block = slice(start, start + BLOCK)
         for row, (visitor, page, moment) in enumerate(
-            zip(site.visitor[some].tolist(), site.page[some].tolist(), iso(site.visited[some]), strict=True), start
+            zip(site.visitor[block].tolist(), site.page[block].tolist(), iso(site.visited[block]), strict=True), start
         ):
             user = user_id(site, visitor) if row % 3 else ""
             path = f"/{LINKS[page][2]}"
@@ -141,9 +141,9 @@ def pages(site: Site) -> Iterator[str]:
 
 
 def orders(site: Site) -> Iterator[str]:
-    """Orders; some are told twice."""
-    told = zip(site.buyer.tolist(), site.revenue.tolist(), iso(site.bought), strict=True)
-    for row, (buyer, cents, moment) in enumerate(told):
+    """Yield orders; some are recorded twice."""
+    rows = zip(site.buyer.tolist(), site.revenue.tolist(), iso(site.bought), strict=True)
+    for row, (buyer, cents, moment) in enumerate(rows):
         user = user_id(site, buyer) if row % 4 else ""
         rest = f"{user or NULL}\tb{buyer}\to{row}\t{cents / 100}\tEUR\t{moment}Z\t{moment}Z\n"
         yield f"c{row}\t{rest}"

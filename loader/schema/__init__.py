@@ -1,1 +1,1 @@
-"""Tables and columns of a source's schemas, and their version."""
+"""The tables and columns of a source's schemas, and their version."""

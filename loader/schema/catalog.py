@@ -1,4 +1,4 @@
-"""Catalog: which tables and columns of events there are; more are added when first needed, as Segment does."""
+"""Read which event tables and columns exist, and add missing ones when first needed, as Segment does."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,9 +21,9 @@ from loader.schema.introspection import Columns, read_columns
 
 log = logging.getLogger(__name__)
 
-#: Columns of a table, tables of a source: what a sender may make by inventing names, unless told otherwise.
+#: Default limits on columns per table and tables per source, because new names from a sender create them.
 MAX_COLUMNS, MAX_TABLES = 500, 200
-#: Share of a cap from which on a load warns of it.
+#: Share of a limit from which a load warns of it.
 WARNING_SHARE = 0.8
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -36,7 +36,7 @@ _RECORD = """
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What a source calls an event or a property, and the table (`parent` empty) or column it became."""
+    """The name of an event or a property, as sent, and the table (empty `parent`) or column that stores it."""
 
     parent: str
     original: str
@@ -45,14 +45,14 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class SchemaLimits:
-    """How many columns a table may have, and how many tables of events a source."""
+    """The maximum number of columns per table, and of event tables per source."""
 
     columns: int = MAX_COLUMNS
     tables: int = MAX_TABLES
 
 
 class Catalog:
-    """The tables of events as they are; a dry one only says what it would add."""
+    """The existing event tables. If `dry`, statements are recorded but not run."""
 
     def __init__(self, warehouse: Warehouse, limits: SchemaLimits, *, dry: bool = False) -> None:
         self._warehouse = warehouse
@@ -63,22 +63,22 @@ class Catalog:
         self._names: set[Name] = set()
         self._tables: dict[str, str] = {}
         self._columns: dict[str, dict[str, str]] = {}
-        #: DDL that was run, or would be.
+        #: DDL that was run, or would be if `dry` were not set.
         self.statements: list[str] = []
         self._read()
 
     def has(self, table: str) -> bool:
-        """Tell whether there is a table of this name."""
+        """Return whether a table exists."""
         return table in self._columns
 
     def columns(self, table: str) -> Mapping[str, str]:
-        """Return the columns of a table with their types."""
+        """Return the columns of a table: name to type."""
         return self._columns[table]
 
     def ensure_table(self, event: str) -> str | None:
-        """Return the table of an event, made if need be; None if its name makes no table's name.
+        """Return the table of an event, created if it is missing; None if no table name can be derived.
 
-        Raises LoaderError where it cannot be made.
+        Raises LoaderError if it cannot be created.
         """
         name = self._tables.get(event) or table_identifier(event)
         if name is None:
@@ -91,36 +91,39 @@ class Catalog:
         return name
 
     def columns_within_limit(self, table: str, columns: Sequence[str]) -> Sequence[str]:
-        """Return those columns for which the table has room; the others are refused for the rest of the run."""
-        cap, there = self._limits.columns, len(self._columns[table])
-        free = max(cap - there, 0)
+        """Return the columns that fit within the table's limit; refuse the others for the rest of the run."""
+        limit, existing = self._limits.columns, len(self._columns[table])
+        free = max(limit - existing, 0)
         self._refused.update((table, column) for column in columns[free:])
-        self._warn(f"columns of {table!r}", "--max-columns", there + len(columns), cap)
+        self._warn(f"columns of {table!r}", "--max-columns", existing + len(columns), limit)
         return columns[:free]
 
     def add_columns(self, table: str, kinds: Mapping[str, str]) -> None:
-        """Add columns; if that is not possible now they are refused for the rest of the run."""
+        """Add columns, by name and type; if that fails, refuse them for the rest of the run.
+
+        Raises OutageError.
+        """
         try:
             self._run([s for column, kind in kinds.items() for s in self._add(table, column, kind)])
         except OutageError:
             raise
         except LoaderError as exc:
-            log.warning("columns of %r wait for a later load: %s", table, exc)
+            log.warning("columns of %r cannot be added, a later load tries again: %s", table, exc)
             self._refused.update((table, column) for column in kinds)
         else:
             if self._dry:
                 self._columns[table].update(kinds)
 
     def is_refused(self, table: str, column: str) -> bool:
-        """Tell whether a column could not be added in this run."""
+        """Return whether a column was refused in this run."""
         return (table, column) in self._refused
 
     def can_have_column(self, column: str) -> bool:
-        """Tell whether a collection may have a column: one of the context comes to `tracks` first."""
+        """Return whether a collection can have a column: those of the context must be in `tracks` first."""
         return not is_context(column) or column in self._columns[TRACKS]
 
     def record(self, names: Iterable[Name]) -> None:
-        """Put names on the map of names."""
+        """Add names to the table `identifiers`."""
         new = [name for name in names if name not in self._names]
         if new and not self._dry:
             kinds = ["column" if name.parent else "table" for name in new]
@@ -145,18 +148,21 @@ class Catalog:
             return read_columns(self._warehouse), names
 
     def _check_room(self) -> None:
-        cap, there = self._limits.tables, self._count_collections()
-        self._warn("tables of events", "--max-tables", there + 1, cap)
-        if there >= cap:
-            raise LoaderError(f"there are {there} tables of events already; raise --max-tables, then `rejects replay`")
+        limit, existing = self._limits.tables, self._count_collections()
+        self._warn("event tables", "--max-tables", existing + 1, limit)
+        if existing >= limit:
+            raise LoaderError(
+                f"there are already {existing} event tables; raise --max-tables, "
+                "then run `selligent-loader rejects replay`"
+            )
 
     def _count_collections(self) -> int:
         return sum("event_text" in columns for table, columns in self._columns.items() if table != TRACKS)
 
-    def _warn(self, what: str, option: str, wanted: int, cap: int) -> None:
-        """Tell once that a cap is near, and once that it is reached."""
-        states = {"nearly as many as": wanted >= WARNING_SHARE * cap, "more wanted than": wanted > cap}
-        reached = [f"{what}: {state} the {cap} that {option} allows" for state, holds in states.items() if holds]
+    def _warn(self, what: str, option: str, wanted: int, limit: int) -> None:
+        """Log one warning when a limit is near, and one when it is exceeded."""
+        states = {"close to": wanted >= WARNING_SHARE * limit, "more needed than": wanted > limit}
+        reached = [f"{what}: {state} the {limit} that {option} allows" for state, holds in states.items() if holds]
         if not self._warned.issuperset(reached):
             log.warning("%s", reached[-1])
         self._warned.update(reached)
@@ -181,7 +187,7 @@ class Catalog:
         ]
 
     def _run(self, statements: list[str]) -> None:
-        """Run DDL in a short transaction of its own, one loader at a time."""
+        """Run DDL in its own short transaction, under a lock that serializes loaders; record it in `statements`."""
         if statements and not self._dry:
             self._warehouse.retry(partial(self._change, statements))
             crash_point("columns.added")

@@ -1,4 +1,4 @@
-"""The tables of events as SQLAlchemy metadata: fixed ones, and the pattern of those that are made at run time."""
+"""SQLAlchemy metadata of the event tables: those of the migrations, and those created at run time."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +9,8 @@ from loader.events.identifiers import shorten
 
 #: The table of all events.
 TRACKS = "tracks"
-#: The documented properties of each collection, beside MAILING on all (Selligent's and Segment's e-mail specification).
+#: Documented properties of each collection, besides MAILING, which all have (Selligent's and Segment's e-mail
+#: specifications).
 COLLECTIONS: dict[str, tuple[str, ...]] = {
     "email_delivered": (),
     "email_opened": (),
@@ -42,8 +43,9 @@ TABLE_COMMENTS = {
     "email_marked_as_spam": "One row per Email Marked as Spam: the recipient marked the message as spam",
 }
 
-#: How tables of events, which only grow, are kept: the visibility map and the statistics follow a night's load, where
-#: PostgreSQL would wait for a fifth of the table; what is frozen at once is never written again.
+#: Storage parameters for tables that only grow. By default, PostgreSQL vacuums only after inserts of a fifth of the
+#: table; these keep the visibility map and the statistics up to date after every load. Rows frozen at the first vacuum
+#: are not rewritten by a later one.
 AUTOVACUUM = {
     "autovacuum_vacuum_insert_scale_factor": 0.01,
     "autovacuum_analyze_scale_factor": 0.02,
@@ -56,7 +58,7 @@ def timestamptz() -> DateTime:
 
 
 def standard_columns() -> list[Column[Any]]:
-    """The columns of `tracks`, which every collection has too: Segment's documentation, "Warehouse Schemas"."""
+    """Return the columns of `tracks`, which every collection has too (Segment, "Warehouse Schemas")."""
     return [
         Column("id", Text, nullable=False, comment="messageId of the event, else derived from its content"),
         Column("anonymous_id", Text, comment="anonymousId: the recipient's e-mail address if there is no user id"),
@@ -84,10 +86,10 @@ STANDARD = tuple(column.name for column in standard_columns())
 
 
 def event_table(metadata: MetaData, schema: str, name: str, properties: Iterable[str] = ()) -> Table:
-    """Return a table of events: standard columns, text properties, the time-ordered key, indexes that cost nothing.
+    """Return an event table with standard columns, text properties, the unique key and BRIN indexes.
 
-    The key is (original_timestamp, id): a redelivery repeats both, and new rows go to the end of the index, where an
-    index of random ids would be touched all over.
+    The key is (original_timestamp, id). A redelivered event repeats both. New rows go to the end of this index, whereas
+    an index on random ids would be modified all over.
     """
     table = Table(
         name,
@@ -99,7 +101,7 @@ def event_table(metadata: MetaData, schema: str, name: str, properties: Iterable
         postgresql_with=AUTOVACUUM,
     )
     key = (table.c.original_timestamp, table.c.id)
-    # Two underscores, which no name of an event becomes: an index is a relation too, and must not take a table's name.
+    # An index shares its namespace with tables. No table name derived from an event has two underscores in a row.
     Index(shorten(f"{name}__key"), *key, unique=True, postgresql_nulls_not_distinct=True)
     for column in ("received_at", "timestamp", "uuid_ts"):
         Index(shorten(f"{name}__{column}"), table.c[column], postgresql_using="brin")

@@ -1,4 +1,4 @@
-"""Which relations, columns and types the database has; the only module that queries its catalog for columns."""
+"""Query PostgreSQL's catalog for event tables, columns and comments. No other module queries it for columns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 from loader.postgres.connection import Warehouse
 from loader.quoting import quote_identifier
 
-#: Type by column, by table.
+#: Types by column name, by table name.
 Columns = Mapping[str, Mapping[str, str]]
 
-#: Tables of events are those with the column `uuid_ts`.
+#: Event tables are those with the column `uuid_ts`.
 _EVENT_TABLES = """
     select relname, pg_relation_size(oid), pg_relation_size(oid) / current_setting('block_size')::bigint,
         pg_total_relation_size(oid), greatest(reltuples, 0)::bigint
@@ -30,7 +30,7 @@ _TABLE_COLUMNS = """
         and relname = any(coalesce(%s, array[relname]))
     order by relname, attnum
 """
-#: Of relations of several schemas, those that the current role may read.
+#: Columns of the relations in several schemas that the current role may read.
 _READABLE_COLUMNS = """
     select nspname, relname, attname, format_type(atttypid, null)
     from pg_class
@@ -53,7 +53,7 @@ _COMMENTS = """
 
 @dataclass(frozen=True, slots=True)
 class EventTable:
-    """A table of events: bytes and pages of its rows, bytes with indexes, rows as the planner estimates them."""
+    """An event table: size of the heap in bytes and pages, in bytes with indexes and TOAST, and estimated rows."""
 
     name: str
     heap_bytes: int
@@ -63,12 +63,12 @@ class EventTable:
 
 
 def read_event_tables(warehouse: Warehouse) -> list[EventTable]:
-    """Return the tables of events, `tracks` included, in the transaction at hand."""
+    """Return the event tables, including `tracks`, in the current transaction."""
     return [EventTable(*row) for row in warehouse.fetch(_EVENT_TABLES, quote_identifier(warehouse.schema))]
 
 
 def read_columns(warehouse: Warehouse, tables: Sequence[str] | None = None) -> Columns:
-    """Return the columns of the tables of a source's schema, or of some of them, in the transaction at hand."""
+    """Return the columns of all tables of a source's schema, or of those named, in the current transaction."""
     columns: dict[str, dict[str, str]] = {}
     names = None if tables is None else list(tables)
     for table, column, kind in warehouse.fetch(_TABLE_COLUMNS, quote_identifier(warehouse.schema), names):
@@ -77,12 +77,12 @@ def read_columns(warehouse: Warehouse, tables: Sequence[str] | None = None) -> C
 
 
 def read_event_columns(warehouse: Warehouse) -> Columns:
-    """Return the columns of the tables of events, in the transaction at hand."""
+    """Return the columns of the event tables, in the current transaction."""
     return {table: columns for table, columns in read_columns(warehouse).items() if "uuid_ts" in columns}
 
 
 def read_readable_columns(connection: Connection, schemas: Sequence[str]) -> Mapping[tuple[str, str], dict[str, str]]:
-    """Return the columns of the relations that the current role may read, by schema and name."""
+    """Return the columns of the relations that the current role may read, by schema and relation name."""
     columns: dict[tuple[str, str], dict[str, str]] = {}
     for schema, name, column, kind in connection.exec_driver_sql(_READABLE_COLUMNS, (list(schemas),)):
         columns.setdefault((schema, name), {})[column] = kind
@@ -90,5 +90,5 @@ def read_readable_columns(connection: Connection, schemas: Sequence[str]) -> Map
 
 
 def read_comments(warehouse: Warehouse) -> list[tuple[Any, ...]]:
-    """Return a row for each column of views and tables: relation, is it a view, its comment, column, type, comment."""
+    """Return (relation, is a view, its comment, column, type, column comment) for each column of tables and views."""
     return warehouse.fetch(_COMMENTS, warehouse.schema)

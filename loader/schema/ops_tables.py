@@ -1,4 +1,4 @@
-"""The schemas of a source as SQLAlchemy metadata, with which Alembic compares the database."""
+"""SQLAlchemy metadata of a source's schemas, with which Alembic compares the database."""
 
 from typing import Any
 
@@ -23,14 +23,14 @@ from sqlalchemy import (
 from loader.config import ops_schema
 from loader.schema.event_tables import COLLECTIONS, MAILING, TRACKS, event_table, timestamptz
 
-#: PostgreSQL's own names for constraints.
+#: PostgreSQL's default names of constraints.
 NAMING = {"pk": "%(table_name)s_pkey", "fk": "%(table_name)s_%(column_0_N_name)s_fkey"}
 
 EXCLUSIVE = "Whether no other load may run beside it"
 
 
 def counts() -> list[Column[Any]]:
-    """The columns that say what became of the events: read = loaded + duplicate + rejected + ignored + suppressed."""
+    """Return the columns that count outcomes: read = loaded + duplicate + rejected + ignored + suppressed."""
     comments = {
         "events_read": "Events found in the input",
         "events_loaded": "New rows in tracks",
@@ -230,7 +230,7 @@ def settings(metadata: MetaData, schema: str) -> Table:
 
 
 def warehouse(schema: str) -> MetaData:
-    """Return everything the migrations make for one source."""
+    """Return the metadata of all tables that the migrations create for one source."""
     metadata = MetaData(naming_convention=NAMING)
     event_table(metadata, schema, TRACKS)
     for name, properties in COLLECTIONS.items():

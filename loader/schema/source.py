@@ -1,4 +1,4 @@
-"""Sources: all that are loaded into a database, each with a schema of its own."""
+"""Open a source's schemas and check their version; name a source, and list those of a database."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -9,7 +9,8 @@ from loader.errors import SchemaError
 from loader.postgres.connection import Warehouse
 from loader.quoting import quote_identifier
 
-#: Asked of the catalog, so that whoever may not look into the schema is told so.
+#: The catalog is readable without privileges on the schema. A role that lacks these gets "permission denied" from the
+#: query of the version, rather than "not prepared".
 _IS_PREPARED = """
     select exists (
         select from pg_class join pg_namespace on pg_namespace.oid = relnamespace
@@ -19,15 +20,15 @@ _IS_PREPARED = """
 
 
 def newest_revision() -> str:
-    """Return the newest revision, by the ordinals of the file names."""
+    """Return the newest revision, from the ordinals in the file names of the migrations."""
     return max(path.name.split("_")[0] for path in (data_root() / "migrations" / "versions").glob("[0-9]*.py"))
 
 
 @contextmanager
 def open_warehouse(settings: Settings, purpose: str = "") -> Iterator[Warehouse]:
-    """Connect to a database that is prepared for this version.
+    """Connect to a source whose schema has this version's revision; close the connection after the body.
 
-    Raises SchemaError for one that is not.
+    Raises SchemaError if the schema is missing or has another revision.
     """
     with closing(Warehouse(settings, purpose)) as warehouse:
         _check_version(warehouse)
@@ -35,7 +36,7 @@ def open_warehouse(settings: Settings, purpose: str = "") -> Iterator[Warehouse]
 
 
 def _check_version(warehouse: Warehouse) -> None:
-    """Raise SchemaError unless the schema is that of this version of the loader."""
+    """Raise SchemaError unless the schema has the newest revision."""
     with warehouse.transaction():
         ((exists,),) = warehouse.fetch(_IS_PREPARED, warehouse.ops)
         query = f"select version_num from {quote_identifier(warehouse.ops)}.alembic_version"
@@ -44,22 +45,22 @@ def _check_version(warehouse: Warehouse) -> None:
         raise SchemaError(
             f"schema {warehouse.schema!r} is not prepared; run `selligent-loader init`, or name another with --schema"
         )
-    ((found,),) = versions
-    if found != newest_revision():
-        todo = "install the newer selligent-loader" if found > newest_revision() else "run `selligent-loader migrate`"
-        raise SchemaError(f"schema {warehouse.schema!r} has version {found}, not {newest_revision()}; {todo}")
+    ((version,),) = versions
+    if version != newest_revision():
+        todo = "install the newer selligent-loader" if version > newest_revision() else "run `selligent-loader migrate`"
+        raise SchemaError(f"schema {warehouse.schema!r} has version {version}, not {newest_revision()}; {todo}")
 
 
 _NAME = "insert into source (nickname) values (%s) on conflict (is_this) do update set nickname = excluded.nickname"
 
 
 def name_source(warehouse: Warehouse, nickname: str) -> None:
-    """Give the source a nickname."""
+    """Set the nickname of a source."""
     with warehouse.transaction():
         warehouse.fetch(_NAME, nickname)
 
 
-#: Schemas whose companion we can read, and whether it is of a version that has keys.
+#: Schemas whose companion the current role can use, and whether that has the table of write keys (older ones do not).
 _SCHEMAS = """
     select left(nspname, -4), to_regclass(quote_ident(nspname) || '.write_keys') is not null
     from pg_namespace join pg_class on pg_namespace.oid = relnamespace
@@ -75,7 +76,10 @@ _DETAILS = """
 
 
 def list_sources(warehouse: Warehouse) -> list[Mapping[str, Any]]:
-    """Return the sources of a database: nickname, schema, valid keys, when one was last used, the newest event."""
+    """Return the sources of a database that the current role can read.
+
+    Each has `nickname`, `schema`, `keys` (number of valid ones), `last_used` and `newest_event` (times or None).
+    """
     with warehouse.transaction():
         found = warehouse.fetch(_SCHEMAS)
         return [_describe(warehouse, schema) for schema, has_keys in found if has_keys]

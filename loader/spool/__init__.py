@@ -1,1 +1,1 @@
-"""Events on disk between the endpoint and the load."""
+"""Store events on disk between the endpoint and the load."""

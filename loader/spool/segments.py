@@ -1,12 +1,11 @@
-"""Segments: the spool's files, from the first line to the last day they are kept.
+"""Create, write, close, archive and remove the spool's files, the segments.
 
-    SPOOL/.lock                             held by the server that writes here
-    SPOOL/<schema>/.open/<name>.jsonl       being written, or to be compressed
-    SPOOL/<schema>/<name>.jsonl.gz          closed, and never changed again: what `load` reads
-    SPOOL/<schema>/.loaded/<name>.jsonl.gz  loaded, kept for a while
+    SPOOL/.lock                             locked by the server that writes here
+    SPOOL/<schema>/.open/<name>.jsonl       being written, or waiting for compression
+    SPOOL/<schema>/<name>.jsonl.gz          closed and immutable; read by `load`
+    SPOOL/<schema>/.loaded/<name>.jsonl.gz  loaded; kept for some time
 
-A name is a number that counts up and a random part, so that neither a clock set back nor another host's spool brings
-the same one again.
+A name is an increasing number and a random part, so that names stay unique if the clock is set back, and across hosts.
 """
 
 import fcntl
@@ -34,7 +33,7 @@ _NAME = re.compile(r"(\d{12})-[0-9a-f]{8}[.]jsonl([.]gz)?")
 
 @dataclass(slots=True)
 class Segment:
-    """A file that is open for writing, and its size up to which everything is on disk."""
+    """A file that is open for writing, and the size in bytes that has been synced to disk."""
 
     path: Path
     file: int
@@ -42,7 +41,7 @@ class Segment:
     begun: float = field(default_factory=time.monotonic)
 
     def write(self, content: bytes) -> None:
-        """Append whole lines, and return when they are on disk."""
+        """Append whole lines and sync them to disk; raise OSError if that fails."""
         view = memoryview(content)
         while view:
             view = view[os.write(self.file, view) :]
@@ -52,15 +51,15 @@ class Segment:
         self.size += len(content)
 
     def close(self) -> None:
-        """Let go of the file; what was written is on disk already."""
+        """Close the file, whose content has been synced."""
         with suppress(OSError):
             os.close(self.file)
 
 
 def make_folders(folder: Path, schemas: Sequence[str]) -> tuple[IO[bytes], dict[str, Path]]:
-    """Return the lock of a spool and a folder in it for each source, made if need be.
+    """Lock a spool and return the lock, and the folder of each source; create folders that are missing.
 
-    Raises BusyError if another server has the lock, UsageError if nothing can be written there.
+    Raises BusyError if another server has the lock, UsageError if the spool is not writable.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -89,9 +88,9 @@ def _locked(folder: Path) -> IO[bytes]:
 
 
 def folder_name(schema: str) -> str:
-    """Return the folder of a source, which is no hidden one, nor another's.
+    """Return the name of a source's folder, which is unique, not hidden and a single path component.
 
-    >>> place_name("selligent"), place_name("../a b")
+    >>> folder_name("selligent"), folder_name("../a b")
     ('selligent', '%2E.%2Fa%20b')
     """
     name = quote(schema, safe="")
@@ -99,12 +98,12 @@ def folder_name(schema: str) -> str:
 
 
 def last_number(folder: Path) -> int:
-    """Return the highest number that a segment of a spool has, 0 if there is none."""
+    """Return the highest number of a segment in a spool, 0 if there is none."""
     return max((int(found[1]) for path in folder.rglob("*.jsonl*") if (found := _NAME.match(path.name))), default=0)
 
 
 def open_segment(place: Path, number: int) -> Segment:
-    """Begin a segment whose name survives a power cut."""
+    """Create a segment and sync its folder, so that the file survives a power failure."""
     path = place / ".open" / f"{number:012d}-{secrets.token_hex(4)}.jsonl"
     file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
     sync(path.parent)
@@ -112,7 +111,7 @@ def open_segment(place: Path, number: int) -> Segment:
 
 
 def unfinished_segments(place: Path) -> Iterator[tuple[Path, int]]:
-    """Yield what a server that was killed left open, and its size, without a line that was never answered for."""
+    """Yield the open segments of a killed server, each with its size up to the last complete line, in bytes."""
     for part in (place / ".open").glob("*.part"):
         part.unlink()
     for path in sorted((place / ".open").glob("*.jsonl")):
@@ -123,23 +122,24 @@ def unfinished_segments(place: Path) -> Iterator[tuple[Path, int]]:
 
 
 def _whole_lines(path: Path) -> int:
-    """Return the size of a file up to its last line end."""
+    """Return the size of a file up to its last line end, in bytes."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         end, start = 0, size
         while start and not end:
             start = max(start - BLOCK, 0)
             file.seek(start)
-            end = start + found + 1 if (found := file.read(BLOCK).rfind(b"\n")) >= 0 else 0
+            end = start + newline + 1 if (newline := file.read(BLOCK).rfind(b"\n")) >= 0 else 0
     if end < size:
-        log.warning("%s ends within a line that was never answered for; it is left out", path)
+        log.warning("%s ends with an incomplete line, which was never acknowledged; it is left out", path)
     return end
 
 
 def close_segment(path: Path, size: int) -> int:
-    """Put the first `size` bytes of a segment where `load` finds them, whole or not at all; return the bytes there.
+    """Move the first `size` bytes of a segment to where `load` reads them, compressed and atomically.
 
-    If there is no room to compress it, it stays as it is; an empty one is removed.
+    If it cannot be compressed, it is moved uncompressed; an empty segment is removed. Returns the size of the closed
+    segment in bytes. Raises OSError if it cannot be moved.
     """
     place = path.parent.parent
     if size == 0:
@@ -151,7 +151,7 @@ def close_segment(path: Path, size: int) -> int:
             _compress(path, size, target)
         path.unlink()
     except OSError as exc:
-        log.warning("%s stays as it is: it cannot be compressed: %s", path, exc.strerror)
+        log.warning("%s cannot be compressed and stays uncompressed: %s", path, exc.strerror)
         os.truncate(path, size)
         final = place / path.name
         path.rename(final)
@@ -162,7 +162,7 @@ def close_segment(path: Path, size: int) -> int:
 
 @contextmanager
 def _whole(part: Path, final: Path) -> Iterator[IO[bytes]]:
-    """Let the body write a file that is there under its name once it is on disk, or not at all."""
+    """Open a temporary file for the body to write; then sync it and rename it to its final name."""
     try:
         with part.open("wb") as target:
             os.fchmod(target.fileno(), 0o600)
@@ -186,30 +186,30 @@ def _compress(path: Path, size: int, target: IO[bytes]) -> None:
 
 
 def closed_segments(place: Path) -> list[Path]:
-    """Return the segments that `load` can read, the oldest first."""
+    """Return the segments that `load` can read, oldest first."""
     return sorted(path for path in place.glob("*.jsonl*") if _NAME.fullmatch(path.name))
 
 
 def archive_segment(path: Path) -> None:
-    """Put a segment aside that is loaded."""
+    """Move a loaded segment to the folder where it is not loaded again."""
     path.rename(path.parent / ".loaded" / path.name)
 
 
 def remove_older(place: Path, seconds: float) -> None:
-    """Remove the segments that were closed more than so many seconds ago, and are loaded."""
+    """Remove the loaded segments that were closed more than so many seconds ago."""
     for path in closed_segments(place / ".loaded"):
         if path.stat().st_mtime < time.time() - seconds:
             path.unlink()
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a small file, whole or not at all, also while other processes do the same."""
+    """Replace a small file atomically. Several processes may do so at the same time."""
     with _whole(path.with_name(f"{path.name}.{os.getpid()}.part"), path) as target:
         target.write(content)
 
 
 def is_writable(folder: Path) -> bool:
-    """Find out whether a file can be written."""
+    """Return whether a file can be written and synced in a folder, by trying it."""
     probe = folder / ".probe"
     try:
         with probe.open("wb") as file:
@@ -225,7 +225,7 @@ def is_writable(folder: Path) -> bool:
 
 
 def sync(folder: Path) -> None:
-    """Make sure that the names in a folder are on disk."""
+    """Sync a folder, so that its entries are on disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Spool: events on disk before they are answered for; one write and one fsync for all that wait at that moment."""
+"""Write events to disk before they are acknowledged; one write and one fsync for all that wait."""
 
 import logging
 import os
@@ -27,30 +27,30 @@ from loader.spool.segments import (
 
 log = logging.getLogger(__name__)
 
-#: Bytes above which a segment is closed.
+#: Size in bytes from which a segment is closed.
 SEGMENT_SIZE = 64 << 20
-#: Bytes that may wait to be written; more than this has no senders that still listen.
+#: Maximum number of bytes waiting to be written; the senders of more would have timed out.
 MAX_PENDING = 64 << 20
 
-#: Lines of a source that wait to be written, with whoever waits for it.
+#: A source's schema, its lines to write, and the object to pass to `Deliver` then.
 Waiting = tuple[str, bytes, Any]
 Command = Callable[[], None]
-#: Told of those whose lines are on disk, or of why they are not; called by the thread that writes.
+#: Called by the writing thread with those whose lines are on disk, or with the error that prevented it.
 Deliver = Callable[[Sequence[Any], OSError | None], None]
 
 
 class FullError(Exception):
-    """A spool that takes no events now, and why."""
+    """The spool accepts no events now; the message says why."""
 
 
 class Spool:
-    """The segments of several sources, which one thread writes and another one compresses."""
+    """The segments of several sources. One thread writes them, another one compresses them."""
 
     def __init__(self, folder: Path, schemas: Sequence[str], limit: int, deliver: Deliver) -> None:
-        """Take possession of a folder, made if need be, and of what an earlier server left in it.
+        """Lock a folder, created if it is missing, and close the segments that an earlier server left open.
 
-        Not more than `limit` bytes wait to be loaded. Raises BusyError if another server has the folder, UsageError if
-        nothing can be written there.
+        `limit` is the maximum number of bytes that wait to be loaded. Raises BusyError if another server has the
+        folder, UsageError if it is not writable.
         """
         self._folder, self._limit, self._deliver = folder, limit, deliver
         self._lock, self._places = make_folders(folder, schemas)
@@ -58,7 +58,7 @@ class Spool:
         self._segments: dict[str, Segment] = {}
         self._queue: SimpleQueue[Waiting | Command | None] = SimpleQueue()
         self._closed: SimpleQueue[tuple[Path, int] | None] = SimpleQueue()
-        #: Guards the four below, and tells of segments that are compressed.
+        #: Protects the four attributes below, and signals that a segment has been compressed.
         self._changed = threading.Condition()
         self._stored = self._pending = self._compressing = 0
         self._problem: OSError | None = None
@@ -68,38 +68,38 @@ class Spool:
             thread.start()
 
     def append(self, schema: str, lines: bytes, waiting: Any) -> None:
-        """Have lines written; whoever is `waiting` is delivered to when they are on disk.
+        """Queue lines to be written; `waiting` is passed to the callback when they are on disk.
 
-        Raises FullError if there is no room.
+        Raises FullError if the limit is reached or too many bytes are waiting to be written.
         """
         with self._changed:
             if self._stored + self._pending + len(lines) > self._limit:
-                raise FullError("the spool has reached its limit; events wait for the database")
+                raise FullError("the spool has reached its limit; events are waiting for the database")
             if self._pending > MAX_PENDING:
-                raise FullError("the disk is slower than the senders")
+                raise FullError("events arrive faster than the disk writes them; send them again later")
             self._pending += len(lines)
         self._queue.put((schema, lines, waiting))
 
     @property
     def depth(self) -> int:
-        """Bytes that are not known to be loaded."""
+        """Bytes that are not known to be loaded, compressed or not."""
         return self._stored + self._pending
 
     def age(self) -> float:
-        """Return for how many seconds the oldest event that is not known to be loaded has waited, about."""
+        """Return the approximate age in seconds of the oldest event that is not known to be loaded, 0 without one."""
         begun = [time.time() - time.monotonic() + segment.begun for segment in list(self._segments.values())]
         for place in self._places.values():
             begun += [path.stat().st_mtime for path in closed_segments(place)[:1]]
         return max(time.time() - min(begun), 0.0) if begun else 0.0
 
     def is_ready(self) -> bool:
-        """Tell whether events can be taken now; after a failure that is tried."""
+        """Return whether events can be accepted now. After a failure, this is tested with a file."""
         if self._problem and is_writable(self._folder):
             self._problem = None
         return self._problem is None and self.depth < self._limit and self._threads[0].is_alive()
 
     def rotate(self) -> None:
-        """Close all segments, and wait until what was closed is ready to be loaded."""
+        """Close all segments, and wait until they are ready to be loaded."""
         done = threading.Event()
 
         def close_all() -> None:
@@ -117,7 +117,7 @@ class Spool:
         return closed_segments(self._places[schema])
 
     def archive(self, path: Path) -> None:
-        """Keep a segment that is loaded, where it is not loaded again."""
+        """Move a loaded segment to where it is not loaded again."""
         size = path.stat().st_size
         archive_segment(path)
         crash_point("segment.kept")
@@ -125,12 +125,12 @@ class Spool:
             self._stored -= size
 
     def remove_older(self, seconds: float) -> None:
-        """Remove the segments that were closed more than so many seconds ago, and are loaded."""
+        """Remove the loaded segments that were closed more than so many seconds ago."""
         for place in self._places.values():
             remove_older(place, seconds)
 
     def close(self) -> None:
-        """Write what waits, close all segments, and let go of the folder."""
+        """Write what is queued, close all segments, and unlock the folder."""
         self.rotate()
         self._queue.put(None)
         self._closed.put(None)
@@ -151,9 +151,9 @@ class Spool:
         self._closed.put((path, size))
 
     def _write(self) -> None:
-        """Write what waits, until there is None."""
+        """Write queued lines and run queued commands, until None is queued."""
         while True:
-            items = self._all_that_waits()
+            items = self._take_queued()
             group = [item for item in items if isinstance(item, tuple)]
             for schema in dict.fromkeys(schema for schema, _, _ in group):
                 own = [(lines, waiting) for name, lines, waiting in group if name == schema]
@@ -164,7 +164,7 @@ class Spool:
                 if not isinstance(item, tuple):
                     item()
 
-    def _all_that_waits(self) -> list[Waiting | Command | None]:
+    def _take_queued(self) -> list[Waiting | Command | None]:
         items = [self._queue.get()]
         with suppress(Empty):
             while True:
@@ -183,7 +183,7 @@ class Spool:
             self._pending -= len(content)
             self._stored += 0 if error else len(content)
         self._deliver(waiting, error)
-        # What a disk did not take once may be gone though it takes it the next time, so that begins a new segment.
+        # After a failed fsync, the pages may be lost although the next fsync succeeds. So begin a new segment.
         segment = self._segments.get(schema)
         if segment and (error or segment.size >= SEGMENT_SIZE):
             self._close(schema)
@@ -200,15 +200,15 @@ class Spool:
         self._compress_later(segment.path, segment.size)
 
     def _compress(self) -> None:
-        """Compress segments, until there is None; senders that wait come first."""
-        if sys.platform == "linux":  # where a thread has a priority of its own
+        """Compress closed segments, with low priority, until None is queued."""
+        if sys.platform == "linux":  # where threads have their own priority
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         while (item := self._closed.get()) is not None:
             path, size = item
             try:
                 grown = close_segment(path, size) - size
             except OSError as exc:
-                log.error("%s is loaded after the next start, it cannot be moved now: %s", path, exc.strerror)
+                log.error("%s cannot be moved now and is loaded after the next start: %s", path, exc.strerror)
                 grown = 0
             with self._changed:
                 self._stored += grown

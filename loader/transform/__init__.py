@@ -1,1 +1,1 @@
-"""A chunk of raw lines becomes a batch of Arrow tables."""
+"""Convert a chunk of raw events into a batch of Arrow tables."""

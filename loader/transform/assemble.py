@@ -1,4 +1,4 @@
-"""Assemble: a prepared chunk → rows of the tables there are, rejects, discards, counts."""
+"""Convert a parsed chunk into a batch: rows by table, rejects, discarded values and counts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from loader.transform.extract import Column, Query, extraction_queries
 from loader.transform.parse import ParsedChunk
 from loader.transform.shapes import Shape, find_objects, mark_rejected, mark_wrong_kinds, name_tables, read_shapes
 
-#: The verdict that is no reject.
+#: The verdict on calls that are not loaded and not rejected.
 IGNORED = "ignored"
 
 
 def assemble(prepared: ParsedChunk, catalog: Catalog) -> tuple[Batch, frozenset[Path]]:
-    """Return the batch of a chunk, and the objects its events have; missing tables and columns are made.
+    """Return the batch of a chunk, and the paths of the objects in its events; create missing tables and columns.
 
-    Raises DeeperError where the envelope has to be made again with the keys of more objects.
+    Raises NestedObjectsFound if the envelope must be created again with the keys of more objects.
     """
     assembly = Assembly(prepared, catalog)
     shapes = read_shapes(prepared.session, prepared.objects)
@@ -46,13 +46,13 @@ def assemble(prepared: ParsedChunk, catalog: Catalog) -> tuple[Batch, frozenset[
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The steps, and what they work on."""
+    """The steps of `assemble`."""
 
     prepared: ParsedChunk
     catalog: Catalog
 
     def name_tables(self, events: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-        """Return the table of each name of an event, and why some have none."""
+        """Return the table of each event name, and the errors for those whose table could not be created."""
         tables, failures, verdicts = {}, {}, {}
         for event in sorted(events):
             try:
@@ -70,13 +70,13 @@ class Assembly:
         return tables, failures
 
     def extract(self, by_table: Mapping[str, Sequence[Shape]]) -> tuple[dict[str, Part], Part]:
-        """Return the rows of each table, and the values that have no place in them."""
+        """Return the rows of each table, and the discarded values."""
         planner = Planner(self.prepared.session, self.catalog, self.prepared.objects)
         shapes = [shape for of_table in by_table.values() for shape in of_table]
         shared = planner.plan_context(shapes)
         layouts = {table: planner.plan(table, of_table) for table, of_table in by_table.items()}
         mixed = {path for layout in layouts.values() for path in layout.mixed}
-        without_column = [found for layout in layouts.values() for found in layout.discarded]
+        without_column = [values for layout in layouts.values() for values in layout.discarded]
         discards = [
             read_without_column(self.prepared.session, without_column, self.prepared.objects),
             read_repetitions(self.prepared.session, [shape for shape in shapes if shape.repeats]),
@@ -91,8 +91,8 @@ class Assembly:
             found = self.prepared.session.arrow(query.sql)
             tracks.append(_rows(query, found, shared))
             for table in tables:
-                parts[table], left = self._take_rows(table, layouts[table].columns, query, found)
-                discards += left
+                parts[table], unfit = self._take_rows(table, layouts[table].columns, query, found)
+                discards += unfit
         if tracks:
             parts[TRACKS] = merge_parts(tracks)
         discarded = pa.concat_tables(discards)
@@ -101,25 +101,25 @@ class Assembly:
     def _take_rows(
         self, table: str, columns: Sequence[Column], query: Query, found: pa.Table
     ) -> tuple[Part, list[pa.Table]]:
-        """Return a table's rows of what a query found, and the values that did not fit into them.
+        """Return a table's rows from the result of a query, and the values that did not fit into their columns.
 
-        Raises DeeperError where a value is an object.
+        Raises NestedObjectsFound if a value is an object.
         """
-        texts_left = found.columns[1 + len(COLUMN_FIELDS) + len(query.columns) :]
+        unfit_texts = found.columns[1 + len(COLUMN_FIELDS) + len(query.columns) :]
         mask = pc.equal(found["event"], table)
         part = _rows(query, found, columns).filter(mask)
-        left = [
-            (leftover, pc.if_else(mask, texts, None))
-            for leftover, texts in zip(query.leftovers, texts_left, strict=True)
-            if leftover.column in columns and texts.null_count < len(found)
+        unfit = [
+            (value, pc.if_else(mask, texts, None))
+            for value, texts in zip(query.leftovers, unfit_texts, strict=True)
+            if value.column in columns and texts.null_count < len(found)
         ]
-        doubtful = [path for column in columns if _may_hold_objects(part.rows[column.name]) for path in column.paths]
-        doubtful += [leftover.path for leftover, texts in left if _may_hold_objects(texts)]
-        find_objects(self.prepared.session, f"event = {quote_literal(table)}", doubtful, self.prepared.objects)
-        return part, [discard_unfit(found, texts, leftover) for leftover, texts in left]
+        candidates = [path for column in columns if _may_hold_objects(part.rows[column.name]) for path in column.paths]
+        candidates += [value.path for value, texts in unfit if _may_hold_objects(texts)]
+        find_objects(self.prepared.session, f"event = {quote_literal(table)}", candidates, self.prepared.objects)
+        return part, [discard_unfit(found, texts, value) for value, texts in unfit]
 
     def judge(self, failures: Mapping[str, str]) -> tuple[list[Reject], dict[str, int]]:
-        """Return the rejects, and how many events there are of what is not loaded."""
+        """Return the rejects, and the counts of events read, events ignored and characters repaired."""
         lines = self.prepared.lines
         found = self.prepared.session.rows(
             f"select n, verdict, event_text from envelope where verdict <> '{REPEATED}' order by n"
@@ -140,8 +140,8 @@ def _may_hold_objects(values: pa.ChunkedArray) -> bool:
 
 
 def _rows(query: Query, found: pa.Table, columns: Sequence[Column]) -> Part:
-    """Return what a query found as rows with these columns of its own."""
+    """Return the result of a query as rows with the common columns and these columns of their own."""
     first = len(COLUMN_FIELDS) + 1
-    places = [*range(1, first), *(first + query.columns.index(column) for column in columns)]
-    rows = pa.table([found.column(i) for i in places], [*COLUMN_FIELDS, *(column.name for column in columns)])
+    indexes = [*range(1, first), *(first + query.columns.index(column) for column in columns)]
+    rows = pa.table([found.column(i) for i in indexes], [*COLUMN_FIELDS, *(column.name for column in columns)])
     return Part(found.column(0), rows)

@@ -1,4 +1,4 @@
-"""Duplicates: events of one chunk that have one key."""
+"""The batch that a chunk becomes, and the detection of duplicate keys within it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,16 @@ from loader.inputs.chunk import Chunk
 from loader.schema.event_tables import TRACKS
 from loader.transform.parse import Lines
 
-#: id and original_timestamp, in microseconds of the Unix epoch.
+#: id, and original_timestamp in microseconds since the Unix epoch.
 Key = tuple[str, int | None]
-#: The verdict on events that are set aside until it is known what is stored.
+#: The verdict on events whose key an earlier one has. The writer decides whether they are duplicates or conflicts.
 REPEATED = "repeated"
 
 _REPEATED = """
     create or replace temp table repeated as
     select original_timestamp, id from envelope where verdict is null group by all having count(*) > 1
 """
-#: The one received first comes first, and of those received together always the same.
+#: The event received first comes first; the line number makes the order deterministic.
 _FIND = """
     select n, envelope.id, epoch_us(envelope.original_timestamp), event_text
     from envelope join repeated
@@ -34,22 +34,22 @@ _FIND = """
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """An event whose key another one of the chunk has, which was received before it."""
+    """An event with the key of an event in the same chunk that was received earlier."""
 
     n: int
     key: Key
-    #: The table it would go to, and that of the first one.
+    #: Its table, and that of the first event with the key.
     event: str
     first_event: str
 
     @property
     def is_duplicate(self) -> bool:
-        """Tell whether it is the first one again, and no conflict with it."""
+        """Whether both have the same table, so that this is not a key conflict."""
         return self.event == self.first_event
 
 
 def mark_duplicates(session: Session, tables: Mapping[str, str]) -> list[Repeated]:
-    """Let the first event of each key stay, and return the others."""
+    """Mark all but the first event of each key as `repeated`, and return them."""
     session.execute(_REPEATED)
     first: dict[Key, str] = {}
     others: list[Repeated] = []
@@ -67,13 +67,13 @@ def mark_duplicates(session: Session, tables: Mapping[str, str]) -> list[Repeate
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows of one table, and for each the number of its event in the chunk."""
+    """Rows of one table, and the number in the chunk of each row's event."""
 
     numbers: pa.ChunkedArray
     rows: pa.Table
 
     def without(self, numbers: pa.Array) -> "Part":
-        """Return the rows of all events but these; itself if it has none of them."""
+        """Return the rows of all events except these; itself if it has none of these."""
         gone = pc.is_in(self.numbers, numbers)
         return self.filter(pc.invert(gone)) if pc.any(gone).as_py() else self
 
@@ -87,28 +87,28 @@ class Part:
 
 
 def merge_parts(parts: Sequence[Part]) -> Part:
-    """Return all rows of parts that have the same columns."""
+    """Concatenate parts with the same columns."""
     numbers = [chunk for part in parts for chunk in part.numbers.chunks]
     return Part(pa.chunked_array(numbers, pa.int32()), pa.concat_tables([part.rows for part in parts]))
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows by table (`tracks` has one an event), rejects, values to discard; `lines` finds an event's bytes."""
+    """Rows by table (`tracks` has one row per event), rejects and discarded values; `lines` has the raw events."""
 
     chunk: Chunk
     lines: Lines | None = None
     parts: Mapping[str, Part] = field(default_factory=dict)
     rejects: Sequence[Reject] = ()
-    #: Duplicates, or conflicts with the first event of their key; with the one that is stored if there is one.
+    #: Duplicates of, or conflicts with, the stored event with their key, if there is one, else the first in the chunk.
     repeated: Sequence[Repeated] = ()
     discards: Part | None = None
-    #: Events that became nothing of these, as the ledger counts them, and how many were read.
+    #: Counts that do not follow from the other fields: events read, ignored and so on, by column of the ledger.
     others: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> Counter[str]:
-        """What the ledger says of it."""
+        """The counts of the batch, by column of the ledger."""
         counts = Counter(self.others)
         counts["events_loaded"] = self.parts[TRACKS].rows.num_rows if self.parts else 0
         counts["events_rejected"] = len(self.rejects)
@@ -117,7 +117,7 @@ class Batch:
         return counts
 
     def without(self, numbers: Sequence[int], rejects: Sequence[Reject] = ()) -> "Batch":
-        """Return the batch without these events, which are rejects or, the others of them, duplicates."""
+        """Return the batch without these events. Those without a reject among `rejects` count as duplicates."""
         gone = pa.array(numbers, pa.int32())
         duplicates = Counter(events_duplicate=len(numbers) - len(rejects))
         return replace(

@@ -1,4 +1,4 @@
-"""Shapes: which keys a chunk's events have → which columns they become; decided per shape, never per event."""
+"""Plan the columns of a chunk's tables from the shapes of its events, and add those that are missing."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ NAMELESS, RESERVED = "nameless", "reserved"
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What becomes of one table's values: columns with the paths that fill them, and paths that have no column."""
+    """The columns of one table with the paths that fill each, and reasons for the paths that cannot have a column."""
 
     paths: Mapping[str, Sequence[Path]]
     discarded: Mapping[Path, str]
@@ -28,11 +28,11 @@ class Columns:
 def assign_columns(paths: Iterable[Path]) -> Columns:
     """Return the columns for the paths of one table's events.
 
-    Where several paths meet in a column, the first that has a value fills it: the one spelled like the column, then
-    the others in order, whatever the order of the events. Names of standard columns, and `context_…` among the
-    properties, are Segment's.
+    If several paths have the same column, the first path with a value fills it: the one spelled like the column, then
+    the others in sorted order, so that the order of events does not matter. Properties named like standard columns or
+    `context_…` are reserved by Segment.
     """
-    found: dict[str, list[Path]] = {}
+    assigned: dict[str, list[Path]] = {}
     discarded: dict[Path, str] = {}
     for path in sorted(paths):
         identifier = column_identifier(property_name(path)) if snake(".".join(path[1:])) else None
@@ -41,10 +41,10 @@ def assign_columns(paths: Iterable[Path]) -> Columns:
         elif _reserved(identifier, path):
             discarded[path] = RESERVED
         else:
-            found.setdefault(identifier, []).append(path)
-    for identifier, meeting in found.items():
-        meeting.sort(key=lambda path: property_name(path) != identifier)
-    return Columns(found, discarded)
+            assigned.setdefault(identifier, []).append(path)
+    for identifier, sharing in assigned.items():
+        sharing.sort(key=lambda path: property_name(path) != identifier)
+    return Columns(assigned, discarded)
 
 
 def _reserved(identifier: str, path: Path) -> bool:
@@ -53,7 +53,7 @@ def _reserved(identifier: str, path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The columns of a table that a chunk's events fill, paths that are objects in some events, values to discard."""
+    """The columns that a chunk's events fill, paths that are objects in some events only, and values to discard."""
 
     columns: Sequence[Column]
     mixed: Set[Path]
@@ -62,33 +62,33 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Lays out tables for the events in `envelope`."""
+    """Plans the layout of tables for the events in `envelope`."""
 
     session: Session
     catalog: Catalog
     objects: Set[Path]
 
     def plan_context(self, shapes: Sequence[Shape]) -> Sequence[Column]:
-        """Return the columns of `tracks`: those of all contexts, which have one type in all tables.
+        """Return the columns of `tracks`: those of the context, which have the same type in all tables.
 
-        Raises DeeperError.
+        Raises NestedObjectsFound.
         """
         columns = assign_columns({path for path in self._paths(shapes) if path[0] == CONTEXT})
         self._add_missing(TRACKS, columns.paths, "true")
         return self._placed(TRACKS, columns)
 
     def plan(self, table: str, shapes: Sequence[Shape]) -> Layout:
-        """Return the layout of a table; its missing columns are added if possible.
+        """Return the layout of a table, after adding missing columns if possible.
 
-        Raises DeeperError.
+        Raises NestedObjectsFound.
         """
         paths = self._paths(shapes)
         columns = assign_columns(paths)
         self._add_missing(table, columns.paths, f"event = {quote_literal(table)}")
         placed = self._placed(table, columns)
-        at_home = {path for column in placed for path in column.paths}
+        with_column = {path for column in placed for path in column.paths}
         without_column = {
-            path: "no_column" for meeting in columns.paths.values() for path in meeting if path not in at_home
+            path: "no_column" for sharing in columns.paths.values() for path in sharing if path not in with_column
         }
         self.catalog.record(Name(table, property_name(path), column.name) for column in placed for path in column.paths)
         return Layout(
@@ -98,7 +98,7 @@ class Planner:
         )
 
     def _placed(self, table: str, columns: Columns) -> list[Column]:
-        """Return the columns that the table has; a context's only if `tracks`, where it belongs too, has it."""
+        """Return those of the columns that the table has; one of the context only if `tracks` has it too."""
         kinds = self.catalog.columns(table)
         return [
             Column(name, kinds[name], tuple(paths))
@@ -107,14 +107,14 @@ class Planner:
         ]
 
     def _paths(self, shapes: Iterable[Shape]) -> set[Path]:
-        return {path for found in shapes for path in self._leaves(found)}
+        return {path for shape in shapes for path in self._leaves(shape)}
 
-    def _leaves(self, found: Shape) -> set[Path]:
-        """Return the paths of a shape's values; context and properties themselves hold none."""
-        return leaves(found.keys) - {(CONTEXT,), (PROPERTIES,)}
+    def _leaves(self, shape: Shape) -> set[Path]:
+        """Return the paths of a shape's values, without the context and the properties themselves."""
+        return leaves(shape.keys) - {(CONTEXT,), (PROPERTIES,)}
 
     def _add_missing(self, table: str, columns: Mapping[str, Sequence[Path]], condition: str) -> None:
-        """Add columns that have a value, each with the type of its first one; a context's has that of `tracks`."""
+        """Add missing columns that have a value, with the type of the first; the context has the types of `tracks`."""
         kinds = self.catalog.columns(table)
         missing = [
             name
@@ -137,11 +137,11 @@ class Planner:
         self.catalog.add_columns(table, kinds_wanted)
 
     def _discarded(self, shapes: Iterable[Shape], reasons: Mapping[Path, str]) -> Iterable[WithoutColumn]:
-        """Return what to discard, a shape at a time, so that the work is that of the values there are."""
-        for found in shapes:
+        """Yield the values to discard by shape, so that each event is searched only for the paths that it has."""
+        for shape in shapes:
             unknown: dict[Path, str] = {
-                (key,): "unknown_field" for key in found.keys.get((), ()) if key not in KNOWN_FIELDS
+                (key,): "unknown_field" for key in shape.keys.get((), ()) if key not in KNOWN_FIELDS
             }
-            without_column = {path: reasons[path] for path in sorted(self._leaves(found)) if path in reasons}
+            without_column = {path: reasons[path] for path in sorted(self._leaves(shape)) if path in reasons}
             if unknown or without_column:
-                yield WithoutColumn(found, {**unknown, **without_column})
+                yield WithoutColumn(shape, {**unknown, **without_column})

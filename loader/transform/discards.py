@@ -1,4 +1,4 @@
-"""Discards: values of loaded events that have no place in a column, each with the reason."""
+"""Find the values of loaded events that no column stores, with the reasons, as rows of `discarded_values`."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -25,20 +25,20 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),
     ]
 )
-#: The types of what is said of each value without a column: shape, event, place among the paths, property, reason.
+#: Types of the relation `without_column`: shape, event name, index among the paths, property, reason.
 _WITHOUT_COLUMN = (pa.uint64(), pa.string(), pa.int32(), pa.string(), pa.string())
 
 
 @dataclass(frozen=True, slots=True)
 class WithoutColumn:
-    """The paths of a shape's values that have no column, with the reasons."""
+    """The paths of a shape's values without a column, with the reasons."""
 
     shape: Shape
     reasons: Mapping[Path, str]
 
 
 def read_unread_times(session: Session) -> pa.Table:
-    """Return rows of `discarded_values` for the times that cannot be read."""
+    """Return rows of `discarded_values` for invalid times."""
     text = "json_extract_string(line, '/{}')"
     return pa.concat_tables(
         [SCHEMA.empty_table()]
@@ -58,36 +58,36 @@ def read_unread_times(session: Session) -> pa.Table:
     )
 
 
-def discard_unfit(found: pa.Table, values: pa.ChunkedArray, leftover: UnfitValue) -> pa.Table:
-    """Return rows of `discarded_values` for the values that a column did not take, null where it took them."""
+def discard_unfit(found: pa.Table, values: pa.ChunkedArray, unfit: UnfitValue) -> pa.Table:
+    """Return rows of `discarded_values` for values that did not fit into their column; nulls are skipped."""
     mask = values.is_valid()
     events = found.select(["n", "id", "original_timestamp", "event"]).filter(mask).columns
-    told = [pa.repeat(text, len(events[0])) for text in (property_name(leftover.path), leftover.reason)]
-    return pa.table([*events, told[0], values.filter(mask), told[1]], SCHEMA.names).cast(SCHEMA)
+    names, reasons = (pa.repeat(text, len(events[0])) for text in (property_name(unfit.path), unfit.reason))
+    return pa.table([*events, names, values.filter(mask), reasons], SCHEMA.names).cast(SCHEMA)
 
 
 def read_without_column(session: Session, without_column: Iterable[WithoutColumn], known: Set[Path]) -> pa.Table:
-    """Return rows of `discarded_values` for values without a column; null and empty objects are no values.
+    """Return rows of `discarded_values` for values without a column; null and empty objects do not count as values.
 
-    Raises DeeperError where a value is an object that has not been looked into, so that its own values have a place.
+    Raises NestedObjectsFound if a value is an object outside `known`, whose own values may have columns.
     """
     return pa.concat_tables(
-        [SCHEMA.empty_table(), *(_read(session, some, known) for some in _together(without_column))]
+        [SCHEMA.empty_table(), *(_read(session, group, known) for group in _grouped(without_column))]
     )
 
 
-def _together(without_column: Iterable[WithoutColumn]) -> Iterator[Sequence[WithoutColumn]]:
-    """Yield shapes that are read together: however many there are, each event is looked at for few paths."""
-    some: list[WithoutColumn] = []
+def _grouped(without_column: Iterable[WithoutColumn]) -> Iterator[Sequence[WithoutColumn]]:
+    """Yield groups of shapes to read in one query, which searches an event for at most about WIDTH paths."""
+    group: list[WithoutColumn] = []
     paths: set[Path] = set()
     for one in without_column:
-        if some and len(paths | one.reasons.keys()) > WIDTH:
-            yield some
-            some, paths = [], set()
-        some.append(one)
+        if group and len(paths | one.reasons.keys()) > WIDTH:
+            yield group
+            group, paths = [], set()
+        group.append(one)
         paths |= one.reasons.keys()
-    if some:
-        yield some
+    if group:
+        yield group
 
 
 def _read(session: Session, without_column: Sequence[WithoutColumn], known: Set[Path]) -> pa.Table:
@@ -123,7 +123,7 @@ def _read(session: Session, without_column: Sequence[WithoutColumn], known: Set[
 
 
 def read_repetitions(session: Session, shapes: Iterable[Shape]) -> pa.Table:
-    """Return rows of `discarded_values` for the names that come twice in an object: the first one counts."""
+    """Return rows of `discarded_values` for keys that an object repeats: only the first value of a key is loaded."""
     rows: list[tuple[Any, ...]] = []
     for shape in shapes:
         found = session.rows(
@@ -143,15 +143,15 @@ def read_repetitions(session: Session, shapes: Iterable[Shape]) -> pa.Table:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object as JSON has it."""
+    """A JSON object, with repeated keys."""
 
 
 class _Number(str):
-    """A number as it is spelled."""
+    """A JSON number, as its text."""
 
 
 def find_repetitions(line: str) -> list[tuple[Path, str]]:
-    """Return the values, as JSON, whose name came before in the same object: only the first is the property's.
+    """Return the path and the JSON of each value whose key occurred before in the same object.
 
     >>> find_repetitions('{"context": {"a": 1, "b": {"c": 2, "c": [1e400]}, "a": null}}')
     [(('context', 'b', 'c'), '[1e400]'), (('context', 'a'), 'null')]
@@ -166,7 +166,7 @@ def find_repetitions(line: str) -> list[tuple[Path, str]]:
 
 
 def _walk(path: Path, pairs: _Pairs) -> Iterator[tuple[Path, str]]:
-    """Go into the objects that have columns of their own; the others are kept as they are."""
+    """Yield repetitions, descending into those objects whose values have columns."""
     seen = set()
     for key, value in pairs:
         below = (*path, key)

@@ -1,8 +1,8 @@
-"""Envelope: the fields around an event's properties, as DuckDB SQL: identity, times, and what is wrong with them."""
+"""DuckDB SQL that extracts an event's common fields and times, and decides whether it can be loaded."""
 
 from loader.duckdb import EARLIEST, LATEST, timestamp_sql
 
-#: The fields that are extracted, by the name each has in the SQL below.
+#: Extracted fields, by their name in the SQL below.
 FIELDS = {
     "id": "messageId",
     "anonymous_id": "anonymousId",
@@ -14,16 +14,16 @@ FIELDS = {
     "sent": "sentAt",
     "received": "receivedAt",
 }
-#: Calls of the tracking API that are no part of this source.
+#: Calls of the tracking API that are not loaded.
 IGNORED = ("identify", "page", "screen", "group", "alias")
-MAX_ID = 100  # characters, by the tracking API
+MAX_ID = 100  # characters (Segment's tracking API)
 
 
 def _odd(value: str) -> str:
     return f"({value} like '{{%' or {value} like '[%' or {value} = 'true' or {value} = 'false')"
 
 
-# Numbers are taken as identities, for there are senders whose ids are numbers.
+# Numbers are accepted as ids, because some senders use them.
 _WRONG_KIND = f"""
     {_odd("type")} and json_type(line, '/type') <> 'VARCHAR'
     or ({_odd("event_text")} or event_text between '-' and ':') and json_type(line, '/event') <> 'VARCHAR'
@@ -32,7 +32,7 @@ _WRONG_KIND = f"""
     )
 """
 
-# The first that applies is the reason.
+# The first condition that holds is the reason.
 _VERDICT = f"""
     case
         when type is null and event_text is null
@@ -47,7 +47,7 @@ _VERDICT = f"""
     end
 """
 
-# The sender's clock is corrected by what it was wrong by when the event was sent.
+# Correct the sender's clock by its error at the time of sending: received_at - sent_at (Segment, "Common Fields").
 _CORRECTED = f"""
     case
         when original_timestamp is null then null
@@ -61,9 +61,10 @@ _CORRECTED = f"""
 
 
 def create_envelope(objects: list[str]) -> str:
-    """Return SQL that makes `envelope` of `lines`: one row an event, with the hash of the keys in `objects`.
+    """Return SQL that creates `envelope` from `lines`: one row per event, with a hash of the keys in `objects`.
 
-    `objects` are SQL literals of JSON pointers. `verdict` is null for an event to load.
+    `objects` are JSON pointers as SQL literals. `verdict` is null for an event to load, else a reject reason or
+    `ignored`.
     """
     pointers = ", ".join(f"'/{field}'" for field in FIELDS.values())
     values = ", ".join(f"v[{i}] as {name}" for i, name in enumerate(FIELDS, 1))

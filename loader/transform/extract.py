@@ -1,4 +1,4 @@
-"""Extract: the values of events as DuckDB queries, whose columns are those of the tables."""
+"""Build DuckDB queries that extract the values of events as columns of their tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from loader.events.fields import COLUMN_FIELDS, MAX_DEPTH, Path, pointer
 from loader.events.values import TEXT
 from loader.quoting import quote_literal
 
-#: Columns above which tables are read in several queries: each looks for all its columns in all its events.
+#: Maximum number of columns per query over several tables, as a query searches all its events for all its columns.
 MAX_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column, its type, and the paths that fill it: the first that has a value."""
+    """A column, its type, and the paths that may fill it; the first with a value does."""
 
     name: str
     kind: str
@@ -23,7 +23,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class UnfitValue:
-    """Values that their column did not take."""
+    """Values at a path that did not fit into their column, and the reason."""
 
     column: Column
     path: Path
@@ -32,7 +32,7 @@ class UnfitValue:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """SQL that gives `n`, the envelope's columns, then these columns, then these values left over."""
+    """SQL that returns `n`, the common columns, then `columns`, then one column for each of `leftovers`."""
 
     sql: str
     columns: Sequence[Column]
@@ -42,10 +42,10 @@ class Query:
 def extraction_queries(
     layouts: Mapping[str, Sequence[Column]], shared: Sequence[Column], mixed: set[Path]
 ) -> Iterator[tuple[list[str], Query]]:
-    """Yield the queries for the events of all tables, each for some tables; columns that are alike are read once.
+    """Yield queries for the events of all tables, each with its tables, which share equal columns.
 
-    `shared` are the columns of all of them. `mixed` are paths with objects in some events, whose own columns are
-    others, and values in the rest.
+    `shared` are columns that every table has. `mixed` are paths with values in some events and with objects, whose
+    values have columns of their own, in others.
     """
     tables: list[str] = []
     columns = dict.fromkeys(shared)
@@ -62,13 +62,13 @@ def extraction_queries(
 def _query(tables: Sequence[str], columns: Sequence[Column], mixed: set[Path]) -> Query:
     places = {path: i for i, path in enumerate(dict.fromkeys(p for column in columns for p in column.paths), 1)}
     values = {path: _value(path, i, mixed) for path, i in places.items()}
-    selected, left = [], []
+    selected, unfit = [], []
     for column in columns:
         expressions, leftovers = _column(column, values)
         selected.append(expressions)
-        left += leftovers
+        unfit += leftovers
     extracted = ", ".join(quote_literal(pointer(path)) for path in places)
-    outputs = ", ".join(f"{sql} as c{i}" for i, sql in enumerate([*selected, *(sql for sql, _ in left)]))
+    outputs = ", ".join(f"{sql} as c{i}" for i, sql in enumerate([*selected, *(sql for sql, _ in unfit)]))
     sql = f"""
         select n, {", ".join(f'"{name}"' for name in COLUMN_FIELDS)}{", " + outputs if outputs else ""}
         from (
@@ -77,11 +77,11 @@ def _query(tables: Sequence[str], columns: Sequence[Column], mixed: set[Path]) -
             where verdict is null and event in ({", ".join(map(quote_literal, tables))})
         )
     """
-    return Query(sql, columns, [leftover for _, leftover in left])
+    return Query(sql, columns, [value for _, value in unfit])
 
 
 def _value(path: Path, place: int, mixed: set[Path]) -> str:
-    """Return SQL for the text at a path, null where there is an object or, further up, an array."""
+    """Return SQL for the text at a path, null if an object is there or the path leads through an array."""
     value = f"v[{place}]"
     if path in mixed:
         is_object = f"{value} like '{{%' and json_type(line, {quote_literal(pointer(path))}) = 'OBJECT'"
@@ -95,18 +95,18 @@ def _value(path: Path, place: int, mixed: set[Path]) -> str:
 
 
 def _column(column: Column, values: Mapping[Path, str]) -> tuple[str, list[tuple[str, UnfitValue]]]:
-    """Return SQL for a column, and for the values it may leave over, as JSON."""
+    """Return SQL for a column, and for the values that may not fit into it, as JSON."""
     texts = [values[path] for path in column.paths]
     chosen = f"coalesce({', '.join(texts)})" if len(texts) > 1 else texts[0]
     fitting = cast_sql(chosen, column.kind)
-    left = []
+    unfit = []
     for i, path in enumerate(column.paths):
         before = f"coalesce({', '.join(['null', *texts[:i]])})"
         json = f"json_extract(line, {quote_literal(pointer(path))})::varchar"
         if i:
             condition = f"{before} is not null and {texts[i]} is not null"
-            left.append((f"case when {condition} then {json} end", UnfitValue(column, path, "collision")))
+            unfit.append((f"case when {condition} then {json} end", UnfitValue(column, path, "collision")))
         if column.kind != TEXT:
             condition = f"{before} is null and {texts[i]} is not null and ({fitting}) is null"
-            left.append((f"case when {condition} then {json} end", UnfitValue(column, path, "misfit")))
-    return fitting, left
+            unfit.append((f"case when {condition} then {json} end", UnfitValue(column, path, "misfit")))
+    return fitting, unfit

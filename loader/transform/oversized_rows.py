@@ -1,4 +1,4 @@
-"""Narrowing: events with more values than PostgreSQL's page of 8 kB holds, without those beyond."""
+"""Discard the excess values of events that do not fit into PostgreSQL's page of 8 kB."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,68 +17,68 @@ from loader.transform.batch import Batch, Part
 from loader.transform.columns import assign_columns
 from loader.transform.discards import SCHEMA
 
-#: Values of properties that any row holds: texts of up to 24 bytes are in the row itself, longer ones need not be.
+#: Property values that fit into any row: a text of up to 24 bytes is stored in the row, a longer one can be moved out.
 MAX_VALUES = 300
 
 
 def limit_values(batch: Batch, numbers: Iterable[int]) -> tuple[Batch, list[int]]:
-    """Return a batch whose events of these numbers have values for ROOM properties at most, and those it was done to.
+    """Limit the given events to MAX_VALUES property values; return the batch and the numbers of those that had more.
 
-    The other values are discarded as `no_room`.
+    The excess values are discarded as `no_room`.
     """
-    done: list[int] = []
+    limited: list[int] = []
     for n in numbers:
         for table, part in batch.parts.items():
             place = pc.index(part.numbers, pa.scalar(n, pa.int32())).as_py()
-            beyond = _beyond(part.rows, place) if table != TRACKS and place >= 0 else []
-            if beyond:
-                batch = _without(batch, table, place, beyond)
-                done.append(n)
+            excess = _excess_columns(part.rows, place) if table != TRACKS and place >= 0 else []
+            if excess:
+                batch = _without(batch, table, place, excess)
+                limited.append(n)
                 break
-    return batch, done
+    return batch, limited
 
 
-def _beyond(rows: pa.Table, place: int) -> list[str]:
-    """Return the columns of properties whose values a row has no room for."""
+def _excess_columns(rows: pa.Table, place: int) -> list[str]:
+    """Return the property columns with values of a row after the first MAX_VALUES."""
     names = [name for name in rows.column_names if name not in COLUMN_FIELDS and not is_context(name)]
     return [name for name in names if rows[name][place].is_valid][MAX_VALUES:]
 
 
-def _without(batch: Batch, table: str, place: int, beyond: Sequence[str]) -> Batch:
-    """Return a batch in which a row's values of some columns are discards."""
+def _without(batch: Batch, table: str, place: int, excess: Sequence[str]) -> Batch:
+    """Return a batch in which a row's values of some columns are discarded."""
     part = batch.parts[table]
     others = pa.array([i != place for i in range(part.rows.num_rows)])
     rows = part.rows
-    for name in beyond:
+    for name in excess:
         rows = rows.set_column(rows.column_names.index(name), name, pc.if_else(others, rows[name], None))
-    discards = _discards(batch, table, place, beyond)
+    discards = _discards(batch, table, place, excess)
     if batch.discards:
         numbers = [*batch.discards.numbers.chunks, *discards.numbers.chunks]
         discards = Part(pa.chunked_array(numbers), pa.concat_tables([batch.discards.rows, discards.rows]))
     return replace(batch, parts={**batch.parts, table: Part(part.numbers, rows)}, discards=discards)
 
 
-def _discards(batch: Batch, table: str, place: int, beyond: Sequence[str]) -> Part:
+def _discards(batch: Batch, table: str, place: int, excess: Sequence[str]) -> Part:
     part = batch.parts[table]
     n = part.numbers[place].as_py()
     id_, time = part.rows["id"][place].as_py(), part.rows["original_timestamp"][place].as_py()
-    found = _values(batch.lines.table["line"][n].as_py() if batch.lines else "{}", beyond)
-    rows = [(n, id_, time, table, name, value, "no_room") for name, value in found]
-    made = pa.table([list(column) for column in zip(*rows, strict=True)], schema=SCHEMA)
-    return Part(made["n"], made.drop_columns("n"))
+    values = _values(batch.lines.table["line"][n].as_py() if batch.lines else "{}", excess)
+    rows = [(n, id_, time, table, name, value, "no_room") for name, value in values]
+    discarded = pa.table([list(column) for column in zip(*rows, strict=True)], schema=SCHEMA)
+    return Part(discarded["n"], discarded.drop_columns("n"))
 
 
-def _values(line: str, beyond: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the properties that fill columns in an event, and their values as JSON."""
+def _values(line: str, columns: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the property of an event that fills each column, and its value as JSON."""
     paths = assign_columns(_leaves((PROPERTIES,), json.loads(line)[PROPERTIES])).paths
     session = Session()
     session.register("event", pa.table({"line": [line]}))
-    wanted = [path for name in beyond for path in paths[name]]
+    wanted = [path for name in columns for path in paths[name]]
     pointers = ", ".join(quote_literal(pointer(path)) for path in wanted)
     ((texts,),) = session.rows(f"select json_extract(line, [{pointers}])::varchar[] from event")
-    told = {path: text for path, text in zip(wanted, texts, strict=True) if text not in (None, "null", "{}")}
-    firsts = (next(path for path in paths[name] if path in told) for name in beyond)
-    return [(property_name(path), told[path]) for path in firsts]
+    values = {path: text for path, text in zip(wanted, texts, strict=True) if text not in (None, "null", "{}")}
+    firsts = (next(path for path in paths[name] if path in values) for name in columns)
+    return [(property_name(path), values[path]) for path in firsts]
 
 
 def _leaves(path: Path, value: Mapping[str, Any]) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Lines: a chunk's raw bytes → JSON texts with their numbers, and what is none."""
+"""Split a chunk into JSON texts with line numbers. Lines that are not valid JSON become rejects."""
 
 import re
 from collections.abc import Iterable
@@ -18,26 +18,26 @@ from loader.transform.envelope import create_envelope
 from loader.transform.shapes import object_pointers
 
 _NUL = re.compile(rb"\\u0000")
-#: The body of a batch call: what it says once for all its events (Segment's tracking API, "Batch").
+#: Fields of a batch call that apply to all of its events (Segment's tracking API, "Batch").
 _SHARED = ("context", "integrations", "sentAt", "receivedAt")
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Events of a chunk as text, how to find the bytes they came as, and what was set aside."""
+    """The events of a chunk as text, the lines they come from, and the rejects."""
 
     chunk: Chunk
-    #: Columns `n`, an event's number here, and `line`, its JSON text; in order of `n`.
+    #: Columns `n`, the number of an event, and `line`, its JSON text; in order of `n`.
     table: pa.Table
-    #: The chunk's line of each event.
+    #: Index of each event's line in the chunk.
     origins: npt.NDArray[np.int64]
-    #: Which events came out of the body of a batch call; None if none did.
+    #: Whether each event comes from the body of a batch call; None if none does.
     expanded: npt.NDArray[np.bool_] | None = None
     rejects: list[Reject] = field(default_factory=list)
     repaired: int = 0
 
     def reject(self, n: int, reason: str, detail: str | None = None) -> Reject:
-        """Return event `n` as a reject: the line as it came, of a batch only the event."""
+        """Return a reject of event `n` with its raw line; for an event of a batch call, with the event only."""
         origin = int(self.origins[n])
         is_part = self.expanded is not None and self.expanded[n]
         raw = self.table["line"][n].as_py().encode() if is_part else self.chunk.raw(origin)
@@ -45,7 +45,7 @@ class Lines:
 
 
 def decode_lines(chunk: Chunk) -> Lines:
-    """Return the lines that are UTF-8, hoping that they are JSON."""
+    """Return the lines that are UTF-8, without checking that they are JSON; the others become rejects."""
     try:
         return _lines(chunk, chunk.texts.cast(pa.string()), np.arange(len(chunk.texts)), rejects=[*chunk.rejects])
     except pa.ArrowInvalid:
@@ -69,12 +69,12 @@ def _lines(chunk: Chunk, texts: pa.Array, origins: npt.NDArray[np.int64], **more
 
 
 def has_null_escapes(lines: Lines) -> bool:
-    r"""Tell whether there may be a `\u0000`, which DuckDB lets through and PostgreSQL refuses."""
+    r"""Return whether a line may contain `\u0000`, which DuckDB accepts and PostgreSQL does not."""
     return any(_NUL.search(piece.buffers()[2] or b"") for piece in lines.table["line"].chunks)
 
 
 def validate_lines(lines: Lines, session: Session) -> Lines:
-    """Return the lines that are JSON, repaired where only characters are in the way; blank ones are no lines."""
+    """Return the lines that are JSON, with unstorable characters replaced; drop blank lines, and reject the others."""
     texts: list[str] = lines.table["line"].to_pylist()
     fixed = [repair(text) for text in texts]
     valid = _valid(session, [text for text, _ in fixed])
@@ -96,7 +96,7 @@ def _valid(session: Session, texts: list[str]) -> list[bool]:
 
 
 def expand_batches(lines: Lines, session: Session) -> Lines:
-    """Return the lines with every body of a batch call replaced by its events."""
+    """Return the lines with each batch call replaced by its events."""
     session.register("lines", lines.table)
     parts = ", ".join(f"'{key}', json_extract(line, '/{key}')" for key in _SHARED)
     events = session.arrow(
@@ -134,19 +134,19 @@ def expand_batches(lines: Lines, session: Session) -> Lines:
 
 @dataclass(frozen=True, slots=True)
 class ParsedChunk:
-    """A chunk's lines, and where their envelope is; `objects` are those whose keys it knows."""
+    """The lines of a chunk, and the session with their `envelope`; `objects` are those whose keys make its shapes."""
 
     lines: Lines
     session: Session
     objects: frozenset[Path]
 
     def with_nested(self, objects: Iterable[Path]) -> "ParsedChunk":
-        """Return the same with the keys of more objects."""
+        """Return the chunk with an envelope that includes the keys of more objects."""
         return _with_envelope(self.lines, self.session, self.objects | frozenset(objects))
 
 
 def parse_chunk(chunk: Chunk, session: Session, objects: frozenset[Path]) -> ParsedChunk:
-    """Make the envelope of a chunk, in the hope that every line is JSON."""
+    """Parse a chunk and create its envelope; lines are checked one by one only if DuckDB finds malformed JSON."""
     lines = decode_lines(chunk)
     if has_null_escapes(lines):
         lines = validate_lines(lines, session)

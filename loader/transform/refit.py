@@ -1,4 +1,4 @@
-"""?"""
+"""Refit discarded values into columns that can now take them, with DuckDB."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _TAKEN = pa.schema(
         ("discard_id", pa.int64()),
     ]
 )
-#: What becomes of each value: of those that meet in a column, the first fills it, as in a load.
+#: The outcome of each value. Of several values for one column of an event, the first fills it, as in a load.
 _JUDGED = """
     with ranked as (
         select taken.*, home, kind, json_extract_string(value, '$') as text, row_number() over (
@@ -35,7 +35,7 @@ _JUDGED = """
 
 @dataclass(frozen=True, slots=True)
 class TargetColumn:
-    """A column that is there, its type, and the properties whose values go to it."""
+    """An existing column, its type, and the properties whose values belong in it."""
 
     name: str
     kind: str
@@ -44,30 +44,35 @@ class TargetColumn:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDiscards:
-    """Rows of discarded values, locked, and the number of their events."""
+    """Locked rows of `discarded_values`, and the number of events they belong to."""
 
     rows: Sequence[tuple[Any, ...]]
     events: int
 
 
-def refit_values(homes: Sequence[TargetColumn], taken: ClaimedDiscards) -> pa.Table:
-    """Return the values with their home's number, and as text that fits it or with the reason why it does not."""
+def refit_values(targets: Sequence[TargetColumn], claimed: ClaimedDiscards) -> pa.Table:
+    """Return the claimed values with the index of their target (`home`), and what fits as text (`fitting`).
+
+    `reason` is null for a value that fills its column, else `collision` or `misfit`.
+    """
     session = Session()
-    columns = [list(column) for column in zip(*taken.rows, strict=True)]
+    columns = [list(column) for column in zip(*claimed.rows, strict=True)]
     session.register("taken", pa.table(columns, schema=_TAKEN))
-    places = [(name, n, home.kind, name != home.name) for n, home in enumerate(homes) for name in home.properties]
-    columns = [list(column) for column in zip(*places, strict=True)]
+    rows = [
+        (name, n, target.kind, name != target.name) for n, target in enumerate(targets) for name in target.properties
+    ]
+    columns = [list(column) for column in zip(*rows, strict=True)]
     session.register("homes", pa.table(columns, ["property", "home", "kind", "is_other"]))
-    kinds = sorted({home.kind for home in homes})
+    kinds = sorted({target.kind for target in targets})
     casts = " ".join(f"when {quote_literal(kind)} then ({cast_sql('text', kind)})::varchar" for kind in kinds)
     return session.arrow(_JUDGED.format(casts=casts))
 
 
-def pivot_values(fitting: pa.Table, homes: Sequence[int]) -> pa.Table:
-    """Return one row an event: its key, then its value for each home."""
+def pivot_values(fitting: pa.Table, targets: Sequence[int]) -> pa.Table:
+    """Return one row per event: its key, then its value for each target, by index."""
     session = Session()
     session.register("fitting", fitting)
-    outputs = ", ".join(f"any_value(fitting) filter (home = {n})" for n in homes)
+    outputs = ", ".join(f"any_value(fitting) filter (home = {n})" for n in targets)
     return session.arrow(
         f"select original_timestamp, id, {outputs} from fitting group by all order by original_timestamp, id"
     )

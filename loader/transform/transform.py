@@ -1,4 +1,4 @@
-"""Transform: a chunk of raw lines → a batch, in two steps that two threads can do at once."""
+"""Convert chunks into batches in two steps, which two threads can run for successive chunks."""
 
 from queue import Empty, SimpleQueue
 
@@ -12,14 +12,14 @@ from loader.transform.batch import Batch
 from loader.transform.parse import ParsedChunk, parse_chunk
 from loader.transform.shapes import NestedObjectsFound
 
-#: Objects that are looked into at first; others are found as they come.
+#: Objects whose values have columns from the start. Others are found in the events.
 OBJECTS: frozenset[Path] = frozenset({(CONTEXT,), (PROPERTIES,), (CONTEXT, "traits"), (CONTEXT, "library")})
 
 
 class Transform:
-    """Makes batches of chunks: `prepare` knows the lines only, `finish` adds tables and columns in the chunks' order.
+    """Converts chunks into batches: `prepare` parses the lines, `finish` adds tables and columns, in order of chunks.
 
-    What is learned of one chunk's objects serves the next.
+    The objects found in one chunk are the starting point for the next.
     """
 
     def __init__(self, catalog: Catalog) -> None:
@@ -28,7 +28,7 @@ class Transform:
         self._free = SimpleQueue[Session]()
 
     def prepare(self, chunk: Chunk) -> ParsedChunk | Batch:
-        """Return a chunk ready for `finish`; a piece of a line that is too long is a batch already."""
+        """Return a chunk parsed for `finish`; a piece of an overlong line becomes a batch with one reject."""
         if chunk.overlong:
             reject = Reject(chunk.first_line, chunk.raw(0), "too_long")
             return Batch(chunk, rejects=[reject], others={"events_read": 1})
@@ -39,7 +39,7 @@ class Transform:
         return parse_chunk(chunk, session, self._objects)
 
     def finish(self, prepared: ParsedChunk | Batch) -> Batch:
-        """Return what a chunk becomes; the tables and columns it needs are made."""
+        """Return the batch of a chunk, after creating the tables and columns it needs."""
         if isinstance(prepared, Batch):
             return prepared
         while True:

@@ -1,4 +1,4 @@
-"""Views: the files in `sql/`, one each, and the adapters, brought up to date in one transaction."""
+"""Read the definitions of the views, from `sql/` and the site adapters, and apply them; grant access to them."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from loader.postgres.connection import Warehouse, run_script, try_script
 from loader.quoting import quote_identifier
 from loader.views.site import adapters
 
-#: What was granted on views, as statements that grant it anew.
+#: Privileges granted on views, as statements that grant them again.
 _GRANTS = """
     select format('grant %s on %I.%I to %s', privilege_type, nspname, relname,
         case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end)
@@ -23,7 +23,7 @@ _GRANTS = """
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A view, the schema it is made in, and the SQL that makes it, which reads from both schemas."""
+    """A view: its schema, the other schema that it may read, and the SQL that creates it."""
 
     name: str
     schema: str
@@ -32,18 +32,18 @@ class View:
 
     @property
     def place(self) -> str:
-        """Its name with that of its schema, as SQL."""
+        """The qualified name, quoted."""
         return f"{quote_identifier(self.schema)}.{quote_identifier(self.name)}"
 
     @property
     def script(self) -> str:
-        """The SQL with the path on which its names are found."""
+        """The SQL with the search path for its names."""
         path = ", ".join((quote_identifier(self.schema), quote_identifier(self.other), "pg_catalog"))
         return f"set local search_path to {path};\n\n{self.sql.rstrip()}\n\nset local search_path to default;\n"
 
 
 def read_views(settings: Settings, connection: Connection | None = None) -> list[View]:
-    """Return all views, each after those it reads from; without a connection the adapters are empty."""
+    """Return all views, each after those it reads from. Without a connection, the site adapters are empty."""
     views = [
         *(View(name, settings.schema, settings.ops, sql) for name, sql in _files("sql/views")),
         *(View(name, settings.ops, settings.schema, sql) for name, sql in _files("sql/internal")),
@@ -67,9 +67,9 @@ def _ordered(views: Sequence[View]) -> list[View]:
 
 
 def apply_views(connection: Connection, views: Sequence[View]) -> None:
-    """Bring views up to date: replaced, or where their columns changed, all made anew with their grants.
+    """Replace the views. If columns have changed, drop and create all views, and restore their grants.
 
-    Raises SchemaError if somebody's own view stands on one that has to be made anew.
+    Fails with SQLSTATE 2BP01, a SchemaError, if a user's view depends on one that must be dropped.
     """
     scripts = [view.script for view in views]
     if try_script(connection, "\n".join(scripts)):
@@ -82,13 +82,13 @@ def apply_views(connection: Connection, views: Sequence[View]) -> None:
 
 
 def read_grants(connection: Connection, views: Sequence[View]) -> list[str]:
-    """Return what was granted on views, as statements that grant it anew."""
+    """Return the privileges granted on views, as statements that grant them again."""
     names = {"schemas": sorted({view.schema for view in views}), "names": [view.name for view in views]}
     return list(connection.scalars(text(_GRANTS), names))
 
 
 def grant(warehouse: Warehouse, roles: Sequence[str]) -> None:
-    """Let roles read all tables and views of the schema, those that the loader's role makes later too.
+    """Let roles read all tables and views of the schema, including those that the loader's role creates later.
 
     Raises WarehouseError for a role that does not exist.
     """

@@ -1,7 +1,8 @@
-"""Refresh: what is stored behind the views, brought up to date with the events and with the site's data."""
+"""Bring the figures stored behind the views up to date with new events and with the site's data."""
 
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from loader.config import Settings, data_root
@@ -14,7 +15,12 @@ from loader.schema.source import open_warehouse
 from loader.views.definitions import apply_views, read_views
 from loader.views.settings import read_settings
 
-#: Set-based work on much data, other than the key lookups that connections are made for.
+log = logging.getLogger(__name__)
+
+#: Reports in a sentence what takes long.
+Report = Callable[[str], None]
+
+#: Set-based work on much data. Connections are set up for key look-ups otherwise.
 _CONDITIONS = """
     set local search_path to {ops}, {schema}, pg_catalog;
     set local enable_hashjoin to on;
@@ -26,7 +32,7 @@ _STORED = """
     select relname from pg_class
     where relnamespace = to_regnamespace(%s) and relkind = 'r' and starts_with(relname, 'stored_')
 """
-#: Whether events were loaded since.
+#: Whether events were loaded since the last refresh.
 _STALE = """
     select exists (
         select from files join loads using (load_id)
@@ -37,17 +43,17 @@ _STALE = """
 
 
 def is_stale(settings: Settings) -> bool:
-    """Tell whether events were loaded since the last refresh."""
+    """Return whether events were loaded since the last refresh."""
     with closing(Warehouse(settings)) as warehouse, warehouse.transaction():
         ((stale,),) = warehouse.fetch(_STALE)
     return bool(stale)
 
 
-def refresh(settings: Settings, *, rebuild: bool = False) -> int:
-    """Take in the events loaded since the last refresh, and return their number.
+def refresh(settings: Settings, *, rebuild: bool = False, report: Report = log.info) -> int:
+    """Add the events loaded since the last refresh to the figures, and return their number.
 
-    Everything is made anew if that is asked for, and where settings, SQL or the tables of the site's data changed.
-    Readers see the old figures until all new ones are there. Raises SchemaError if the schema is not prepared,
+    All figures are built again with `rebuild`, and if settings, SQL or the tables of the site's data have changed.
+    Readers see the old figures until all new ones are complete. Raises SchemaError if the schema is not prepared,
     WarehouseError if the database fails.
     """
     scripts = [path.read_text("utf-8") for path in sorted((data_root() / "sql" / "refresh").glob("*.sql"))]
@@ -59,9 +65,11 @@ def refresh(settings: Settings, *, rebuild: bool = False) -> int:
                 _CONDITIONS.format(ops=quote_identifier(settings.ops), schema=quote_identifier(settings.schema))
             )
             stored = [name for (name,) in warehouse.fetch(_STORED, quote_identifier(settings.ops))]
-            if rebuild or warehouse.fetch("select definition from refreshed") != [(definition,)]:
-                for table in (*stored, "refreshed"):
-                    warehouse.run(f"delete from {quote_identifier(table)}; analyze {quote_identifier(table)}")
+            known = warehouse.fetch("select definition from refreshed")
+            if rebuild or known != [(definition,)]:
+                if known and (events := _count(warehouse)):
+                    report(f"the figures behind the views are built again from {events:,} events")
+                _clear(warehouse, [*stored, "refreshed"])
             crash_point("views.refreshing")
             for script in scripts:
                 warehouse.run(script)
@@ -74,10 +82,22 @@ def refresh(settings: Settings, *, rebuild: bool = False) -> int:
     return int(events)
 
 
-def _define(settings: Settings, warehouse: Warehouse, scripts: Sequence[str]) -> str:
-    """Return a hash of all that the stored figures depend on beside the data; views that changed are made anew.
+def _count(warehouse: Warehouse) -> int:
+    """Return the number of events that all loads have stored."""
+    ((events,),) = warehouse.fetch("select coalesce(sum(events_loaded), 0)::bigint from loads")
+    return int(events)
 
-    That is on a connection of its own, before the warehouse's transaction has looked at any of them.
+
+def _clear(warehouse: Warehouse, tables: Sequence[str]) -> None:
+    """Empty the stored tables, so that the steps build all figures from the events."""
+    for table in tables:
+        warehouse.run(f"delete from {quote_identifier(table)}; analyze {quote_identifier(table)}")
+
+
+def _define(settings: Settings, warehouse: Warehouse, scripts: Sequence[str]) -> str:
+    """Return a hash of what the stored figures depend on beside the data, and apply the views if it has changed.
+
+    The views are applied on a connection of its own, before the warehouse's transaction has locked any of them.
     """
     with translate_errors(), engine(settings.database_url).begin() as connection:
         views = read_views(settings, connection)

@@ -1,4 +1,4 @@
-"""Tuning: the settings of the views, which the database keeps."""
+"""Read and change the settings of the views, which are stored in the database."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,10 +8,10 @@ from loader.errors import UsageError, WarehouseError
 from loader.postgres.connection import Warehouse
 from loader.quoting import quote_identifier
 
-#: Runs a statement and returns its rows.
+#: A function that runs a statement and returns its rows.
 Fetch = Callable[[str], Iterable[Sequence[Any]]]
 
-#: How many tables a schema has, and how many of them we may read.
+#: Number of relations in a schema, and of those that the current role may read; no row if the schema does not exist.
 _READABLE = """
     select count(pg_class.oid), count(pg_class.oid) filter (
         where has_schema_privilege(pg_namespace.oid, 'usage') and has_table_privilege(pg_class.oid, 'select')
@@ -20,7 +20,7 @@ _READABLE = """
     where nspname = %s
     group by pg_namespace.oid
 """
-#: How the views read settings, by the begin or end of their names.
+#: How the views cast settings, by prefix or suffix of their names. A value that the query rejects is invalid.
 _READ: Mapping[str, str] = {
     "_seconds": "select %s::numeric",
     "_links": "select %s::int",
@@ -32,7 +32,7 @@ _READ: Mapping[str, str] = {
 
 
 def read_settings(fetch: Fetch, schema: str) -> list[dict[str, Any]]:
-    """Return all settings with their descriptions, by the method of a connection that returns a statement's rows."""
+    """Return the name, value and description of all settings, in order of name."""
     rows = fetch(f"select name, value, description from {quote_identifier(schema)}.settings order by name")
     return [dict(zip(("name", "value", "description"), row, strict=True)) for row in rows]
 
@@ -40,7 +40,7 @@ def read_settings(fetch: Fetch, schema: str) -> list[dict[str, Any]]:
 def change_setting(warehouse: Warehouse, name: str, value: str) -> None:
     """Change a setting.
 
-    Raises UsageError for a name that is none, and for a value that does not suit it.
+    Raises UsageError for an unknown name, and for a value that is invalid for it.
     """
     known = [row["name"] for row in read_settings(warehouse.fetch, warehouse.schema)]
     if name not in known:
@@ -54,19 +54,21 @@ def change_setting(warehouse: Warehouse, name: str, value: str) -> None:
 
 
 def _check(warehouse: Warehouse, name: str, value: str) -> None:
-    """Let the database read the value as the views will."""
+    """Raise UsageError if a value is invalid: the database must be able to cast it as the views do."""
     if name == "segment_schemas":
         for schema in value.split():
             _check_schema(warehouse, schema)
         return
     if name == "conversion_events" and not re.fullmatch(r"(\S+:\S+\s*)*", value):
-        raise UsageError(f"{value!r} does not suit {name}: write table:revenue, table:revenue:currency:order_id, …")
+        raise UsageError(
+            f"{value!r} is invalid for {name!r}; write table:revenue or table:revenue:currency:order_id for each table"
+        )
     try:
         for prefix, query in _READ.items():
             if name.endswith(prefix) or name.startswith(prefix):
                 warehouse.fetch(query, value)
     except WarehouseError as exc:
-        raise UsageError(f"{value!r} does not suit {name}: {exc}") from exc
+        raise UsageError(f"{value!r} is invalid for {name!r}: {exc}") from exc
 
 
 def _check_schema(warehouse: Warehouse, schema: str) -> None:

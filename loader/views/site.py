@@ -1,4 +1,4 @@
-"""Adapters: views with fixed columns on tables that vary from company to company, or may not be there at all."""
+"""Define views with fixed columns on the site's tables, whose columns vary and which may not exist."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _MOMENTS = {"timestamp with time zone", "timestamp without time zone"}
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A view: its grain, its columns with their meanings, and where it is made."""
+    """A view: its grain, its columns with their comments, and whether it belongs to the ops schema."""
 
     name: str
     grain: str
@@ -29,7 +29,7 @@ SITE_EVENTS = Adapter(
     "One row per page, screen or track call on the site",
     {
         "schema_name": "The schema of the site's data",
-        "id": "The event there",
+        "id": "Id of the event in that schema",
         "user_id": "The visitor's user id",
         "anonymous_id": "The visitor's anonymous id",
         "event": "page, screen, or the event's name",
@@ -43,14 +43,14 @@ CONVERSIONS = Adapter(
     "One row per conversion on the site",
     {
         "schema_name": "The schema of the site's data",
-        "event": "The table of the conversion there",
-        "id": "The conversion there",
-        "order_id": "The order; the earliest of several conversions with one is kept",
+        "event": "The table of the conversion in that schema",
+        "id": "Id of the conversion in that schema",
+        "order_id": "The order; of several conversions with the same one, the earliest is kept",
         "user_id": "The visitor's user id",
         "anonymous_id": "The visitor's anonymous id",
         "timestamp": "When it happened",
-        "revenue": "What it was worth",
-        "currency": "In which currency",
+        "revenue": "Its revenue",
+        "currency": "Currency of the revenue",
     },
 )
 SITE_IDENTIFIES = Adapter(
@@ -61,20 +61,20 @@ SITE_IDENTIFIES = Adapter(
 )
 MACHINE_OPENS = Adapter(
     "machine_opens",
-    "One row per open that the sender knew for a machine's",
+    "One row per open that the sender reported as a machine's",
     dict.fromkeys((*STANDARD, *MAILING), ""),
     is_internal=True,
 )
-#: Columns that are no text.
+#: Columns that are not text.
 _TYPES = dict.fromkeys(("timestamp", "original_timestamp", "sent_at", "received_at", "uuid_ts"), "timestamptz")
 _TYPES["revenue"] = "numeric"
-#: What makes two conversions one.
+#: The key of a conversion, by which duplicates are removed.
 _ORDER = "coalesce(order_id, schema_name || '/' || event || '/' || id)"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of the site's data: its columns and their types."""
+    """A table of the site's data: its columns by name, with their types."""
 
     schema: str
     name: str
@@ -85,11 +85,11 @@ class Table:
         return f"{quote_identifier(self.schema)}.{quote_identifier(self.name)}"
 
     def text(self, *names: str) -> str:
-        """Return SQL for the first column there is, as text."""
+        """Return SQL for the first of these columns that exists, as text, else `null`."""
         return next((f"{quote_identifier(name)}::text" for name in names if name in self.columns), "null")
 
     def moment(self, *names: str) -> str:
-        """Return SQL for the first column that is a time; without a zone it is UTC."""
+        """Return SQL for the first of these columns that is a time, else `null`. A time without a zone is UTC."""
         for name in names:
             kind = self.columns.get(name)
             if kind in _MOMENTS:
@@ -101,7 +101,7 @@ class Table:
         return "null"
 
     def number(self, name: str) -> str:
-        """Return SQL for a column as a number; text that is none is null."""
+        """Return SQL for a column as a number. Text that is not a number becomes null."""
         if self.columns.get(name) in _NUMBERS:
             return f"{quote_identifier(name)}::numeric"
         value = self.text(name)
@@ -109,9 +109,9 @@ class Table:
 
 
 def adapters(schema: str, connection: Connection | None) -> list[tuple[Adapter, str]]:
-    """Return the adapters, each with the SQL that makes it.
+    """Return the adapters, each with the SQL that creates it.
 
-    Missing columns become nulls, missing tables leave a view empty. Without a connection all are.
+    Missing columns become null. Without its tables, or without a connection, a view is empty.
     """
     known: dict[str, str] = {}
     tables: list[Table] = []
@@ -192,7 +192,7 @@ def _who(table: Table) -> dict[str, str]:
 
 
 def _select(adapter: Adapter, values: Mapping[str, str], table: Table) -> str:
-    """Return SQL for an adapter's columns from one table."""
+    """Return SQL that selects an adapter's columns from one table."""
     return _cells(adapter, values) + f"\n    from {table.source}"
 
 
@@ -205,7 +205,7 @@ def _cells(adapter: Adapter, values: Mapping[str, str]) -> str:
 
 
 def _view(adapter: Adapter, selects: Iterable[str], once: str = "") -> str:
-    """Return SQL for a view; of rows that are alike in the expression `once` it has the earliest."""
+    """Return SQL that creates a view with comments. It keeps the earliest of the rows with the same value of `once`."""
     name, columns = adapter.name, ",\n    ".join(map(quote_identifier, adapter.columns))
     found = "\n    union all\n".join(selects) or _cells(adapter, {}) + "\n    where false"
     distinct = f" distinct on ({once})" if once else ""

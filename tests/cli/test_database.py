@@ -1,4 +1,4 @@
-"""`db` and `sample`."""
+"""The commands `db` and `sample`."""
 
 import json
 import tempfile
@@ -31,7 +31,7 @@ def test_a_sample_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    """A home that the server's user can pass, unlike pytest's own folders; its server is stopped in the end."""
+    """A home folder that the server's user can traverse, unlike pytest's folders. Its server is stopped at the end."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         path.chmod(0o711)
@@ -41,7 +41,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def run_without_url(home: Path, tmp_path: Path) -> Run:
-    """Runs a command with nothing but a home for the embedded server."""
+    """Run a command without a database URL, with a home folder for the embedded server."""
     return partial(run_command, None, tmp_path, SELLIGENT_HOME=str(home))
 
 
@@ -73,14 +73,14 @@ def test_psql_reads_standard_input_and_gives_its_exit_code(run_without_url: Run)
 
 def test_without_a_url_everything_goes_to_the_embedded_server(run_without_url: Run, events: Path) -> None:
     run_without_url("db", "stop")
-    assert "is made" in run_without_url("init").out
+    assert "is created" in run_without_url("init").out
     loaded = run_without_url("load", "events.jsonl")
     rows = keys(events.read_bytes())
     assert (loaded.code, f"loaded {rows:,} of 2,000 events" in loaded.out) == (0, True)
     counted = run_without_url("db", "psql", "--", "-Atc", "select count(*) from selligent.tracks")
     assert counted.out == f"{rows}\n"
-    told = json.loads(run_without_url("status", "--json").out)
-    assert {row["table"]: row["rows"] for row in told["collections"]}["tracks"] == rows
+    status = json.loads(run_without_url("status", "--json").out)
+    assert {row["table"]: row["rows"] for row in status["collections"]}["tracks"] == rows
 
 
 def test_the_embedded_server_stops(run_without_url: Run, home: Path) -> None:
@@ -91,4 +91,4 @@ def test_the_embedded_server_stops(run_without_url: Run, home: Path) -> None:
     for arguments in (("url",), ("psql", "--", "-c", "select 1")):
         missing = run_without_url("db", *arguments)
         assert (missing.code, missing.out) == (1, "")
-        assert missing.err == "error: the embedded server does not run; start it with `selligent-loader db start`\n"
+        assert missing.err == "error: the embedded server is not running; start it with `selligent-loader db start`\n"

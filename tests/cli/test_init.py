@@ -1,4 +1,4 @@
-"""`init` and `migrate`."""
+"""The commands `init` and `migrate`."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from tests.support.loading import select
 def test_init_says_what_it_did_and_what_to_do_next(run: Run) -> None:
     first, second = run("init", "--schema", "other"), run("init", "--schema", "other")
     assert (first.code, second.code) == (0, 0)
-    assert re.fullmatch(r"schema 'other' is made, version \d{4}\nnext: selligent-loader load PATH\n", first.out)
+    assert re.fullmatch(r"schema 'other' is created, version \d{4}\nnext: selligent-loader load PATH\n", first.out)
     assert second.out == "schema 'other' is up to date\nnext: selligent-loader load PATH\n"
 
 

@@ -1,4 +1,4 @@
-"""`load`."""
+"""The command `load`."""
 
 import gzip
 import json
@@ -165,7 +165,7 @@ def check_interrupted(settings: Settings, folder: Path, code: int) -> None:
 
 
 def check_rest(run: Run, settings: Settings, folder: Path, data: bytes) -> None:
-    """Load the same content from a file, and find every row once."""
+    """Load the same content from a file, and check that every row is stored once."""
     (folder / "whole.jsonl").write_bytes(data)
     before = one(settings, "select count(*) from tracks")["count"]
     loaded = run("load", "whole.jsonl", "--json")

@@ -1,4 +1,4 @@
-"""Help, errors, exit codes, and passwords that are shown nowhere."""
+"""Help, error messages, exit codes, and that passwords are never printed."""
 
 import json
 import re
@@ -68,8 +68,8 @@ def test_what_is_wrong_is_told_on_standard_error(run: Run, events: Path, command
 def test_what_is_wrong_is_told_as_json_too(run: Run, command: str, code: int) -> None:
     ended = run(*command.split(), "--json")
     assert (ended.code, ended.out.count("\n")) == (code, 1)
-    told = json.loads(ended.out)
-    assert (told["status"], ended.err) == ("failed", f"error: {told['error']}\n")
+    printed = json.loads(ended.out)
+    assert (printed["status"], ended.err) == ("failed", f"error: {printed['error']}\n")
 
 
 @pytest.mark.parametrize(

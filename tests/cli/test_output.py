@@ -1,4 +1,4 @@
-"""What is printed on standard output."""
+"""Output on standard output and standard error."""
 
 from pathlib import Path
 

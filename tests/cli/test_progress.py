@@ -1,4 +1,4 @@
-"""Progress on a terminal."""
+"""The progress bar on a terminal."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`rejects`."""
+"""The command `rejects`."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Hostile input: whatever is sent, the server lives, takes little memory, and answers those who mean well."""
+"""Hostile input: the server stays available within its memory limits."""
 
 import base64
 import gzip
@@ -25,14 +25,14 @@ from tests.conftest import clone
 from tests.support.endpoint import Server, serving
 from tests.support.waiting import until
 
-#: What the server may take more than when it began, in MB.
+#: Allowed growth of the server's peak memory, in MB.
 GROWTH = 150
 EVENT = {"event": "Email Opened", "userId": "1"}
 
 
 @pytest.fixture(scope="module")
 def target(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that is asked by all of these tests, one after another."""
+    """A server that all tests of this module share."""
     folder = tmp_path_factory.mktemp("hostile") / "spool"
     with clone(server, template) as settings, serving(settings, folder, "--no-load", "--rate", "0") as running:
         yield running
@@ -40,7 +40,7 @@ def target(server: str, template: str, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(autouse=True)
 def is_well(target: Server) -> Iterator[None]:
-    """The server takes events before and after, and has not grown."""
+    """Check that the server accepts events before and after the test, and has not grown."""
     before = target.memory()
     yield
     assert target.post("track", EVENT).status_code == 200
@@ -49,7 +49,7 @@ def is_well(target: Server) -> Iterator[None]:
 
 
 def raw(target: Server, *pieces: bytes, seconds: float = 15) -> bytes:
-    """Send bytes, and return what comes back until the connection is closed or silent."""
+    """Send bytes, and return the response up to the end of the connection or a timeout."""
     with socket.create_connection(("127.0.0.1", target.port), 5) as connection:
         with suppress(OSError):
             for piece in pieces:
@@ -61,7 +61,7 @@ def raw(target: Server, *pieces: bytes, seconds: float = 15) -> bytes:
 
 
 def answer(connection: socket.socket) -> bytes:
-    """Read the answer to one request."""
+    """Read one response."""
     read = b""
     while b'"success"' not in read and (block := connection.recv(65536)):
         read += block
@@ -130,7 +130,7 @@ def test_what_follows_a_refusal_or_a_body_does_not_go_on_for_ever(target: Server
 
 @pytest.mark.parametrize("more", [b"POST /v1/track HTTP/1.1\r\n", b"what is no request\r\n\r\n"])
 def test_what_comes_before_the_answer_is_not_answered(target: Server, more: bytes) -> None:
-    """The first request is; who sends more is told by the connection's end to send it again."""
+    """Only the first request is answered. Then the connection is closed, so the client has to resend the others."""
     body = json.dumps({"batch": [EVENT]}).encode()
     good = head(target, len(body)) + body
     before = target.figure("events_total")
@@ -160,7 +160,7 @@ def test_a_request_has_few_headers(target: Server) -> None:
 
 
 def test_an_offer_of_another_protocol_is_not_taken(target: Server) -> None:
-    """As Java's HttpClient makes it; whole or in pieces, with a length or in chunks, many on a connection."""
+    """The header of Java's HttpClient: in one or several packets, with length or chunked, repeated on a connection."""
     offer = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk"]
     body = json.dumps({"batch": [EVENT]}).encode()
     chunked = head(target, 0, "Transfer-Encoding: chunked", *offer).replace(b"Content-Length: 0\r\n", b"")
@@ -182,7 +182,7 @@ def test_an_offer_of_another_protocol_is_not_taken(target: Server) -> None:
 
 @pytest.mark.slow
 def test_more_connections_than_are_served_at_a_time(target: Server) -> None:
-    """Those who came in time are served, the others are asked to come again, and can once the idle ones are let go."""
+    """Connections above the limit get status 503, and are accepted again after idle ones have been closed."""
     idle = [socket.create_connection(("127.0.0.1", target.port), 5) for _ in range(1500)]
     try:
         assert target.post("track", EVENT).status_code == 200
@@ -195,14 +195,14 @@ def test_more_connections_than_are_served_at_a_time(target: Server) -> None:
 
 @pytest.mark.slow
 def test_slow_senders_are_let_go(target: Server) -> None:
-    """Those who never end their headers, who never send their body, who send nothing more but a line end."""
+    """Clients that never finish their headers, never send the body, or send only line breaks."""
     slow = []
     for n in range(300):
         connection = socket.create_connection(("127.0.0.1", target.port), 5)
         connection.sendall((b"POST /v1/track HT", head(target, 100) + b"{", head(target, 2) + b"{}")[n % 3])
         if n % 3 == 2:
             assert b" 400 " in answer(connection)
-            connection.sendall(b"\r\n")  # as if something came
+            connection.sendall(b"\r\n")  # keeps the connection from being idle
         slow.append(connection)
     begun = time.monotonic()
     assert target.post("track", EVENT).status_code == 200
@@ -261,7 +261,7 @@ def test_random_bodies_are_answered(target: Server) -> None:
 
 
 def test_the_openapi_document_is_true(target: Server) -> None:
-    """Schemathesis makes requests of the document; every answer must be one of those it promises."""
+    """Schemathesis generates requests from the document; each response must match it."""
     schema = schemathesis.openapi.from_dict(target.client.get("/openapi.json").json())
     schema.config.update(base_url=target.url)
     checks = [status_code_conformance, content_type_conformance, response_schema_conformance]

@@ -1,4 +1,4 @@
-"""The endpoint: what it answers, to whom, and what becomes of the events."""
+"""Responses of the endpoint, and that accepted events are stored."""
 
 import gzip
 import json
@@ -26,7 +26,7 @@ from tests.support.waiting import until
 from tests.system.test_crash import INSTALLED
 
 EVENT = {"event": "Email Opened", "userId": "1"}
-PACKED = gzip.compress(b'{"batch":[]}', mtime=0)  # the same each time, as names of tests have to be
+PACKED = gzip.compress(b'{"batch":[]}', mtime=0)  # deterministic, because pytest derives test ids from it
 
 
 @pytest.fixture
@@ -84,13 +84,13 @@ def test_the_key_comes_by_basic_authentication_or_in_the_body(endpoint: Server) 
         ("track", b"{", {}, 400, "not JSON"),
         ("track", b'{"event":"\xff"}', {}, 400, "UTF-8"),
         ("track", b'{"a":' + b"[" * 30_000, {}, 400, "nested too deeply"),
-        ("track", b" " * 40_000, {}, 400, "more than 32 KB"),
-        ("batch", b" " * 600_000, {}, 400, "more than 500 KB"),
-        ("batch", gzip.compress(b" " * 100_000_000, mtime=0), {"Content-Encoding": "gzip"}, 400, "more than 500 KB"),
+        ("track", b" " * 40_000, {}, 400, "larger than 32 KB"),
+        ("batch", b" " * 600_000, {}, 400, "larger than 500 KB"),
+        ("batch", gzip.compress(b" " * 100_000_000, mtime=0), {"Content-Encoding": "gzip"}, 400, "larger than 500 KB"),
         ("batch", b"no gzip", {"Content-Encoding": "gzip"}, 400, "not gzip"),
-        ("batch", PACKED[:-4], {"Content-Encoding": "gzip"}, 400, "one whole gzip stream"),
-        ("batch", PACKED * 2, {"Content-Encoding": "gzip"}, 400, "one whole gzip stream"),
-        ("batch", b"{}", {"Content-Encoding": "br"}, 415, "plain or gzip"),
+        ("batch", PACKED[:-4], {"Content-Encoding": "gzip"}, 400, "one complete gzip stream"),
+        ("batch", PACKED * 2, {"Content-Encoding": "gzip"}, 400, "one complete gzip stream"),
+        ("batch", b"{}", {"Content-Encoding": "br"}, 415, "must be identity or gzip"),
         ("batch", b"a=b", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "application/json"),
         ("batch", b"{}", {"Content-Type": "application/json; charset=latin1"}, 415, "UTF-8"),
         ("bitch", b"{}", {}, 404, "Not Found"),
@@ -107,7 +107,7 @@ def test_what_is_refused_is_told_why(
 
 @pytest.fixture(scope="module")
 def shared(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that many tests ask, which change nothing but its spool."""
+    """A server for tests that change only its spool."""
     folder = tmp_path_factory.mktemp("shared") / "spool"
     with clone(server, template) as settings, serving(settings, folder, "--no-load") as running:
         yield running
@@ -217,7 +217,7 @@ def test_a_server_that_is_stopped_answers_what_it_has_begun_with(settings: Setti
 def test_who_takes_no_answers_does_not_keep_a_server_from_stopping(settings: Settings, tmp_path: Path) -> None:
     with serving(settings, tmp_path, "--no-load") as server, socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        deaf.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # each request in a packet of its own
+        deaf.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # one packet per request
         deaf.connect(("127.0.0.1", server.port))
         server.client.get("/openapi.json")
         for _ in range(400):
@@ -225,7 +225,7 @@ def test_who_takes_no_answers_does_not_keep_a_server_from_stopping(settings: Set
             time.sleep(0.02)
         server.process.send_signal(signal.SIGTERM)
         time.sleep(3)
-        assert server.process.poll() is None  # it waits for the answers to be taken
+        assert server.process.poll() is None  # it waits until the client has read the responses
         assert server.process.wait(50) == 0
 
 
@@ -240,26 +240,28 @@ def test_a_port_that_is_taken_is_told(endpoint: Server, tmp_path: Path) -> None:
     place = ["--port", str(endpoint.port), "--spool", str(tmp_path / "other")]
     url = ["--database-url", str(endpoint.settings.database_url)]
     done = subprocess.run([*INSTALLED, "serve", *place, *url], capture_output=True, text=True, check=False, timeout=30)
-    assert (done.returncode, "name another --host or --port" in done.stderr) == (2, True)
+    assert (done.returncode, "choose another --host or --port" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        (["--tls-cert", "x.pem"], "belong together"),
-        (["--tls-cert", "x.pem", "--tls-key", "y.pem"], "are no certificate and its key in PEM: No such file"),
-        (["--tls-cert", __file__, "--tls-key", __file__], "are no certificate and its key in PEM: [SSL]"),
-        (["--spool-limit", "5"], "is no size"),
+        (["--tls-cert", "x.pem"], "must be given together"),
+        (["--tls-cert", "x.pem", "--tls-key", "y.pem"], "cannot be used: No such file"),
+        (["--tls-cert", __file__, "--tls-key", __file__], "cannot be used: [SSL]"),
+        (["--spool-limit", "5"], "is not a size"),
         (["--load-every", "0s"], "at least 1s"),
         (["--schema", "nowhere"], "is not prepared"),
     ],
 )
-def test_options_that_make_no_sense_are_told(settings: Settings, tmp_path: Path, options: list[str], told: str) -> None:
+def test_options_that_make_no_sense_are_told(
+    settings: Settings, tmp_path: Path, options: list[str], message: str
+) -> None:
     place = ["--spool", str(tmp_path / "spool"), "--database-url", str(settings.database_url)]
     done = subprocess.run(
         [*INSTALLED, "serve", *place, *options], capture_output=True, text=True, check=False, timeout=30
     )
-    assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
 
 
 def certificate(folder: Path) -> list[str]:
@@ -286,7 +288,7 @@ def test_only_a_trusted_proxy_says_who_the_client_is(
         for _ in range(3):
             server.post("track", EVENT, auth=("wrong", ""), headers={"X-Forwarded-For": "10.9.8.7"})
         assert server.stop() == 0
-        assert f"3 requests without a valid key came from '{address}'" in server.log.decode()
+        assert f"3 requests without a valid write key from '{address}'" in server.log.decode()
 
 
 def test_segments_are_kept_and_then_removed(settings: Settings, tmp_path: Path) -> None:

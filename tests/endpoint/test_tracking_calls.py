@@ -1,4 +1,4 @@
-"""Calls of the tracking API: what a body says is what a file with the same events would have said."""
+"""Calls of the tracking API: bodies are converted to the lines that a file with the same events has."""
 
 import json
 from pathlib import Path
@@ -16,8 +16,8 @@ from tests.support.loading import content, event, load_bytes, ndjson, one, selec
 NOW = "2025-06-01T12:00:00.000Z"
 
 
-def said(kind: str, body: Any) -> list[dict[str, Any]]:
-    """The events that a body becomes."""
+def converted(kind: str, body: Any) -> list[dict[str, Any]]:
+    """Return the events of a call, parsed from its lines."""
     call = read_call(kind, body if isinstance(body, bytes) else json.dumps(body).encode(), NOW)
     lines = call.lines.splitlines()
     assert len(lines) == call.events
@@ -25,25 +25,25 @@ def said(kind: str, body: Any) -> list[dict[str, Any]]:
 
 
 def test_a_single_call_is_a_line_of_the_type_of_its_path() -> None:
-    (found,) = said("track", {"event": "Email Opened", "userId": "1", "messageId": "m", "type": "page"})
+    (found,) = converted("track", {"event": "Email Opened", "userId": "1", "messageId": "m", "type": "page"})
     assert found == {"event": "Email Opened", "userId": "1", "messageId": "m", "type": "track", "receivedAt": NOW}
-    assert said("identify", {"userId": "1"})[0]["type"] == "identify"
+    assert converted("identify", {"userId": "1"})[0]["type"] == "identify"
 
 
 def test_the_senders_time_becomes_the_original_one() -> None:
-    (found,) = said("track", {"timestamp": "2025-01-01T00:00:00Z", "originalTimestamp": "1999-01-01T00:00:00Z"})
+    (found,) = converted("track", {"timestamp": "2025-01-01T00:00:00Z", "originalTimestamp": "1999-01-01T00:00:00Z"})
     assert (found["originalTimestamp"], "timestamp" in found) == ("2025-01-01T00:00:00Z", False)
-    (found,) = said("track", {"timestamp": None, "originalTimestamp": "1999-01-01T00:00:00Z"})
+    (found,) = converted("track", {"timestamp": None, "originalTimestamp": "1999-01-01T00:00:00Z"})
     assert found["originalTimestamp"] == "1999-01-01T00:00:00Z"
 
 
 def test_nobody_but_us_says_when_an_event_was_received() -> None:
-    assert said("track", {"receivedAt": "1999-01-01T00:00:00Z"})[0]["receivedAt"] == NOW
+    assert converted("track", {"receivedAt": "1999-01-01T00:00:00Z"})[0]["receivedAt"] == NOW
 
 
 @pytest.mark.parametrize("without", [{}, {"messageId": None}, {"messageId": ""}])
 def test_an_event_without_a_message_id_gets_one_of_its_own(without: dict[str, Any]) -> None:
-    first, second = said("batch", {"batch": [without, without]})
+    first, second = converted("batch", {"batch": [without, without]})
     assert first["messageId"] != second["messageId"]
     assert len(first["messageId"]) == 36
 
@@ -63,13 +63,15 @@ def test_values_keep_their_spelling() -> None:
 
 
 def test_a_body_on_several_lines_is_one_line() -> None:
-    assert said("track", b'{\r\n  "event":\n "a",\n"properties": {\n"b": [1,\n2]}}')[0]["properties"] == {"b": [1, 2]}
+    assert converted("track", b'{\r\n  "event":\n "a",\n"properties": {\n"b": [1,\n2]}}')[0]["properties"] == {
+        "b": [1, 2]
+    }
     body = json.dumps({"batch": [{"event": "a"}, {"event": "b"}]}, indent=2).encode()
-    assert [found["event"] for found in said("batch", body)] == ["a", "b"]
+    assert [found["event"] for found in converted("batch", body)] == ["a", "b"]
 
 
 def test_half_a_surrogate_pair_is_no_reason_to_refuse() -> None:
-    (found,) = said("track", b'{"event":"a","properties":{"b":"\\ud83d","c":"\\ud83d\\ude00"}}')
+    (found,) = converted("track", b'{"event":"a","properties":{"b":"\\ud83d","c":"\\ud83d\\ude00"}}')
     assert found["properties"] == {"b": "�", "c": "\U0001f600"}
 
 
@@ -87,22 +89,22 @@ def nested(depth: int) -> bytes:
         ("track", b'{"event":"a\nb"}', "is not JSON"),
         ("track", b'{"event":NaN}', "is not JSON"),
         ("track", b"{} {}", "is not JSON"),
-        ("track", b"[]", "no track call"),
-        ("track", b'{"writeKey":5}', "no track call"),
-        ("batch", b"[]", "no batch call"),
-        ("batch", b"{}", "no batch call"),
-        ("batch", b'{"batch":{}}', "no batch call"),
-        ("batch", b'{"batch":[5]}', "no batch call"),
-        ("batch", b'{"batch":[],"writeKey":5}', "no batch call"),
+        ("track", b"[]", "not a track call"),
+        ("track", b'{"writeKey":5}', "not a track call"),
+        ("batch", b"[]", "not a batch call"),
+        ("batch", b"{}", "not a batch call"),
+        ("batch", b'{"batch":{}}', "not a batch call"),
+        ("batch", b'{"batch":[5]}', "not a batch call"),
+        ("batch", b'{"batch":[],"writeKey":5}', "not a batch call"),
         ("track", nested(16_000), "nested too deeply"),
         ("batch", b'{"batch":[' + nested(16_000) + b"]}", "nested too deeply"),
-        ("track", b'{"a":"' + b"a" * MAX_EVENT_BYTES + b'"}', "more than 32 KB"),
+        ("track", b'{"a":"' + b"a" * MAX_EVENT_BYTES + b'"}', "larger than 32 KB"),
         (
             "batch",
             b'{"batch":[{},{"a":"' + b"a" * MAX_EVENT_BYTES + b'"}]}',
-            "event 1 of the batch has more than 32 KB",
+            "event 1 of the batch is larger than 32 KB",
         ),
-        ("batch", b'{"batch":[' + b" " * MAX_BATCH_BYTES + b"]}", "more than 500 KB"),
+        ("batch", b'{"batch":[' + b" " * MAX_BATCH_BYTES + b"]}", "larger than 500 KB"),
         ("batch", b'{"batch":[' + b",".join([b"{}"] * (MAX_EVENTS + 1)) + b"]}", "more than 2,500 events"),
     ],
 )
@@ -112,13 +114,13 @@ def test_what_is_no_call_is_refused_with_the_reason(kind: str, body: bytes, reas
 
 
 def test_what_is_at_its_limit_is_taken() -> None:
-    assert len(said("track", b'{"a":"' + b"a" * (MAX_EVENT_BYTES - 8) + b'"}')) == 1
-    assert len(said("batch", b'{"batch":[' + b",".join([b"{}"] * MAX_EVENTS) + b"]}")) == MAX_EVENTS
-    assert said("batch", {"batch": []}) == []
+    assert len(converted("track", b'{"a":"' + b"a" * (MAX_EVENT_BYTES - 8) + b'"}')) == 1
+    assert len(converted("batch", b'{"batch":[' + b",".join([b"{}"] * MAX_EVENTS) + b"]}")) == MAX_EVENTS
+    assert converted("batch", {"batch": []}) == []
 
 
 def test_what_a_batch_says_for_all_its_events_is_merged_as_from_a_file(settings: Settings, tmp_path: Path) -> None:
-    """The same bodies, once as a file of bodies, once as calls."""
+    """Loads the same bodies once as a file and once as calls."""
     events = [
         event(messageId="1", receivedAt=None, timestamp=None, context={"ip": "1.1.1.1", "traits": {"a": 1}}),
         event(messageId="2", receivedAt=None, timestamp=None, sentAt=None),

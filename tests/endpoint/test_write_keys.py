@@ -1,4 +1,4 @@
-"""Write keys and sources: what is told, what is kept, who is let in."""
+"""Write keys and sources: their storage, checks and commands."""
 
 import io
 import json
@@ -18,11 +18,11 @@ from tests.support.loading import select
 
 def command(capsys: pytest.CaptureFixture[str], settings: Settings, *arguments: str) -> tuple[int, str, str]:
     code = run([*arguments, "--database-url", str(settings.database_url), "--schema", settings.schema])
-    told = capsys.readouterr()
-    return code, told.out, told.err
+    run_json = capsys.readouterr()
+    return code, run_json.out, run_json.err
 
 
-def told(capsys: pytest.CaptureFixture[str], settings: Settings, *arguments: str) -> Any:
+def run_json(capsys: pytest.CaptureFixture[str], settings: Settings, *arguments: str) -> Any:
     code, out, err = command(capsys, settings, *arguments, "--json")
     assert code == 0, err
     return json.loads(out)
@@ -56,7 +56,9 @@ def test_when_a_key_was_last_used_is_known(settings: Settings) -> None:
     with open_warehouse(settings) as warehouse:
         create_key(warehouse, "Selligent")
         record_use(warehouse, {1: moment})
-        record_use(warehouse, {1: datetime(2025, 1, 1, tzinfo=UTC)})  # another receiver, which was away for a day
+        record_use(
+            warehouse, {1: datetime(2025, 1, 1, tzinfo=UTC)}
+        )  # another server, which could not reach the database for a day
         assert list_keys(warehouse)[0]["last_used_at"] == moment
 
 
@@ -64,20 +66,23 @@ def test_when_a_key_was_last_used_is_known(settings: Settings) -> None:
     "key", ["", "short", "with a blank inside", "with:a:colon:inside", "kéy-of-a-sender-öäü", "a\tb" * 9]
 )
 def test_a_key_that_can_be_guessed_or_not_be_sent_is_not_imported(settings: Settings, key: str) -> None:
-    with open_warehouse(settings) as warehouse, pytest.raises(UsageError, match="at least 16 characters"):
+    with open_warehouse(settings) as warehouse, pytest.raises(UsageError, match="at least 16 ASCII characters"):
         import_key(warehouse, key, "x")
 
 
 def test_keys_from_the_command_line(
     settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert command(capsys, settings, "keys", "list")[1] == "there is no key; `selligent-loader keys create` makes one\n"
+    assert (
+        command(capsys, settings, "keys", "list")[1]
+        == "no write key exists; create one with `selligent-loader keys create`\n"
+    )
     key = command(capsys, settings, "keys", "create")[1].strip()
     monkeypatch.setattr("sys.stdin", io.StringIO("AbCdEfGhIjKlMnOpQrStUvWxYz012345\n"))
-    assert told(capsys, settings, "keys", "import", "--label", "old") == {"key_id": 2, "label": "old"}
+    assert run_json(capsys, settings, "keys", "import", "--label", "old") == {"key_id": 2, "label": "old"}
     code, out, _ = command(capsys, settings, "keys", "revoke", "1")
     assert (code, out) == (0, "key 1 (Selligent) is revoked\n")
-    listed = told(capsys, settings, "keys", "list")["keys"]
+    listed = run_json(capsys, settings, "keys", "list")["keys"]
     assert [(row["label"], row["revoked_at"] is None) for row in listed] == [("Selligent", False), ("old", True)]
     assert key not in str(listed)
     assert command(capsys, settings, "keys", "revoke", "9")[0] == 2
@@ -100,8 +105,8 @@ def test_init_prints_the_overview_with_the_key_once(settings: Settings, capsys: 
         assert find_key(valid_keys(warehouse), key)
     again = command(capsys, settings, *init)[1]
     assert key not in again
-    assert "it was shown when it was made" in again
-    assert len(told(capsys, settings, "keys", "list")["keys"]) == 1
+    assert "shown when it was created" in again
+    assert len(run_json(capsys, settings, "keys", "list")["keys"]) == 1
 
 
 def test_init_without_a_nickname_makes_no_key(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,8 +117,8 @@ def test_init_without_a_nickname_makes_no_key(settings: Settings, capsys: pytest
 def test_the_sources_of_a_database_are_listed(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     other = Settings(settings.database_url, "other-ops")
     migrate(other)
-    told(capsys, settings, "init", "--nickname", "Selligent")
-    found = told(capsys, other, "sources", "list")["sources"]
+    run_json(capsys, settings, "init", "--nickname", "Selligent")
+    found = run_json(capsys, other, "sources", "list")["sources"]
     assert [(row["nickname"], row["schema"], row["keys"], row["newest_event"]) for row in found] == [
         ("other-ops", "other-ops", 0, None),
         ("Selligent", "selligent", 1, None),

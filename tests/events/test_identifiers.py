@@ -1,4 +1,4 @@
-"""Names: conformance with go-snakecase, and what must hold for any identifier."""
+"""Identifiers: conformance with go-snakecase, and the properties that every identifier must have."""
 
 import itertools
 import json
@@ -35,11 +35,11 @@ TAKEN = sorted(RESERVED_WORDS | SYSTEM_COLUMNS | STANDARD_TABLES | SHIPPED_RELAT
 
 LOWER, UPPER, DIGITS = (frozenset(letters.encode()) for letters in (ascii_lowercase, ascii_uppercase, digits))
 
-# Kelvin sign, long s, dotted I, Arabic and superscript digits, full-width and mathematical letters, which a careless
-# `lower()` or `isdigit()` takes for ASCII; then lone surrogates, U+0000 and a line break.
+# Kelvin sign, long s, dotted I, Arabic and superscript digits, full-width and mathematical letters, which `lower()` and
+# `isdigit()` treat like ASCII; then lone surrogates, U+0000 and a line break.
 TREACHEROUS = "\u212a\u017f\u0130\u0663\u00b2\uff21\uff41\U0001d400\ud800\udfff\x00\n"
 characters = st.one_of(st.sampled_from("abzABZ019__ .-$"), st.sampled_from(TREACHEROUS), st.characters())
-# Not `st.text(characters)`, which draws from the union of the three alphabets and so hardly ever from the short ones.
+# `st.text(characters)` would draw from the union of the three alphabets, and so rarely from the short ones.
 texts = st.lists(characters).map("".join)
 runs = st.one_of(st.from_regex("[A-Z0-9]{1,9}|[a-z0-9]{1,9}|_{1,3}", fullmatch=True), characters)
 spellings = st.builds(
@@ -58,13 +58,13 @@ either = pytest.mark.parametrize("identifier", [column_identifier, table_identif
 
 
 def stays(name: bytes) -> bool:
-    """Rule 1: only a-z, 0-9 and single `_`, not first, not last."""
+    """Return whether rule 1 keeps a name: only a-z, 0-9 and single `_`, not first, not last."""
     words = name.split(b"_") if name else []
     return all(word and set(word) <= LOWER | DIGITS for word in words)
 
 
 def take(rest: deque[int], wanted: frozenset[int]) -> bytes:
-    """Take the bytes off the front as long as they are wanted."""
+    """Remove the leading bytes that are wanted, and return them."""
     taken = bytearray()
     while rest and rest[0] in wanted:
         taken.append(rest.popleft())
@@ -72,7 +72,7 @@ def take(rest: deque[int], wanted: frozenset[int]) -> bytes:
 
 
 def snake_by_the_rules(name: str) -> str:
-    """The three rules of the convention read literally, over bytes, to compare `snake` with."""
+    """Return the snake case of a name by a literal implementation of the three rules, to compare with `snake`."""
     text = name.encode("utf-8", "surrogatepass")
     kept = next(text[:end] for end in range(len(text), -1, -1) if stays(text[:end]))
     rest, out = deque(text[len(kept) :]), kept

@@ -1,4 +1,4 @@
-"""CSV files: delimiters, encodings, malformed rows, and tables written by psql."""
+"""CSV files: delimiters, encodings, malformed rows, and tables exported by psql."""
 
 import json
 from pathlib import Path
@@ -108,7 +108,7 @@ def test_chunks_do_not_matter_nor_where_reading_goes_on(
 
 
 def exported(settings: Settings) -> bytes:
-    """What psql writes of a table."""
+    """Return a table as exported by psql."""
     assert settings.database_url
     with psycopg.connect(settings.database_url) as connection:
         connection.execute("set timezone to 'UTC'")

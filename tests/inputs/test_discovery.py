@@ -1,4 +1,4 @@
-"""Discovery: what a run finds is compared with the ledger, and what is still being written is left alone."""
+"""Discovery: files that the ledger knows are skipped, and files that are still being written are left."""
 
 import gzip
 import json
@@ -42,7 +42,7 @@ def test_a_late_file_in_an_old_folder_is_found(settings: Settings, tmp_path: Pat
     put(tmp_path, "2025-01-01/a", events("a"))
     put(tmp_path, "2025-01-02/b", events("b"))
     assert run(settings, tmp_path).counts["events_loaded"] == 2
-    os.utime(put(tmp_path, "2025-01-01/late", events("c")), (0, 0))  # older than all that was read
+    os.utime(put(tmp_path, "2025-01-01/late", events("c")), (0, 0))  # older than all files read so far
     result = run(settings, tmp_path)
     assert (result.files, result.counts["events_loaded"]) == (1, 1)
 
@@ -57,14 +57,14 @@ def test_two_files_of_the_same_time_and_size_are_two(settings: Settings, tmp_pat
 def test_a_file_rewritten_in_place_adds_what_is_new(settings: Settings, tmp_path: Path) -> None:
     path = put(tmp_path, "a", events("a", "b", "c"))
     run(settings, tmp_path)
-    path.write_bytes(events("b", "c", "d"))  # of the same size: a person was deleted
+    path.write_bytes(events("b", "c", "d"))  # same size, for instance after a deletion
     result = run(settings, tmp_path)
     assert (result.counts["events_read"], result.counts["events_loaded"]) == (3, 1)
     assert stored(settings) == ["a", "b", "c", "d"]
 
 
 def is_left(settings: Settings, result: LoadResult) -> bool:
-    """Tell whether a file was left for the next load: with a warning, no failure, no reject, not as done."""
+    """Return whether a file was left for the next load, with one warning and without errors and rejects."""
     status = one(settings, "select status from files order by file_id desc limit 1")["status"]
     rejects = select(settings, "select from rejected_events")
     return (status, result.errors, len(result.warnings), rejects) == ("left", [], 1, [])
@@ -102,7 +102,7 @@ def test_what_nobody_finishes_is_a_reject_in_the_end(settings: Settings, tmp_pat
 
 
 def test_a_left_file_that_stays_as_it_is_goes_on_where_it_was_left(settings: Settings, tmp_path: Path) -> None:
-    """The clock is what changes: the file itself is the same to the ledger."""
+    """Only time passes: for the ledger, the file is unchanged."""
     path = put(tmp_path, "a", events("a", "b")[:-30])
     assert is_left(settings, run(settings, tmp_path))
     with pytest.MonkeyPatch.context() as patch:
@@ -175,5 +175,5 @@ def test_nothing_to_do_over_ten_thousand_files_looks_at_no_table_of_events(setti
     started = time.monotonic()
     assert run(settings, tmp_path).files == 0
     assert time.monotonic() - started < 5
-    time.sleep(1.5)  # statistics come late
+    time.sleep(1.5)  # statistics are updated with a delay
     assert one(settings, scans, settings.schema) == before

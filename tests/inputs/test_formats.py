@@ -1,4 +1,4 @@
-"""Compression and format of a file, known by its content."""
+"""Compression and format of a file, detected from its content."""
 
 import gzip
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Lines and elements of JSON: each comes out once, with its number, also after a restart."""
+"""JSON lines and elements of JSON arrays: each is yielded once, with its number, also after a restart."""
 
 import io
 import json
@@ -31,7 +31,7 @@ def lines_of(data: bytes, **options: int) -> list[tuple[int, bytes]]:
 )
 def test_every_line_comes_out_once_with_its_number(lines: list[bytes], size: int, ended: bool) -> None:
     data = b"\n".join(lines) + (b"\n" if ended and lines else b"")
-    assume(not data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["))  # that is an array
+    assume(not data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["))  # would be read as an array
     seen, number = b"", 1
     for chunk in read_chunks(stream(data), size=size):
         assert chunk.first_line == number
@@ -89,7 +89,7 @@ def test_a_line_that_is_too_long_comes_in_pieces(monkeypatch: pytest.MonkeyPatch
     chunks = list(read_chunks(stream(data), size=4))
     assert {(c.first_line, c.overlong) for c in chunks} == {(1, False), (2, True), (3, False)}
     assert b"".join(b"".join(c.texts.to_pylist()) for c in chunks) == data
-    for chunk in chunks[:-1]:  # whoever goes on from there knows where he is
+    for chunk in chunks[:-1]:  # reading can resume after each chunk
         rest = read_chunks(stream(data), position=chunk.end, line=chunk.next_line, size=4)
         assert b"".join(b"".join(c.texts.to_pylist()) for c in rest) == data[chunk.end :]
 

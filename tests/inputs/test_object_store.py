@@ -25,7 +25,7 @@ SECRET = "a-very-secret-key"
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """The address of an S3 server."""
+    """The URL of an S3 server."""
     moto = pytest.importorskip("moto.server")
     running = moto.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     running.start()
@@ -141,7 +141,7 @@ def test_another_system_works_alike(settings: Settings) -> None:
 
 def test_a_system_that_breaks_off_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     class BreaksError(Exception):
-        """What no other package knows."""
+        """An error that only the system's package knows."""
 
     with fsspec.open("memory://broken/a.jsonl", "wb") as stream:
         stream.write(ndjson(event(messageId=f"m{n}") for n in range(9)))
@@ -153,7 +153,7 @@ def test_a_system_that_breaks_off_is_told(settings: Settings, monkeypatch: pytes
     monkeypatch.setattr("fsspec.implementations.memory.MemoryFile.read", read)
     result = run(settings, "memory://broken/a.jsonl")
     assert (result.status, result.counts["events_loaded"]) == ("failed", 0)
-    assert re.search(r"'memory://.*' breaks off: the line went dead; load it again", result.errors[0])
+    assert re.search(r"reading 'memory://.*' failed: the line went dead; load it again", result.errors[0])
 
 
 def test_a_password_in_an_address_is_refused(settings: Settings) -> None:
@@ -166,7 +166,7 @@ def test_without_the_extra_the_message_says_what_to_install() -> None:
     code = """
 import sys
 sys.modules["s3fs"] = None
-from loader.remote import list_files
+from loader.inputs.object_store import list_files
 try:
     list_files("s3://bucket/x")
 except Exception as exc:

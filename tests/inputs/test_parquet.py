@@ -1,4 +1,4 @@
-"""Parquet files."""
+"""Parquet files: types, nested columns, and columns of JSON text."""
 
 import io
 from datetime import UTC, datetime

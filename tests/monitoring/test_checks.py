@@ -1,4 +1,4 @@
-"""The check: what is wrong is told, with the right exit code, and what is only quiet is not."""
+"""Checks: levels and exit codes for faults, and no alarm for pauses that are usual."""
 
 import json
 from collections.abc import Iterable
@@ -23,12 +23,12 @@ TODAY = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
 
 @pytest.fixture
 def run(settings: Settings, tmp_path: Path) -> Run:
-    """Runs a command with the URL of the test's database in the environment."""
+    """Run a command with the URL of the test's database in the environment."""
     return partial(run_command, settings, tmp_path)
 
 
 def days(name: str, ago: Iterable[int], per_day: int = PER_DAY) -> list[Event]:
-    """Events of some days, spread over each of them; none of the future."""
+    """Return events spread evenly over some days, without those in the future."""
     step = timedelta(days=1) / per_day
     times = [TODAY - timedelta(days=day) + n * step for day in ago for n in range(per_day)]
     return [made(name, time) for time in times if time <= NOW]
@@ -43,7 +43,7 @@ def made(name: str, time: datetime) -> Event:
 
 
 def night(settings: Settings, tmp_path: Path, *events: Iterable[Event]) -> None:
-    """Load ten weeks of daily deliveries and what else there is."""
+    """Load ten weeks of daily deliveries and further events."""
     load_events(settings, [*days("Email Delivered", range(70)), *(one for some in events for one in some)], tmp_path)
 
 
@@ -55,7 +55,7 @@ def change(settings: Settings, statement: str) -> None:
 
 
 def found(settings: Settings, limits: Limits | None = None) -> tuple[int, list[tuple[str, str]]]:
-    """The exit code, and the checks that are not ok."""
+    """Return the exit code, and the level and name of each check that is not ok."""
     with open_warehouse(settings) as warehouse:
         checks = check(warehouse, limits or Limits())
     return exit_code(checks), [(check.level, check.name) for check in checks if check.level != OK]
@@ -74,13 +74,13 @@ def test_when_all_is_well_nothing_is_wrong(settings: Settings, tmp_path: Path) -
         (0, 0, []),
         (3, 0, [(WARN, "freshness of email_opened")]),
         (4, 5, [(ERROR, "freshness of email_opened")]),
-        (60, 0, [(WARN, "freshness of email_opened")]),  # has ended long ago, while others go on
+        (60, 0, [(WARN, "freshness of email_opened")]),  # ended long ago, while other collections continue
     ],
 )
 def test_a_daily_collection_that_stops_is_told(
     settings: Settings, tmp_path: Path, first: int, code: int, wrong: list[tuple[str, str]]
 ) -> None:
-    # Few events, so that only their age is judged; of the first day all, so that its last event is close to midnight.
+    # Too few events for the volume check, so that only their age counts. The last event is close to midnight.
     night(settings, tmp_path, days("Email Opened", range(first, 130), 48))
     at_midnight = Limits(warn=NOW - TODAY + timedelta(hours=26), error=NOW - TODAY + timedelta(hours=50))
     assert found(settings, at_midnight) == (code, wrong)
@@ -130,8 +130,8 @@ def test_volume_is_compared_with_the_same_weekday(
     [
         ([0, 0, 0, 0, 0, 90, 90, 90], 1, OK),  # too few weeks
         ([49] * 8, 1, OK),  # too few events
-        ([1000, 200, 900, 300, 1000, 250, 800, 1000], 260, OK),  # a week of 200 and one of 250 are usual
-        ([1000, 2, 1000, 1000, 1000, 1000, 1000, 1000], 210, WARN),  # one bad week before does not excuse this one
+        ([1000, 200, 900, 300, 1000, 250, 800, 1000], 260, OK),  # two lower weeks make 260 a usual volume
+        ([1000, 2, 1000, 1000, 1000, 1000, 1000, 1000], 210, WARN),  # a single lower week does not
         ([1000] * 8, 99, ERROR),
     ],
 )
@@ -148,7 +148,7 @@ def test_a_volume_is_judged_by_its_median_and_spread(before: list[int], last: in
         ("update files set events_loaded = events_loaded - 1", "reconciliation of the ledger"),
         ("update loads set events_read = events_read + 1", "reconciliation of the ledger"),
         ("update loads set status = 'failed', error = 'no room'", "last load of files"),
-        ("update loads set status = 'running'", "last load of files"),  # nobody holds its lock
+        ("update loads set status = 'running'", "last load of files"),  # no session holds its lock
         ("delete from refreshed; update loads set finished_at = now() - interval '2 h'", "views"),
     ],
 )  # fmt: skip
@@ -183,7 +183,7 @@ def test_rejects_are_told_until_they_are_replayed_or_old(settings: Settings, tmp
 
 def test_staleness_comes_before_other_faults() -> None:
     wrong, stale, warned = Check("a", ERROR, ""), Check("b", ERROR, "", "", True), Check("c", WARN, "", "", True)
-    assert [exit_code(some) for some in ([], [warned], [warned, wrong], [wrong, stale])] == [0, 0, 3, 5]
+    assert [exit_code(checks) for checks in ([], [warned], [warned, wrong], [wrong, stale])] == [0, 0, 3, 5]
 
 
 def test_the_command_prints_a_line_for_each_check(run: Run, settings: Settings, tmp_path: Path) -> None:
@@ -193,9 +193,9 @@ def test_the_command_prints_a_line_for_each_check(run: Run, settings: Settings, 
     assert all(line.startswith("ok    ") for line in well.out.splitlines())
     change(settings, "update loads set status = 'failed', error = 'no room'")
     wrong = run("check", "--json")
-    told = json.loads(wrong.out)
-    assert (wrong.code, told["status"], len(told["checks"])) == (3, "wrong", len(well.out.splitlines()))
-    assert [one["check"] for one in told["checks"] if one["level"] == "error"] == ["last load of files"]
+    printed = json.loads(wrong.out)
+    assert (wrong.code, printed["status"], len(printed["checks"])) == (3, "wrong", len(well.out.splitlines()))
+    assert [one["check"] for one in printed["checks"] if one["level"] == "error"] == ["last load of files"]
     stale = run("check", "--warn", "0m", "--error", "0h")
     assert stale.code == 5
     assert "error freshness of tracks: newest event " in stale.out

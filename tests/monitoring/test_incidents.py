@@ -1,4 +1,4 @@
-"""Notices: a person hears of a failure once, of the recovery once, of new columns once, whatever happens between."""
+"""Notifications: failures, recoveries and new columns are each reported once."""
 
 import json
 import signal
@@ -28,7 +28,7 @@ TOKEN = "T0p-Secret"
 
 
 class Webhook(ThreadingHTTPServer):
-    """A webhook that keeps what it is told, and answers as a test wants it."""
+    """A webhook that stores the messages it accepts, with configurable status and delay."""
 
     daemon_threads = True
 
@@ -50,7 +50,7 @@ class Answer(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert (self.headers["Content-Type"], list(body)) == ("application/json", ["text"])
         deadline = time.monotonic() + self.server.delay
-        while time.monotonic() < deadline:  # a little now and then, so that no read of a socket takes too long
+        while time.monotonic() < deadline:  # sends headers slowly, so that no single read of the client times out
             self.wfile.write(b"HTTP/1.0 200 OK\r\nX-Wait: 1\r\n" if not self.has_begun else b"X-Wait: 1\r\n")
             self.has_begun = True
             time.sleep(0.05)
@@ -78,7 +78,7 @@ def webhook() -> Iterator[Webhook]:
 
 @pytest.fixture
 def run(settings: Settings, webhook: Webhook, tmp_path: Path) -> Run:
-    """Runs a load of standard input with the webhook's URL in the environment, and a home of its own."""
+    """Run a command with the webhook's URL in the environment and a separate home folder."""
     home = tmp_path / "home"
     return partial(run_command, settings, tmp_path, SELLIGENT_NOTIFY_URL=webhook.url, SELLIGENT_HOME=str(home))
 
@@ -92,16 +92,16 @@ def bad(run: Run) -> int:
 
 
 def away(run: Run) -> int:
-    """A load while the database is away."""
+    """Run a load with a database that cannot be reached, and return its exit code."""
     return run("load", "-", "--database-url", AWAY, stdin=b"").code
 
 
 def heads(webhook: Webhook) -> list[str]:
-    """What was told: failed, loads again, new."""
+    """Return and clear the kinds of the messages sent: failed, loads again, new."""
     kinds = ("failed: ", "loads again", "new ")
-    told = [next(kind for kind in kinds if kind in text) for text in webhook.texts]
+    sent = [next(kind for kind in kinds if kind in text) for text in webhook.texts]
     webhook.texts.clear()
-    return [kind.strip(": ") for kind in told]
+    return [kind.strip(": ") for kind in sent]
 
 
 def test_an_incident_is_told_at_its_first_failure_and_at_recovery(run: Run, webhook: Webhook) -> None:
@@ -118,7 +118,7 @@ def test_an_incident_is_told_at_its_first_failure_and_at_recovery(run: Run, webh
     assert heads(webhook) == ["loads again"]
     assert (good(run), heads(webhook)) == (0, [])
     assert run("load", "-", stdin=b"6\n").code == 3
-    assert webhook.texts[0].endswith("1 events are rejected; `selligent-loader rejects list` shows them")
+    assert webhook.texts[0].endswith("1 events are rejected; see `selligent-loader rejects list`")
 
 
 def test_the_ledger_knows_the_incident_on_any_machine(run: Run, settings: Settings, webhook: Webhook) -> None:
@@ -129,21 +129,21 @@ def test_the_ledger_knows_the_incident_on_any_machine(run: Run, settings: Settin
     assert (good(run), heads(webhook)) == (0, [])
     assert one(settings, "select count(*) from incidents where ended_at is not null") == {"count": 1}
     assert (bad(elsewhere), heads(webhook)) == (1, ["failed"])
-    # The first machine has heard of the recovery by now, and of the new failure from the ledger.
+    # The first machine learns about the recovery and the new failure from the database.
     assert (bad(run), heads(webhook)) == (1, [])
 
 
 def test_while_the_database_is_away_the_home_knows_the_incident(run: Run, webhook: Webhook) -> None:
     assert (away(run), heads(webhook)) == (1, ["failed"])
     assert (away(run), heads(webhook)) == (1, [])
-    # The password is no part of which database it is.
+    # The user and password do not identify the database.
     other = partial(run, "load", "-", "--database-url", AWAY.replace("ada:", "bob:other"))
     assert (other().code, heads(webhook)) == (1, [])
 
 
 @pytest.fixture
 def outage(settings: Settings) -> Callable[[bool], None]:
-    """Lets nobody in to the database, or everybody again."""
+    """Return a function that refuses or allows connections to the database."""
     assert settings.database_url
     server = make_conninfo(settings.database_url, dbname="postgres")
     name = sql.Identifier(str(conninfo_to_dict(settings.database_url)["dbname"]))
@@ -159,7 +159,7 @@ def outage(settings: Settings) -> Callable[[bool], None]:
 def test_an_outage_is_one_incident_whenever_it_begins(
     run: Run, settings: Settings, webhook: Webhook, outage: Callable[[bool], None]
 ) -> None:
-    told = []
+    sent = []
     for is_away, load in [
         (True, bad),
         (True, bad),
@@ -171,8 +171,8 @@ def test_an_outage_is_one_incident_whenever_it_begins(
     ]:
         outage(is_away)
         load(run)
-        told.append(heads(webhook))
-    assert told == [["failed"], [], [], [], ["loads again"], ["failed"], ["loads again"]]
+        sent.append(heads(webhook))
+    assert sent == [["failed"], [], [], [], ["loads again"], ["failed"], ["loads again"]]
     assert one(settings, "select count(*) from incidents where ended_at is not null") == {"count": 2}
 
 
@@ -180,10 +180,8 @@ def test_a_message_that_is_not_taken_is_told_the_next_time(run: Run, webhook: We
     for status in (500, 404, 302):
         webhook.status = status
         ended = run("load", "missing")
-        assert (ended.code, f"the webhook at 127.0.0.1 answers {status}; a person is not told" in ended.err) == (
-            1,
-            True,
-        )
+        problem = f"the webhook at 127.0.0.1 answered with status {status}; the notification was not delivered"
+        assert (ended.code, problem in ended.err) == (1, True)
         assert TOKEN not in ended.out + ended.err
     webhook.status = 200
     assert (bad(run), heads(webhook)) == (1, ["failed"])
@@ -215,7 +213,7 @@ def test_a_slow_webhook_is_not_waited_for(webhook: Webhook, monkeypatch: pytest.
 )
 def test_a_url_that_is_none_is_a_usage_error_without_it(run: Run, url: str) -> None:
     ended = run("load", "-", SELLIGENT_NOTIFY_URL=url, stdin=b"")
-    assert (ended.code, "error: the webhook's url cannot be read" in ended.err, TOKEN in ended.err) == (2, True, False)
+    assert (ended.code, "error: the webhook's url is invalid" in ended.err, TOKEN in ended.err) == (2, True, False)
 
 
 def test_new_tables_and_columns_are_told_once(run: Run, webhook: Webhook) -> None:
@@ -226,15 +224,15 @@ def test_new_tables_and_columns_are_told_once(run: Run, webhook: Webhook) -> Non
     webhook.status = 500
     assert good(run, "m3", event="Order Completed", properties={"total": 2}) == 0
     webhook.status = 200
-    assert good(run, "m4") == 0  # what was not taken is told by the next load
+    assert good(run, "m4") == 0  # the next load reports what the webhook did not accept
     assert "new table order_completed (14 columns)" in webhook.texts[0]
     webhook.texts.clear()
     assert (good(run, "m5"), heads(webhook)) == (0, [])
 
 
 def test_many_new_columns_are_not_all_named() -> None:
-    told = describe([("t", f"c{n}", False) for n in range(25)])
-    assert told.endswith("t.c19 and 5 more")
+    message = describe([("t", f"c{n}", False) for n in range(25)])
+    assert message.endswith("t.c19 and 5 more")
 
 
 def test_a_load_that_was_killed_is_told_by_the_next(
@@ -251,7 +249,7 @@ def test_a_load_that_was_killed_is_told_by_the_next(
 
 
 def test_an_interrupted_load_is_told(run: Run, settings: Settings, webhook: Webhook, tmp_path: Path) -> None:
-    with told_of(settings, webhook, tmp_path) as process:
+    with waiting_load(settings, webhook, tmp_path) as process:
         until(lambda: select(settings, "select from files"))
         process.send_signal(signal.SIGTERM)
         process.wait(20)
@@ -259,8 +257,8 @@ def test_an_interrupted_load_is_told(run: Run, settings: Settings, webhook: Webh
 
 
 @contextmanager
-def told_of(settings: Settings, webhook: Webhook, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A load that waits for its standard input, with the webhook."""
+def waiting_load(settings: Settings, webhook: Webhook, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a load that waits for standard input, with the webhook configured."""
     with subprocess.Popen(
         [COMMAND, "load", "-"],
         cwd=folder,

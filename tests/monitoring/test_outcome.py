@@ -1,4 +1,4 @@
-"""Metrics: a file of Prometheus' text format, always whole, in which the last good load outlives those that fail."""
+"""The metrics file: complete at any time, and failed loads keep the metrics of the last successful one."""
 
 import os
 import time
@@ -18,12 +18,12 @@ Metrics = dict[str, dict[tuple[tuple[str, str], ...], float]]
 
 @pytest.fixture
 def run(settings: Settings, tmp_path: Path) -> Run:
-    """Runs a command with the URL of the test's database in the environment."""
+    """Run a command with the URL of the test's database in the environment."""
     return partial(run_command, settings, tmp_path)
 
 
 def read(path: Path) -> Metrics:
-    """The samples of a file by name and labels; every metric has its help and is a gauge."""
+    """Return the samples of a file by name and labels; check that each metric is a gauge with a help text."""
     metrics: Metrics = {}
     for family in text_string_to_metric_families(path.read_text("utf-8")):
         assert (family.type, bool(family.documentation)) == ("gauge", True)
@@ -58,7 +58,7 @@ def test_a_failed_load_keeps_the_last_good_one(run: Run, tmp_path: Path) -> None
     path = tmp_path / "load.prom"
     failing = [("load", "missing"), ("load", "-", "--database-url", AWAY), ("load", "-", "--schema", "selligent", "no")]
     assert run(*failing[0], "--metrics", "load.prom").code == 1
-    assert good(read(path)) == {}  # there is none yet
+    assert good(read(path)) == {}  # no load has succeeded yet
     assert run("load", "-", "--metrics", "load.prom", stdin=ndjson([event()])).code == 0
     before = read(path)
     for command in failing:
@@ -67,7 +67,7 @@ def test_a_failed_load_keeps_the_last_good_one(run: Run, tmp_path: Path) -> None
         assert good(after) == good(before) != {}
         assert after["last_run_exit_code"][OWN] == 1
         assert after["last_run_timestamp_seconds"][OWN] > before["last_run_timestamp_seconds"][OWN]
-    assert run("load", "-", "--metrics", "load.prom").code == 0  # nothing to do, but well
+    assert run("load", "-", "--metrics", "load.prom").code == 0  # a successful load without events
     assert read(path)["last_success_timestamp_seconds"][OWN] > before["last_success_timestamp_seconds"][OWN]
 
 
@@ -81,7 +81,7 @@ def test_a_partial_load_is_told_with_its_exit_code_and_its_rejects(run: Run, tmp
 def test_the_file_is_replaced_as_a_whole(run: Run, tmp_path: Path) -> None:
     path, reader = tmp_path / "load.prom", tmp_path / "reader"
     assert run("load", "-", "--metrics", "load.prom", stdin=ndjson([event()])).code == 0
-    os.link(path, reader)  # one who has opened the file
+    os.link(path, reader)  # like a reader that has opened the file
     before = reader.read_bytes()
     assert run("load", "missing", "--metrics", "load.prom").code == 1
     assert reader.read_bytes() == before != path.read_bytes()
@@ -93,7 +93,7 @@ def test_metrics_that_cannot_be_written_or_read_fail_no_load(run: Run, tmp_path:
     assert (ended.code, "metrics cannot be written to nowhere/load.prom: No such file" in ended.err) == (0, True)
     (tmp_path / "load.prom").write_bytes(b"\xff no metrics {")
     ended = run("load", "missing", "--metrics", "load.prom")
-    assert (ended.code, "metrics of the last good load cannot be read" in ended.err) == (1, True)
+    assert (ended.code, "metrics of the last successful load cannot be read" in ended.err) == (1, True)
     assert read(tmp_path / "load.prom")["last_run_exit_code"][OWN] == 1
 
 

@@ -1,4 +1,4 @@
-"""Status while others work: it reads only, needs no more than that, and says who does what."""
+"""Status during loads, with read-only privileges."""
 
 import json
 import socket
@@ -26,7 +26,7 @@ from tests.support.waiting import until
 
 @pytest.fixture
 def reader(settings: Settings) -> Iterator[Settings]:
-    """The database as a role sees it that may read, and nothing else."""
+    """Settings of a role that has read privileges only."""
     assert settings.database_url
     role = f"reader_{uuid4().hex[:8]}"
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
@@ -52,10 +52,10 @@ def test_status_works_during_a_load_with_rights_to_read_only(
         process.stdin.flush()
         until(lambda: committed(settings))
         with closing(Warehouse(reader)) as warehouse:
-            told = json.loads(json.dumps(read_status(warehouse), default=str))
+            status = json.loads(json.dumps(read_status(warehouse), default=str))
         process.stdin.close()
         assert process.wait(60) == 0
-        ((running,), locks) = told["running"], told["locks"]
+        ((running,), locks) = status["running"], status["locks"]
         assert (running["load_id"], running["kind"], running["is_alive"]) == (1, "files", True)
         assert (running["host"], running["process"]) == (socket.gethostname(), process.pid)
         assert (running["uri"], running["size"], running["files_done"]) == ("-", None, 0)
@@ -66,7 +66,7 @@ def test_status_works_during_a_load_with_rights_to_read_only(
         for lock in held.values():
             assert (lock["is_granted"], lock["process"]) == (True, process.pid)
             assert lock["application"].startswith("selligent-loader")
-        tracks = next(row for row in told["collections"] if row["table"] == "tracks")
+        tracks = next(row for row in status["collections"] if row["table"] == "tracks")
         assert tracks["rows"] > 0
     with closing(Warehouse(reader)) as warehouse:
         ended = read_status(warehouse)
@@ -82,13 +82,13 @@ def test_a_killed_load_is_told_from_one_that_runs(settings: Settings, tmp_path: 
         database = "select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
         until(lambda: not select(settings, database))
     with closing(Warehouse(settings)) as warehouse:
-        told = read_status(warehouse)
-        with warehouse.transaction():  # the lock of a load of another source
+        status = read_status(warehouse)
+        with warehouse.transaction():  # the lock of a load with another key, as of another source
             warehouse.fetch("select pg_advisory_xact_lock(%s, 77)", advisory_locks.LOAD)
             with closing(Warehouse(settings)) as other:
                 assert [load["is_alive"] for load in read_status(other)["running"]] == [False]
-    assert [(load["load_id"], load["is_alive"]) for load in told["running"]] == [(1, False)]
-    assert told["locks"] == []
+    assert [(load["load_id"], load["is_alive"]) for load in status["running"]] == [(1, False)]
+    assert status["locks"] == []
 
 
 def test_the_last_loads_of_every_kind_are_shown(settings: Settings) -> None:
@@ -100,10 +100,10 @@ def test_the_last_loads_of_every_kind_are_shown(settings: Settings) -> None:
     with psycopg.connect(settings.database_url) as connection:
         connection.execute(add, [["replay"] + ["files"] * 30])
     with closing(Warehouse(settings)) as warehouse:
-        told = read_status(warehouse)
-    kinds = [load["kind"] for load in told["loads"]]
+        status = read_status(warehouse)
+    kinds = [load["kind"] for load in status["loads"]]
     assert kinds == ["files"] * 10 + ["replay"]
-    assert [row["version"] for row in told["schema"]] == [newest_revision()]
+    assert [row["version"] for row in status["schema"]] == [newest_revision()]
 
 
 def test_rows_of_large_tables_are_estimated_and_named_so(

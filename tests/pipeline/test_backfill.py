@@ -1,4 +1,4 @@
-"""Drift: properties and events that nobody announced, while readers hold locks and views stand on every table."""
+"""Backfill of new properties and events, while readers hold locks and views depend on every table."""
 
 import json
 import re
@@ -24,7 +24,7 @@ from loader.pipeline.result import Options
 from loader.schema.source import open_warehouse
 from tests.support.loading import content, event, load, load_bytes, load_events, load_file, ndjson, one, select, tables
 
-#: Values of all kinds, and what a later one of the same property may be.
+#: Values of each type, and a value of another type that a later event may have for the same property.
 VALUES: list[Any] = [
     *(
         1,
@@ -61,7 +61,7 @@ VALUES: list[Any] = [
 
 @contextmanager
 def held(settings: Settings, *names: str) -> Iterator[None]:
-    """An analyst's transaction that has read these tables."""
+    """Keep a transaction open that has read these tables."""
     assert settings.database_url
     with psycopg.connect(settings.database_url) as reader:
         for name in names:
@@ -70,13 +70,13 @@ def held(settings: Settings, *names: str) -> Iterator[None]:
 
 
 def everything(settings: Settings) -> dict[str, list[str]]:
-    """All rows of events, and what was discarded of them."""
+    """Return all rows of the event tables, and the discarded values."""
     query = "select event_id, table_name, property, value, reason from discarded_values order by 1, 2, 3, 4, 5"
     return {**content(settings), "discards": [str(row) for row in select(settings, query)]}
 
 
 def drifting(count: int) -> list[dict[str, Any]]:
-    """Events whose properties and contexts have values of all kinds, and names that meet in one column."""
+    """Return events with properties and contexts of all types, and names that map to the same column."""
     events = []
     for i in range(count):
         value, other = VALUES[i % len(VALUES)], VALUES[i * 7 % len(VALUES)]
@@ -108,11 +108,11 @@ def test_what_waited_for_its_column_is_placed_as_a_load_would_have_stored_it(
     migrate(clean)
     events = drifting(200)
     load_events(clean, events, tmp_path, "clean")
-    monkeypatch.setattr(backfill, "BATCH", 150)  # some of an event's values are beyond it
+    monkeypatch.setattr(backfill, "BATCH_VALUES", 150)  # splits the values of an event between queries
     waiting = load_bytes(settings, ndjson(events), tmp_path, max_columns=14)
     assert (waiting.status, waiting.values_placed) == ("ok", 0)
     assert one(settings, "select count(*) from discarded_values where reason = 'no_column'")["count"] > 1000
-    later = load_file(settings, tmp_path / "events")  # there is nothing to read
+    later = load_file(settings, tmp_path / "events")  # there are no new files
     assert later.status == "empty"
     assert later.values_placed > 500
     assert everything(settings) == everything(clean)
@@ -144,7 +144,7 @@ def test_a_reader_with_a_lock_makes_values_wait_and_nobody_else(settings: Settin
             stop.set()
             other.join()
     assert (first.status, first.counts["events_loaded"], second.values_placed) == ("ok", 1, 0)
-    assert 1 < max(waits) < 2.5  # the loader's lock timeout is 2 seconds, and it tried
+    assert 1 < max(waits) < 2.5  # the loader waits for its lock timeout of 2 seconds
     waiting = select(settings, "select property, reason from discarded_values order by 1")
     assert [tuple(row.values()) for row in waiting] == [("context.screen.width", "no_column"), ("score", "no_column")]
     assert load_file(settings, tmp_path / "events").values_placed == 2
@@ -161,8 +161,8 @@ def test_more_names_than_the_caps_allow_wait_until_these_are_raised(
     properties = [event(messageId=f"p{i}", properties={f"p{i:04}": i}) for i in range(10_000)]
     names = [event(messageId=f"e{i}", event=f"Event {i:04}") for i in range(5_000)]
     result = load_events(settings, [*properties, *names], tmp_path)
-    assert "tables of events: nearly as many as the 200 that --max-tables allows" in caplog.text
-    assert "columns of 'email_opened': more wanted than the 500 that --max-columns allows" in caplog.text
+    assert "event tables: close to the 200 that --max-tables allows" in caplog.text
+    assert "columns of 'email_opened': more needed than the 500 that --max-columns allows" in caplog.text
     collections = [name for name in tables(settings) if name != "tracks"]
     columns = one(settings, "select * from email_opened where id = 'p0'")
     assert (len(collections), len(columns)) == (200, 500)
@@ -269,8 +269,8 @@ def test_nothing_that_others_built_is_in_the_way_or_is_touched(settings: Setting
 
 KILLABLE = """
 import loader.pipeline.backfill
-loader.pipeline.backfill.BATCH = 20
-from loader.cli import main
+loader.pipeline.backfill.BATCH_VALUES = 20
+from loader.cli.main import main
 main()
 """
 

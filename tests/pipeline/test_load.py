@@ -1,4 +1,4 @@
-"""Loading: what is stored of good events, and that it is the same however they come."""
+"""Loading valid events: the stored rows, which do not depend on how the events arrive."""
 
 import gzip
 import json
@@ -72,7 +72,7 @@ def test_an_event_becomes_a_row_of_its_collection_and_of_tracks(settings: Settin
     [
         ({}, (0, 1, 3, 2)),
         ({"timestamp": None}, (0, 1, 3, 2)),  # 3 - (1 - 0)
-        ({"originalTimestamp": None}, (2, 1, 3, 4)),  # 3 - (1 - 2): the client's own time
+        ({"originalTimestamp": None}, (2, 1, 3, 4)),  # 3 - (1 - 2): the offset of the client's clock is removed
         ({"originalTimestamp": None, "sentAt": None}, (2, None, 3, 2)),
         ({"originalTimestamp": None, "timestamp": None}, (None, 1, 3, 3)),
         ({"receivedAt": None}, (0, 1, 1, 2)),
@@ -214,7 +214,7 @@ SAMPLE = b"".join(sample.lines(3000, seed=5))
 
 @pytest.fixture
 def expected(settings: Settings, tmp_path: Path) -> dict[str, list[str]]:
-    """What one load of SAMPLE stores, in a schema of its own."""
+    """The content that a single load of SAMPLE stores, in a separate schema."""
     from loader.migrate import migrate
 
     other = Settings(settings.database_url, "expected")
@@ -316,7 +316,9 @@ def test_several_processes_load_as_one(settings: Settings, tmp_path: Path, expec
     folder.mkdir()
     lines = SAMPLE.splitlines(keepends=True)
     for start in range(6):
-        (folder / f"{start}.jsonl").write_bytes(b"".join(lines[start::5]))  # the last repeats the first's lines
+        (folder / f"{start}.jsonl").write_bytes(
+            b"".join(lines[start::5])
+        )  # the last file repeats the lines of the first
     result = load_file(settings, folder, jobs=3)
     assert result.errors == []
     assert content(settings) == expected
@@ -343,7 +345,7 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(settings: Settings, tmp
 def test_a_column_that_cannot_be_added_now_does_not_stop_the_load(settings: Settings, tmp_path: Path) -> None:
     assert settings.database_url
     with psycopg.connect(settings.database_url) as reader:
-        reader.execute("select * from selligent.email_opened")  # holds its lock to the end of the transaction
+        reader.execute("select * from selligent.email_opened")  # holds its lock until the end of the transaction
         result = load_events(settings, [event(properties={"score": 1, "email_id": 2})], tmp_path)
     assert result.status == "ok"
     assert one(settings, "select email_id from email_opened") == {"email_id": "2"}
@@ -391,7 +393,7 @@ def test_the_json_result_has_all_that_others_rely_on(settings: Settings, tmp_pat
 
 
 def estimate(settings: Settings, table: str) -> float:
-    """How many rows the planner thinks there are; -1 if it has never looked."""
+    """Return the planner's number of rows; -1 if the table has never been analyzed."""
     query = "select reltuples::float8 as rows from pg_class where oid = to_regclass(%s)"
     return float(one(settings, query, f"selligent.{table}")["rows"])
 
@@ -436,7 +438,7 @@ def test_a_table_in_use_is_left_alone(settings: Settings, tmp_path: Path, monkey
     load_numbered(settings, tmp_path, "first", 10)
     assert settings.database_url
     with psycopg.connect(settings.database_url) as connection:
-        connection.execute("lock table selligent.tracks in share update exclusive mode")  # as a vacuum does
+        connection.execute("lock table selligent.tracks in share update exclusive mode")  # the lock mode of vacuum
         load_numbered(settings, tmp_path, "second", 10)
     assert (estimate(settings, "tracks"), estimate(settings, "email_opened")) == (10, 20)
     assert [row["status"] for row in select(settings, "select status from loads")] == ["ok", "ok"]

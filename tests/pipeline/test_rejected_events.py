@@ -1,4 +1,4 @@
-"""Bad input: each gets its reason, nothing is lost, and what is good beside it loads."""
+"""Invalid input: each event is rejected with its reason, and valid events beside it are loaded."""
 
 import gzip
 import json
@@ -280,11 +280,11 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_load(settings: Setti
     (tmp_path / "empty folder").mkdir()
     cut = gzip.compress(ndjson([event(messageId=str(i)) for i in range(1000)]))[:-20]
     (tmp_path / "cut.gz").write_bytes(cut)
-    os.utime(tmp_path / "cut.gz", (0, 0))  # nobody is writing it any more
+    os.utime(tmp_path / "cut.gz", (0, 0))  # old enough not to count as being written
     paths = [str(tmp_path / name) for name in ("missing", "empty folder", "cut.gz", "good")]
     result = load(settings, paths, Options())
     assert result.status == "failed"
-    assert result.counts["events_loaded"] == 1  # of the one that breaks off no chunk was whole
+    assert result.counts["events_loaded"] == 1  # the truncated file has no complete chunk
     assert [
         name for name in ("missing", "empty folder", "cut.gz") if any(name in error for error in result.errors)
     ] == [

@@ -1,4 +1,4 @@
-"""Rejects: what can be loaded after a fix is loaded once, the rest stays; bytes go out as they came."""
+"""Replay loads each reject once, keeps the others, and export writes their original bytes."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ ACCOUNTED = """
 
 
 def rejects(settings: Settings, *fields: str) -> list[tuple[Any, ...]]:
-    """The rejects that are open."""
+    """Return the rejects that have not been replayed."""
     query = f"select {', '.join(fields)} from rejected_events where replayed_at is null order by rejected_id"
     return [tuple(row.values()) for row in select(settings, query)]
 
@@ -64,7 +64,7 @@ def test_what_loads_after_a_fix_is_loaded_once_and_the_rest_has_its_new_reason(
 
 
 def test_the_events_of_a_body_that_can_be_read_now_are_rejects_of_their_own(settings: Settings, tmp_path: Path) -> None:
-    """As after an update that reads what an older version did not."""
+    """Simulates an update that can read bodies which an older version rejected."""
     load_bytes(settings, b"5\n", tmp_path)
     body = {"batch": [event(messageId="m1"), {"type": "sing"}, event(messageId="m2")]}
     assert settings.database_url
@@ -81,7 +81,7 @@ def test_the_events_of_a_body_that_can_be_read_now_are_rejects_of_their_own(sett
 KILLABLE = """
 import loader.pipeline.replay, sys
 loader.pipeline.replay.CHUNK_SIZE = 2_000
-from loader.cli import main
+from loader.cli.main import main
 main()
 """
 

@@ -1,4 +1,4 @@
-"""Widening: a column becomes text with what had not fitted, under views of ours, and never under others'."""
+"""Widening a column to text, including the values that did not fit and views that depend on the column."""
 
 import json
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_a_column_becomes_text_with_what_had_not_fitted(
     assert {row["property"] for row in left} == set(FIRST) - {column}
     load_events(settings, [event(messageId="m4", properties={column: 7})], tmp_path, "after")
     assert one(settings, f"select {column} as value from email_opened where id = 'm4'") == {"value": "7"}
-    assert widen(settings, "email_opened", column, "--yes") == 2  # it is text
+    assert widen(settings, "email_opened", column, "--yes") == 2  # it is text already
 
 
 def test_a_column_of_the_context_is_widened_in_all_tables(settings: Settings, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_load_that_began_before_does_not_write_numbers_as_text(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_events(settings, [event(properties=FIRST)], tmp_path, "first")
-    number = int.from_bytes(b"AAAAAAAA", "big")  # which is text to a binary COPY
+    number = int.from_bytes(b"AAAAAAAA", "big")  # in binary COPY these bytes are also valid text
 
     def read(worker: Worker, *arguments: Any) -> Any:
         assert widen(settings, "email_opened", "score", "--yes") == 0
@@ -125,7 +125,7 @@ def test_a_load_that_began_before_does_not_write_numbers_as_text(
 
     reading = Worker.read
     monkeypatch.setattr(Worker, "read", read)
-    with pytest.raises(Exception, match="'score' of 'email_opened' has become text meanwhile"):
+    with pytest.raises(Exception, match="'score' of 'email_opened' was changed to text"):
         load_events(settings, [event(messageId="m2", properties={"score": number})], tmp_path)
     monkeypatch.undo()
     load_file(settings, tmp_path / "events")

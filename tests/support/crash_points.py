@@ -1,4 +1,4 @@
-"""Steps of a load, to be there when it is at one: `loader.crash_points` tells them to Python's audit hooks."""
+"""Act at crash points of a load, which `loader.crash_points` reports to Python's audit hooks."""
 
 import os
 import signal
@@ -11,8 +11,8 @@ from loader.crash_points import Received, Step
 
 _listeners: list[Callable[[str], None]] = []
 
-#: A script that runs the command with small chunks and kills itself at a step, given as the first argument with the
-#: number of times it lives through it: `chunk.copied:2`.
+#: A script that runs the command with small chunks, and kills itself at a crash point. Its first argument is the name
+#: with the number of times to pass it before: `chunk.copied:2`.
 KILLED_AT = """
 import sys
 from tests.support.crash_points import kill_at
@@ -20,13 +20,13 @@ step, lives = sys.argv.pop(1).split(":")
 kill_at(step, int(lives))
 import loader.pipeline.worker
 loader.pipeline.worker.CHUNK_SIZE = 300_000
-from loader.cli import main
+from loader.cli.main import main
 main()
 """
 
 
 def kill_at(step: str, lives: int) -> None:
-    """Let this process be killed at a step, after it lived through it some times."""
+    """Kill this process at a crash point, after it has passed it `lives` times."""
     left = [lives]
 
     def listen(name: str) -> None:
@@ -38,18 +38,18 @@ def kill_at(step: str, lives: int) -> None:
     _listeners.append(listen)
 
 
-def _tell(event: str, arguments: tuple[Any, ...]) -> None:
+def _notify(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "selligent_loader.step":
         for listener in list(_listeners):
             listener(*arguments)
 
 
-sys.addaudithook(_tell)
+sys.addaudithook(_notify)
 
 
 @contextmanager
 def at(step: Step | Received, act: Callable[[], object], times: int = 1) -> Iterator[None]:
-    """Do something the first times that a load of this process is at a step; fails if it never was."""
+    """Call `act` the first times that this process reaches a crash point; fail if it does so less often."""
     left = [times]
 
     def listen(name: str) -> None:
@@ -62,4 +62,4 @@ def at(step: Step | Received, act: Callable[[], object], times: int = 1) -> Iter
         yield
     finally:
         _listeners.remove(listen)
-    assert left[0] == 0, f"the load was not at {step} that often"
+    assert left[0] == 0, f"the load reached {step} less often"

@@ -1,4 +1,4 @@
-"""A server for tests: the command as a user runs it, on a free port of this machine."""
+"""Run `serve` for tests, on a free port of this machine."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def new_key(settings: Settings) -> str:
 
 
 class Server:
-    """A running server, its log, and a client of it."""
+    """A running server, its log, and an HTTP client."""
 
     def __init__(self, settings: Settings, spool: Path, *options: str, key: str, port: int | None = None) -> None:
         self.settings, self.spool, self.key = settings, spool, key
@@ -70,19 +70,19 @@ class Server:
         return code
 
     def kill(self) -> None:
-        """Kill it with all that it started."""
+        """Kill the server and its child processes."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
         self._reader.join(10)
 
     def figure(self, name: str) -> float:
-        """A figure of /metrics."""
+        """Return a value of /metrics."""
         lines = self.client.get("/metrics").text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(f"selligent_stream_{name}"))
 
     def memory(self) -> int:
-        """Peak memory in MB."""
+        """The server's peak memory in MB."""
         return int(Path(f"/proc/{self.process.pid}/status").read_text().split("VmHWM:")[1].split()[0]) >> 10
 
     def _read(self) -> None:
@@ -107,12 +107,12 @@ def serving(settings: Settings, spool: Path, *options: str, key: str = "", **how
 
 
 def stored(settings: Settings) -> list[str]:
-    """The ids of all events that are stored."""
+    """Return the ids of all stored events."""
     return [row["id"] for row in select(settings, "select id from tracks order by id")]
 
 
 def wait_for(settings: Settings, count: int, seconds: float = 60) -> list[str]:
-    """Wait until so many events are stored, and return their ids."""
+    """Wait until this number of events is stored, and return their ids."""
     deadline = time.monotonic() + seconds
     while len(found := stored(settings)) < count:
         assert time.monotonic() < deadline, f"{len(found)} of {count} events are stored"

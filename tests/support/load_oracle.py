@@ -1,4 +1,4 @@
-"""Model: what loading must make of lines, said a second time, in plain Python and one event at a time."""
+"""A second implementation of the loading rules, in plain Python and one event at a time."""
 
 import json
 import re
@@ -27,13 +27,13 @@ Path = tuple[str, ...]
 
 FIELDS = ("type", "event", "messageId", "userId", "anonymousId")
 TIMES = ("originalTimestamp", "timestamp", "sentAt", "receivedAt")
-#: Fields beside these have no column and are discarded.
+#: Other fields have no column and are discarded.
 WITHOUT_COLUMN = ("version", "channel", "integrations", "writeKey", "_metadata", "projectId")
 KNOWN = {*FIELDS, *TIMES, *WITHOUT_COLUMN, "context", "properties"}
 CALLS = ("identify", "page", "screen", "group", "alias")
-#: An object with this many keys above it stays JSON text.
+#: An object at this depth is stored as JSON text.
 DEPTH = 16
-#: Escapes of what PostgreSQL cannot store, as the lines of the tests have them.
+#: Escapes of characters that PostgreSQL cannot store, as they occur in the tests.
 ESCAPES = re.compile(r"(\\\\)|\\u(?:0000|d800)")
 
 
@@ -44,7 +44,7 @@ def name_of(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Event:
-    """An event to load: its envelope as the row has it, its values, and what no column can take."""
+    """An event to load: the envelope as stored, its values, and values that no column can take."""
 
     table: str
     row: Mapping[str, Any]
@@ -57,7 +57,7 @@ class Event:
         return self.row["original_timestamp"], self.row["id"]
 
     def meetings(self) -> dict[str, list[tuple[Path, Any]]]:
-        """Return the values by column, the one that fills it first: spelled like the column, else first in order."""
+        """Return the values by column, the stored one first: it is spelled like the column, or first in order."""
         found: dict[str, list[tuple[Path, Any]]] = {}
         for path, value in self.leaves:
             if column := column_of(path):
@@ -68,7 +68,7 @@ class Event:
         }
 
     def placed(self, kinds: Mapping[str, str]) -> tuple[dict[str, Any], list[tuple[str, Any, str]]]:
-        """Return the row in a table with these columns, and the discards."""
+        """Return the row in a table with these columns, and the discarded values."""
         row, discarded = dict(self.row), list(self.discarded)
         for path, value in self.leaves:
             if column_of(path) is None:
@@ -83,14 +83,14 @@ class Event:
 
 
 def column_of(path: Path) -> str | None:
-    """Return the column of a value, None if there can be none."""
+    """Return the column of a value, None if it cannot have one."""
     column = column_identifier(name_of(path)) if snake(".".join(path[1:])) else None
     is_reserved = path[0] == "properties" and column and (column in STANDARD or column.startswith("context_"))
     return None if is_reserved else column
 
 
 def leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
-    """Yield the values below a path; null and an object with nothing in it are none, of a repeated name the first."""
+    """Yield the values below a path, without nulls and empty objects; of a repeated name, only the first value."""
     if isinstance(value, Pairs) and (len(path) < DEPTH or not value):
         for key, inside in firsts(value).items():
             yield from leaves((*path, key), inside)
@@ -99,7 +99,7 @@ def leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
 
 
 def repetitions(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
-    """Yield what has a name that came before in the same object, as deep as objects are looked into."""
+    """Yield values whose name is repeated within an object, down to the depth of columns."""
     if not isinstance(value, Pairs) or len(path) >= DEPTH:
         return
     seen = set()
@@ -124,7 +124,7 @@ def is_odd(value: Any) -> bool:
 
 
 def verdict(fields: Any, received: int | None) -> str | None:
-    """Return why an event is not loaded, None if it is; the first reason counts."""
+    """Return the first reason why an event is not loaded, None if it is loaded."""
     if not isinstance(fields, dict):
         return "not_object"
     call, event, *ids = [fields.get(name) for name in FIELDS]
@@ -147,7 +147,7 @@ def verdict(fields: Any, received: int | None) -> str | None:
 
 
 def times(fields: Mapping[str, Any]) -> dict[str, int | None]:
-    """Return the times of an event as its row has them."""
+    """Return the times of an event as stored in its row."""
     original, stamp, sent, received = [microseconds(fields.get(name)) for name in TIMES]
     computed = fields.get("originalTimestamp") is not None
     happened = original if computed else stamp
@@ -167,17 +167,17 @@ def times(fields: Mapping[str, Any]) -> dict[str, int | None]:
 
 @dataclass
 class Model:
-    """What is stored of the chunks so far, and what became of the rest."""
+    """The stored rows, rejects and discarded values of the chunks loaded so far."""
 
     stored: dict[tuple[int | None, str], Event] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    #: File, line, the bytes as they came, reason.
+    #: File, line, original bytes, reason.
     rejects: Counter[tuple[str, int, bytes, str]] = field(default_factory=Counter)
-    #: Types that columns can have, for each table and column.
+    #: Types that a column can have, by table and column.
     kinds: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def load(self, uri: str, data: bytes, size: int) -> None:
-        """Load a file in chunks of so many bytes, each up to the end of its line."""
+        """Load a file in chunks of at least this number of bytes, each up to the end of a line."""
         chunk: list[tuple[int, bytes]] = []
         for number, line in enumerate(re.findall(rb"[^\n]*\n|[^\n]+$", data), 1):
             chunk.append((number, line))
@@ -199,7 +199,7 @@ class Model:
                     self._judge(uri, number, raw, reason)
         seen: set[tuple[int | None, str]] = set()
         for event, number, raw in sorted(waiting, key=lambda item: (item[0].row["received_at"], item[0].line)):
-            if event.key not in seen:  # even one that turns out to be stored has made its columns
+            if event.key not in seen:  # duplicates of stored events add columns too
                 self._see(event)
             seen.add(event.key)
             first = self.stored.setdefault(event.key, event)
@@ -210,7 +210,7 @@ class Model:
                 self._judge(uri, number, raw, "duplicate" if first.table == event.table else "key_conflict")
 
     def _values(self, line: bytes) -> Iterator[tuple[Any, bytes, bytes]]:
-        """Yield each event of a line with the bytes it came as, and its line."""
+        """Yield each event of a line with its original bytes and line number."""
         raw = line.removesuffix(b"\n").removesuffix(b"\r")
         if not raw.strip(b" \t\r"):
             return
@@ -278,7 +278,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def derived(line: bytes) -> str:
-    """Return the id of an event that has none."""
+    """Return the id that is derived for an event without one."""
     text = ESCAPES.sub(_escaped, line.decode())
     ((found,),) = duckdb.execute("select 'derived-' || md5(json(?::varchar))", [text]).fetchall()
     return str(found)

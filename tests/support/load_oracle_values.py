@@ -1,4 +1,4 @@
-"""Values of the model: JSON as it is spelled, and what a column of a type has of it."""
+"""Parse JSON with the original spelling of numbers, and convert values to column types, for the load oracle."""
 
 import json
 import re
@@ -14,27 +14,27 @@ TIME = re.compile(
 
 
 class Pairs(list[tuple[str, Any]]):
-    """An object as JSON has it: pairs in order, names repeated."""
+    """A JSON object as ordered pairs, with repeated names."""
 
 
 class Broken(str):
-    """Why a line is no JSON."""
+    """A line that is not valid JSON."""
 
 
 class Number(str):
-    """A number as it is spelled."""
+    """A number in its original spelling."""
 
 
 def parse(text: str) -> Any:
-    """Return a JSON value with `Pairs` and `Number`; NaN and Infinity are taken, as DuckDB does.
+    """Parse JSON to `Pairs` and `Number`. NaN and Infinity are accepted, as by DuckDB.
 
-    Raises ValueError.
+    Raises ValueError for invalid JSON.
     """
     return json.loads(text, object_pairs_hook=Pairs, parse_int=Number, parse_float=Number, parse_constant=Number)
 
 
 def repaired(value: Any) -> tuple[Any, int]:
-    """Return a value with U+FFFD for every character that PostgreSQL cannot store, and their number."""
+    """Replace characters that PostgreSQL cannot store by U+FFFD; return the value and their number."""
     if isinstance(value, Number) or value is None or isinstance(value, bool):
         return value, 0
     if isinstance(value, str):
@@ -45,7 +45,7 @@ def repaired(value: Any) -> tuple[Any, int]:
 
 
 def canonical(value: Any) -> Any:
-    """Return a value that can be compared and hashed; numbers are compared by `exact`."""
+    """Return a hashable form of a value, with numbers as returned by `exact`."""
     if isinstance(value, Pairs):
         return ("object", tuple((key, canonical(inside)) for key, inside in value))
     if isinstance(value, list):
@@ -56,14 +56,14 @@ def canonical(value: Any) -> Any:
 
 
 def exact(number: str) -> tuple[str, Any]:
-    """Return a number to compare: a whole one by all its digits, a fraction as the double it is read as."""
+    """Return a number for comparison: integers exact, fractions as double precision."""
     if re.fullmatch("-?[0-9]+", number):
         return "whole", Decimal(number)
     return ("fraction", float(number)) if NUMBER.fullmatch(number) else ("text", number)
 
 
 def text_of(value: Any) -> str | None:
-    """Return a scalar as text, None for null; arrays and objects as some text that is no time and no number."""
+    """Return a scalar as text, None for null; arrays and objects as a text that is neither a time nor a number."""
     if value is None or isinstance(value, Pairs | list):
         return None if value is None else json.dumps(value)
     if isinstance(value, Number) and exact(value)[0] == "fraction":
@@ -72,9 +72,9 @@ def text_of(value: Any) -> str | None:
 
 
 def microseconds(value: Any) -> int | None:
-    """Return an ISO 8601 date-time in microseconds since 1970, None if it is none or outside the years 1 to 9999.
+    """Return an ISO 8601 time in microseconds since 1970, None if it is invalid or outside the years 1 to 9999.
 
-    Without an offset it is UTC; what is finer than a microsecond is cut off.
+    Without an offset it is UTC; digits beyond microseconds are cut off.
     """
     found = TIME.fullmatch(value) if isinstance(value, str) else None
     if not found:
@@ -92,7 +92,7 @@ def microseconds(value: Any) -> int | None:
 
 
 def kind_of(value: Any) -> str:
-    """Return the type of the column that a value makes."""
+    """Return the type of a column whose first value is this one."""
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, Number):
@@ -103,7 +103,7 @@ def kind_of(value: Any) -> str:
 
 
 def converted(value: Any, kind: str) -> Any:
-    """Return a value as a column of a type has it, None if it does not fit without loss."""
+    """Return a value as stored in a column of this type, None if it does not fit without loss."""
     text = text_of(value)
     if kind == "text":
         return text if isinstance(value, bool) else value
@@ -117,7 +117,7 @@ def converted(value: Any, kind: str) -> Any:
 
 
 def _integer(text: str) -> int | None:
-    """Return a whole number without an exponent, `5` or `5.0`."""
+    """Return the integer of a number without exponent and with a zero fraction, such as `5` or `5.0`, else None."""
     if not re.fullmatch(r"-?[0-9]+(\.0+)?", text):
         return None
     number = int(text.partition(".")[0]) if len(text) < 100 else 2**63
@@ -125,14 +125,14 @@ def _integer(text: str) -> int | None:
 
 
 def _double(text: str) -> float | None:
-    """Return a finite number; a whole one only where doubles have every whole number."""
+    """Return a finite number as double, else None; integers only below 2**53, where doubles are exact."""
     number = float(text)
     is_lost = re.fullmatch("-?[0-9]+", text) and abs(number) >= 2**53
     return None if is_lost or abs(number) == float("inf") else number
 
 
 def is_stored(actual: Any, expected: Any) -> bool:
-    """Tell whether a field of a row is what `converted` says; a text has the same number or JSON, in some spelling."""
+    """Return whether a stored value is equal to `converted`; numbers and JSON in text may be spelled differently."""
     if isinstance(expected, Number) and isinstance(actual, str):
         return exact(actual) == exact(expected)
     if isinstance(expected, list) and isinstance(actual, str):

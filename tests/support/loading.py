@@ -1,4 +1,4 @@
-"""Loading for tests: events in, rows out."""
+"""Load events and read rows in tests."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -30,12 +30,12 @@ BASE: Event = {
 
 
 def load(settings: Settings, paths: Sequence[str], options: Options, retry_for: timedelta = RETRY_FOR) -> LoadResult:
-    """Load as the command does, without the refresh of the figures."""
+    """Load as the command does, but without the refresh of the views."""
     return load_and_refresh(replace(settings, retry_for=retry_for), paths, options, is_refreshing=False)
 
 
 def event(**fields: Any) -> Event:
-    """An event like BASE, but for these fields; those that are None are missing."""
+    """Return an event like BASE with these fields changed; fields that are None are removed."""
     return {key: value for key, value in {**BASE, **fields}.items() if value is not None}
 
 
@@ -70,7 +70,7 @@ def one(settings: Settings, query: str, *parameters: object) -> dict[str, Any]:
 
 
 def tables(settings: Settings) -> list[str]:
-    """The tables of events, `tracks` included."""
+    """Return the names of the event tables, `tracks` included."""
     query = """
         select relname from pg_class
         where relnamespace = %s::regnamespace and relkind = 'r' and relname <> 'settings' order by relname
@@ -79,7 +79,7 @@ def tables(settings: Settings) -> list[str]:
 
 
 def content(settings: Settings) -> dict[str, list[str]]:
-    """Everything in the tables of events but when it was loaded, in one order."""
+    """Return all rows of the event tables in a fixed order, without the load times."""
     return {
         table: [
             row["text"]

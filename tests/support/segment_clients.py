@@ -1,6 +1,6 @@
-"""Segment's own clients, unchanged, each in an environment of its own: they want other versions of what we have.
+"""Install Segment's client libraries, each in its own environment, because their dependencies conflict with ours.
 
-`python -m tests.support.segment_clients SCRIPT ARGUMENTS` runs a script with the one for Python.
+`python -m tests.support.segment_clients SCRIPT ARGUMENTS` runs a script with the Python client.
 """
 
 import os
@@ -9,18 +9,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-#: Made once, and kept until `make clean`.
+#: Created once, and kept until `make clean`.
 FOLDER = Path(__file__).parents[2] / ".clients"
 PYTHON = "segment-analytics-python==2.4.0"
 NODE = "@segment/analytics-node@3.1.0"
 
 
 class MissingError(Exception):
-    """A client that cannot be had here, and why."""
+    """A client that cannot be installed, and why."""
 
 
 def python_client() -> Path:
-    """Return a Python that has the client."""
+    """Return a Python interpreter that has the client."""
     place = FOLDER / PYTHON
     program = place / "bin" / "python"
     if not (place / "ready").exists():
@@ -32,7 +32,7 @@ def python_client() -> Path:
 
 
 def node_client() -> Path:
-    """Return a folder in which node finds the client."""
+    """Return a folder in which Node.js finds the client."""
     place = FOLDER / NODE.replace("/", "-")
     if not shutil.which("node") or not shutil.which("npm"):
         raise MissingError("node and npm are not installed")

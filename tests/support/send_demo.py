@@ -1,4 +1,4 @@
-"""Sends a handful of events with Segment's own client, and waits until they are loaded; run by `make demo`."""
+"""Send some events with Segment's client, and wait until they are loaded. Run by `make demo`."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ for number, name in enumerate(("Email Delivered", "Email Opened", "Email Link Cl
         context={"traits": {"email": "anna@example.com"}},
         timestamp=datetime.now(UTC).replace(microsecond=1000 * number),
     )
-while True:  # it has just been started
+while True:  # the server is starting
     try:
         urlopen(f"{host}/readyz").close()
         break

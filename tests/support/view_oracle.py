@@ -1,4 +1,4 @@
-"""A second implementation of what the views say, in pandas and plain Python: of the reference, not of the SQL."""
+"""A second implementation of the views' definitions in pandas and plain Python, written independently of the SQL."""
 
 import re
 from collections import Counter, defaultdict
@@ -25,7 +25,7 @@ LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Event:
-    """An e-mail event as it is stored."""
+    """A stored e-mail event."""
 
     id: str
     event: str
@@ -53,7 +53,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Identify:
-    """A call of identify on the site, or a row of its table of users."""
+    """An identify call on the site, or a row of its users table."""
 
     at: datetime
     user: str | None
@@ -81,7 +81,7 @@ class Order(Visit):
 
 @dataclass
 class World:
-    """What happened in e-mails and on the site, and the settings that matter."""
+    """The events in e-mails and on the site, and the settings that affect the views."""
 
     events: list[Event] = field(default_factory=list)
     identifies: list[Identify] = field(default_factory=list)
@@ -94,7 +94,7 @@ class World:
 
 @dataclass
 class Judged:
-    """An event with what the views add to it."""
+    """An event with the attributes that the views add."""
 
     event: Event
     person: str
@@ -115,7 +115,7 @@ class Judged:
 
 
 class Metrics:
-    """All figures of a world."""
+    """The figures that the views have for a world."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -131,7 +131,7 @@ class Metrics:
         self.credits = [credit for order in self.orders for model in MODELS for credit in self._credit(order, model)]
 
     def _owners(self) -> Iterator[tuple[str, set[str]]]:
-        """Yield each address with the users who identified with it last: of several none is the owner."""
+        """Yield each address with the users who identified with it last; with several, the address has no owner."""
         latest: dict[str, dict[str, datetime]] = defaultdict(dict)
         said = [((call.email or "").strip(" ").lower(), call.user, call.at) for call in self.world.identifies]
         said += [(event.address or "", event.user, event.at) for event in self.world.events]
@@ -170,7 +170,7 @@ class Metrics:
 
     @staticmethod
     def _number(mailing: list[Judged]) -> None:
-        """Let each event belong to the latest delivery before it."""
+        """Assign each event to the latest delivery before it."""
         deliveries = [j.event.at for j in mailing if j.event.event == DELIVERY]
         number, delivered_at = 0, None
         for judged in sorted(mailing, key=moment):
@@ -246,14 +246,14 @@ class Metrics:
         }
 
     def _distinct_orders(self) -> list[Order]:
-        """Return the earliest of the orders with one number."""
+        """Return the earliest order of each order number."""
         kept: dict[str, Order] = {}
         for order in sorted(self.world.orders, key=lambda order: (order.at, order.id)):
             kept.setdefault(order.order or f"site/order_completed/{order.id}", order)
         return list(kept.values())
 
     def _credit(self, order: Order, model: str) -> list[tuple[str, str, tuple[str, str, int] | None, Decimal]]:
-        """Return the messages that share an order, each with its part; one without message if there is none."""
+        """Return the messages that an order is attributed to, with shares; one entry without a message if none."""
         wanted, window = MODELS[model]
         person = self.person_on_site(order)
         touches = [
@@ -275,14 +275,14 @@ class Metrics:
         return [(order.id, model, message, credit) for message, credit in exact.items()]
 
     def message_table(self) -> pd.DataFrame:
-        """Return a frame of messages."""
+        """Return the messages as a data frame."""
         keys = ["person", "campaign", "email_id", "delivery"]
         rows = [dict(zip(keys, key, strict=True)) | values for key, values in self.messages.items()]
         frame = pd.DataFrame(rows, columns=[*keys, *self._message([])])
         return frame.astype(object).where(frame.notna(), None)
 
     def campaigns(self) -> dict[str, dict[str, Any]]:
-        """Return the figures of each campaign."""
+        """Return the figures by campaign."""
         tables = self.message_table().groupby("campaign")
         return {str(campaign): self._campaign(str(campaign), rows) for campaign, rows in tables}
 
@@ -392,7 +392,7 @@ class Metrics:
         }
 
     def domains(self) -> Counter[str | None]:
-        """Return the deliveries by domain of the address, or of another one of the person."""
+        """Return the deliveries by domain of the address, or else of another address of the person."""
         addresses = {
             person: max((row["email"] for _, row in rows if row["email"]), default="")
             for person, rows in grouped(self.messages.items(), lambda item: item[0][0]).items()
@@ -403,7 +403,7 @@ class Metrics:
         return found
 
     def recipients(self) -> dict[str, tuple[Any, ...]]:
-        """Return deliveries, last click by the person, conversions and revenue of each person."""
+        """Return deliveries, last click, conversions and revenue by person."""
         people = grouped(self.messages.items(), lambda item: item[0][0])
         found = {}
         for person, rows in people.items():
@@ -426,7 +426,7 @@ def grouped(items: Iterable[Any], key: Any) -> dict[Any, list[Any]]:
 
 
 def moment(judged: Judged) -> tuple[Any, ...]:
-    """Return what events are ordered by: of one moment the delivery comes first."""
+    """Return the sort key of events: by time, deliveries first."""
     event = judged.event
     return event.at, event.event != DELIVERY, event.original or LATEST, event.id
 

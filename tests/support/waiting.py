@@ -1,11 +1,11 @@
-"""Waiting for what happens elsewhere."""
+"""Wait for a condition."""
 
 import time
 from collections.abc import Callable
 
 
 def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Return once something is so; fails if it is not so in time."""
+    """Return once the condition is true; fail after a timeout."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""Real clients, unchanged: what they send through their own batching, retries and gzip is what is stored."""
+"""Segment's client libraries: events sent with their batching, retries and gzip are stored once."""
 
 import subprocess
 import time
@@ -71,14 +71,14 @@ def place(settings: Settings, tmp_path: Path) -> Iterator[tuple[str, str, int]]:
 
 
 def check(settings: Settings) -> None:
-    """Exactly these rows are there."""
+    """Check that exactly these rows are stored."""
     assert len(wait_for(settings, EVENTS, 120)) == EVENTS
     for number, table in enumerate(("email_opened", "email_link_clicked")):
         expected = EXPECTED.replace("% 7", "%% 7").replace("% 2", "%% 2")
         both = f"(({expected}) except all ({FOUND.format(table=table)}))"
         assert select(settings, both, EVENTS - 1, number) == []
         assert one(settings, f"select count(*) from {table}") == {"count": EVENTS // 2}
-    # Neither late nor early by more than the time it took: the clocks are one.
+    # Client and server share a clock, so times differ at most by the duration of the test.
     assert (
         select(settings, "select from tracks where abs(extract(epoch from timestamp - original_timestamp)) > 300") == []
     )
@@ -113,7 +113,7 @@ def test_the_client_for_node(settings: Settings, place: tuple[str, str, int]) ->
 def send_through_a_crash(
     settings: Settings, spool: Path, key: str, port: int, command: list[str], folder: Path | None
 ) -> None:
-    """Send, while the server is killed once and comes back; the client tries again by itself."""
+    """Send events while the server is killed and started again; the client retries by itself."""
     options = ["--load-every", "1s"]
     server = Server(settings, spool, *options, key=key, port=port)
     sender = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""Crashes: a load that is killed again and again ends like one that was left alone."""
+"""Crashes: a load that is killed repeatedly stores the same rows as an undisturbed one."""
 
 import gzip
 import os
@@ -23,7 +23,7 @@ from loader.sample import ndjson as sample
 from tests.support.loading import content, one, select
 from tests.support.waiting import until
 
-#: The command with small chunks, so that there are many transactions to be killed in.
+#: The command with small chunks, so that it has many transactions.
 SMALL_CHUNKS = (
     "import loader.pipeline.worker; loader.pipeline.worker.CHUNK_SIZE = 300_000; "
     "from loader.cli.main import main; main()"
@@ -32,7 +32,7 @@ COMMAND = [sys.executable, "-c", SMALL_CHUNKS]
 INSTALLED = [str(Path(sys.executable).with_name("selligent-loader"))]
 KILLS = 20
 
-#: How many lines a bad one follows.
+#: Valid lines before each invalid one.
 GOOD = 700
 BAD = [b'"\xff"', b"{}", b"5", b'{"type":"sing"}']
 BROKEN = [*BAD, b'{"type":', b"\0"]
@@ -48,7 +48,7 @@ def load(command: Sequence[str], settings: Settings, folder: Path, *options: str
 
 
 def seconds_of(settings: Settings, folder: Path) -> float:
-    """Load a folder to its end and return how long it took."""
+    """Load a folder completely, and return the duration in seconds."""
     begun = time.monotonic()
     with load(COMMAND, settings, folder) as process:
         assert process.wait(120) == 0
@@ -63,7 +63,7 @@ def kill_after(settings: Settings, folder: Path, seconds: float) -> None:
 
 
 def mixed(lines: Sequence[bytes], bad: Sequence[bytes]) -> list[bytes]:
-    """Lines with a bad one after every GOOD of them."""
+    """Return lines with an invalid one after every GOOD lines."""
     kinds = cycle(bad)
     parts = (lines[start : start + GOOD] for start in range(0, len(lines), GOOD))
     return [line for part in parts for line in (*part, next(kinds))]
@@ -71,7 +71,7 @@ def mixed(lines: Sequence[bytes], bad: Sequence[bytes]) -> list[bytes]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three files of each kind, each of which repeats some events of the one before."""
+    """A folder with three files of each format, each of which repeats some events of the previous one."""
     path = tmp_path / "folder"
     path.mkdir()
     lines = b"".join(sample.lines(60_000, seed=11)).splitlines()
@@ -83,7 +83,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def stored(settings: Settings) -> dict[str, list[str]]:
-    """All that a load leaves: rows, rejects, discarded values, what was counted for each file."""
+    """Return everything that a load stores: rows, rejects, discarded values, and the counts of each file."""
     queries = {
         "rejects": "select uri, line, raw, reason from rejected_events",
         "discards": "select event_id, table_name, property, value, reason from discarded_values",
@@ -98,7 +98,7 @@ def stored(settings: Settings) -> dict[str, list[str]]:
 
 
 def differences(found: dict[str, list[str]], expected: dict[str, list[str]]) -> dict[str, list[str]]:
-    """What is on one side only, some of each: all of it would take minutes to be shown."""
+    """Return some of the rows that are on one side only; showing all could take minutes."""
     missing = ["no such table"]
     sides = {name: (found.get(name, missing), expected.get(name, missing)) for name in {*found, *expected}}
     return {name: excess("+", a, b) + excess("-", b, a) for name, (a, b) in sides.items() if Counter(a) != Counter(b)}
@@ -109,7 +109,7 @@ def excess(sign: str, some: list[str], others: list[str]) -> list[str]:
 
 
 def left_behind(settings: Settings) -> list[Any]:
-    """What dead loads still have in the database: sessions, with their transactions, and locks."""
+    """Return what killed loads still have in the database: sessions, with their transactions, and locks."""
     sessions = """
         select pid, state, query from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid() and application_name ~ '^selligent-loader'
@@ -127,8 +127,8 @@ def test_a_load_killed_again_and_again_ends_like_one_that_was_not(settings: Sett
     clean = Settings(settings.database_url, "clean")
     migrate(clean)
     whole, idle = seconds_of(clean, folder), seconds_of(clean, folder)
-    # Each load goes on where the last one was killed: all of them share the work of a clean one, and to the last some
-    # of it is left.
+    # Each load continues where the last one was killed, so together they do the work of one undisturbed load, and some
+    # of it is left for the last.
     chance, latest = random.Random(20), idle + 2 * (whole - idle) / KILLS
     for _ in range(KILLS):
         kill_after(settings, folder, chance.uniform(idle / 2, latest))
@@ -138,7 +138,7 @@ def test_a_load_killed_again_and_again_ends_like_one_that_was_not(settings: Sett
     broken_off = "select from files where status = 'failed' and error = 'the loader was killed' and events_read > 0"
     assert len(select(settings, broken_off)) >= KILLS // 10
     statuses = Counter(row["status"] for row in select(settings, "select status from loads"))
-    assert statuses["failed"] >= KILLS // 10  # the others were killed while they brought the views up to date
+    assert statuses["failed"] >= KILLS // 10  # the others were killed during their refresh
     assert statuses.keys() <= {"failed", "ok", "empty"}
     assert differences(stored(settings), stored(clean)) == {}
     for view in ("campaigns", "email_messages"):

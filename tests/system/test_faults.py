@@ -1,4 +1,4 @@
-"""Faults: whatever befalls the connection, the server or another load, what is loaded is right."""
+"""Faults of connections, of the server and by other loads: the stored rows stay correct."""
 
 import io
 import json
@@ -47,7 +47,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two files that share events, each with lines that are no events."""
+    """A folder with two files that share events, each with some invalid lines."""
     path = tmp_path / "events"
     path.mkdir()
     lines = b"".join(sample.lines(EVENTS, seed=3)).splitlines(keepends=True)
@@ -58,7 +58,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def expected(settings: Settings, folder: Path) -> dict[str, list[str]]:
-    """What one clean load leaves."""
+    """The content that an undisturbed load stores."""
     clean = Settings(settings.database_url, "clean")
     migrate(clean)
     read(clean, folder)
@@ -76,7 +76,7 @@ def admin(settings: Settings, statement: str, *parameters: object) -> list[tuple
 
 
 def terminate(settings: Settings, purpose: str = "load [0-9]+") -> None:
-    """End the sessions of loads, as an administrator or a restart does."""
+    """Terminate the sessions of loads, as an administrator or a restart does."""
     query = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = current_database()"
     assert admin(settings, f"{query} and application_name ~ %s", f"^selligent-loader {purpose}")
 
@@ -148,7 +148,7 @@ def test_what_a_pipe_gave_is_not_lost_with_the_connection(
 
 
 class Cut:
-    """A way to the database that is cut when a commit has reached it, before its answer comes back."""
+    """A proxy to the database that closes the connection after a commit arrives, before its response is sent."""
 
     def __init__(self, url: str, cuts: int) -> None:
         self.cuts = cuts
@@ -228,7 +228,7 @@ def test_retries_end_and_the_next_load_goes_on(
 
     with at("chunk.advanced", shut), pytest.raises(DisconnectedError, match="not currently accepting"):
         read(settings, folder, retry_for=timedelta(seconds=1))
-    assert "tried again" in caplog.text
+    assert "retrying in" in caplog.text
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f'alter database "{name}" allow_connections true'.encode())
     assert read(settings, folder).status == "ok"
@@ -252,7 +252,7 @@ def test_an_outage_while_tables_change_is_no_fault_of_the_data(
         blocker.execute("select pg_advisory_xact_lock(%s, hashtext('selligent_ops'))", [advisory_locks.SCHEMA])
         thread = threading.Thread(target=cancel)
         thread.start()
-        with pytest.raises(OutageError, match="cancelled it; the next load goes on"):
+        with pytest.raises(OutageError, match="run it again, a load continues where this one ended"):
             read(settings, path)
         thread.join()
     assert one(settings, "select count(*) from rejected_events") == {"count": 0}
@@ -261,7 +261,7 @@ def test_an_outage_while_tables_change_is_no_fault_of_the_data(
 
 
 def role(settings: Settings) -> Settings:
-    """A role of its own, no superuser, that owns all there is; removed with the test's database."""
+    """A role without superuser privileges that owns all objects; dropped with the test's database."""
     name = f"nightly_{os.getpid()}_{time.monotonic_ns()}"
     admin(settings, f"create role {name} login password 'first'; grant postgres to {name}")
     url = make_conninfo(settings.database_url or "", user=name, password="first", options="-c role=postgres")
@@ -337,7 +337,9 @@ def test_two_loads_of_the_same_files_share_them(
     assert sorted(result.left for result in results) == [0, 1]
     assert all(result.counts["events_read"] for result in results)
     found = stored(settings)
-    assert len(found.pop("counts")) == len(expected.pop("counts")) == 2  # which file is first decides on duplicates
+    assert (
+        len(found.pop("counts")) == len(expected.pop("counts")) == 2
+    )  # the order of files decides where duplicates are counted
     assert differences(found, expected) == {}
 
 
@@ -357,7 +359,7 @@ def test_loads_of_different_files_with_the_same_events_store_each_once(settings:
 
 
 def keys(settings: Settings) -> dict[str, list[str]]:
-    """The keys in each table: which of two deliveries is stored depends on which load is first."""
+    """Return the keys in each table; which of two duplicates is stored depends on the order of the loads."""
     return {
         table: [str(row) for row in select(settings, f'select id, original_timestamp from "{table}"')]
         for table in tables(settings)
@@ -392,7 +394,7 @@ def test_a_load_that_wants_to_be_alone(settings: Settings, folder: Path, capsys:
 
 
 def test_sources_of_one_database_do_not_wait_for_each_other(settings: Settings, folder: Path) -> None:
-    """Loads of the same number are two loads."""
+    """Uses loads with the same number in two sources."""
     other = replace(settings, schema="other")
     migrate(other)
     path = folder / "0.jsonl"

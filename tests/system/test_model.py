@@ -1,4 +1,4 @@
-"""Loading against the model: whatever the events are, and however they come, the tables say what the rules say."""
+"""Loads generated events and compares the tables with an independent implementation of the rules."""
 
 import json
 import random
@@ -41,7 +41,7 @@ SCALARS = [
     *('"2025-02-30T10:00:00Z"', '"0000-01-01T00:00:00Z"', '"9999-12-31T23:59:59-10:00"', '"２０２５-01-01T00:00:00Z"'),
     "9" * 5000,
 ]
-#: Some of these meet in one column, some are objects or arrays elsewhere, some mean something to a part of the loader.
+#: Some of these map to the same column, some have other types elsewhere, some are reserved by a part of the loader.
 KEYS = [
     *("email_id", "emailId", "Email ID", "link_url", "a", "a.b", "b", "0", "1", "list", "score", "Score"),
     *("user_id", "id", "timestamp", "context_ip", "order", "ip", "userAgent", "traits", "email", "é", "", "~", "a/b"),
@@ -71,7 +71,7 @@ values |= st.builds(deep, st.sampled_from([13, 14, 15, 16, 30]), st.sampled_from
 
 
 def mostly(usual: list[str], odd: list[str | None]) -> st.SearchStrategy[str | None]:
-    """Draw something usual nine times of ten."""
+    """Draw a usual value in nine of ten cases."""
     return st.integers(0, 9).flatmap(lambda n: st.sampled_from(usual if n else odd))
 
 
@@ -96,7 +96,7 @@ FIELDS: dict[str, st.SearchStrategy[str | None]] = {
     "context": body,
     "properties": body,
 }
-#: Fields the API has not, or that came before.
+#: Fields that are not in the API, or repeated.
 more = st.tuples(
     st.sampled_from(
         ['"mood"', '"version"', '"integrations"', '"userId"', '"sentAt"', '"context"', '"properties"', '"é"']
@@ -129,13 +129,13 @@ sizes = st.sampled_from([8 << 20, 1, 1500])
 
 
 def file_of(some: list[bytes]) -> bytes:
-    """Return lines as a file; one that began with `[` would be an array."""
+    """Return the content of a file with these lines; if it began with `[` it would be read as an array."""
     return b'{"type":"identify"}\n' + b"".join(line + b"\n" for line in some)
 
 
 @dataclass
 class Warehouse:
-    """A warehouse that is emptied before each example."""
+    """A database that is emptied before each example."""
 
     settings: Settings
     folder: Path
@@ -143,7 +143,7 @@ class Warehouse:
     files: int = 0
 
     def clear(self) -> None:
-        """Make all tables as the migrations do, so that no column of an earlier example is left."""
+        """Create all tables again as the migrations do, without the columns of earlier examples."""
         made = warehouse(self.settings.schema)
         with engine(self.settings.database_url).begin() as connection:
             connection.exec_driver_sql(
@@ -154,7 +154,7 @@ class Warehouse:
             connection.exec_driver_sql(f"truncate {', '.join(ops)}")
 
     def load(self, data: bytes, size: int, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Load a file, and let the model do so."""
+        """Load a file with the loader and with the model."""
         monkeypatch.setattr("loader.pipeline.worker.CHUNK_SIZE", size)
         self.files += 1
         before = Counter(model.counts)
@@ -211,7 +211,7 @@ def house(settings: Settings, tmp_path: Path) -> Iterator[Warehouse]:
 
 
 def check(house: Warehouse, model: Model) -> None:
-    """Compare all that is in the database with the model."""
+    """Compare the content of the database with the model."""
     kinds = house.kinds()
     rows = {table: house.rows(table, columns) for table, columns in kinds.items()}
     check_columns(kinds, model)
@@ -232,7 +232,7 @@ def check_same(actual: Counter[Any], expected: Counter[Any]) -> None:
 
 
 def check_columns(kinds: dict[str, dict[str, str]], model: Model) -> None:
-    """Every column beside the fixed ones has the type of one of its values, a context's in whatever table."""
+    """Check that each additional column has the type of one of its values, in any table for context columns."""
     fixed = {table: {*STANDARD, *MAILING, *names} for table, names in COLLECTIONS.items()}
     for table, columns in kinds.items():
         made = {name: kind for name, kind in columns.items() if name not in fixed.get(table, STANDARD)}
@@ -243,7 +243,7 @@ def check_columns(kinds: dict[str, dict[str, str]], model: Model) -> None:
 
 
 def check_row(row: dict[str, Any], expected: dict[str, Any]) -> None:
-    """A column has what the model says, null where it says nothing."""
+    """Check that each column has the value of the model, or null if the model has none."""
     wrong = {
         name: (actual, expected.get(name))
         for name, actual in row.items()
@@ -325,7 +325,7 @@ def test_an_event_loads_whatever_its_numbers_are(settings: Settings, tmp_path: P
 
 
 def load_email_id(settings: Settings, tmp_path: Path, number: str) -> str:
-    """Return what the text column `email_id` has of a number."""
+    """Load a number and return the value of the text column `email_id`."""
     line = json.dumps(event()).encode()[:-1] + b',"properties":{"email_id":' + number.encode() + b"}}"
     load_bytes(settings, line, tmp_path)
     ((stored,),) = [row.values() for row in select(settings, "select email_id from email_opened")]

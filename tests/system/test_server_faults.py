@@ -1,4 +1,4 @@
-"""Faults of a whole server: it crashes, its disk fills up, a pooler stands before it."""
+"""Server faults: crashes, a full disk, and PgBouncer in front of the server."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def crash(home: Path) -> None:
-    """Let a server die at once, with nothing written that was not, and come back."""
+    """Crash a server without a checkpoint, and start it again."""
     programs = find_programs(home)
     done, said = programs.run("pg_ctl", "stop", "-m", "immediate", "-w", PGDATA=str(home / "data"))
     assert done, said
@@ -58,7 +58,7 @@ def test_a_server_that_crashes_in_mid_load(home: Path, events: Path, retry_for: 
     assert run(command) == 0
     found, expected = stored(crashed), stored(clean)
     for kept in (found, expected):
-        del kept["counts"]  # it was read several times
+        del kept["counts"]  # a file that is read in several attempts has several rows
         kept["rejects"] = sorted(set(kept["rejects"]))
     assert differences(found, expected) == {}
 
@@ -86,7 +86,8 @@ def test_a_full_disk_is_told_and_the_next_load_goes_on(
         events.write_bytes(b"".join(sample.lines(60_000, seed=3)))
         command = ["load", str(events), "--database-url", str(settings.database_url)]
         assert run(command) == 1
-        assert "make room on the server's disk; the next load continues where this one ended" in capsys.readouterr().err
+        advice = "free space on the server's disk; the next load continues where this one ended"
+        assert advice in capsys.readouterr().err
         subprocess.run(["mount", "-o", "remount,size=1g", disk], check=True)
         assert run(command) == 0
         clean = Settings(server.url, "whole")
@@ -100,13 +101,13 @@ def test_a_full_disk_is_told_and_the_next_load_goes_on(
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-#: A running PgBouncer, its configuration, and the way through it.
+#: A running PgBouncer, its configuration file, and the URL through it.
 Pooler = tuple["subprocess.Popen[bytes]", Path, str]
 
 
 @pytest.fixture
 def pooler(settings: Settings, tmp_path: Path) -> Iterator[Pooler]:
-    """PgBouncer before the database."""
+    """PgBouncer in front of the database."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         pytest.skip("pgbouncer is not installed; Debian's package has it")
@@ -148,13 +149,13 @@ def test_behind_pgbouncer_the_pool_mode_decides(
 ) -> None:
     process, configuration, url = pooler
     pooled = replace(settings, database_url=url)
-    with psycopg.connect(url) as connection:  # it is there, and is a pooler
+    with psycopg.connect(url) as connection:  # checks that the connection goes through PgBouncer
         assert connection.info.backend_pid != connection.execute("select pg_backend_pid()").fetchone()[0]  # type: ignore[index]
     assert run(["load", str(events), "--database-url", url]) == 2
     assert "a pool with pool_mode session" in capsys.readouterr().err
     migrate(pooled)
     text = configuration.read_text()
     configuration.write_text(text.replace("pool_mode = transaction", "pool_mode = session"))
-    process.send_signal(signal.SIGHUP)  # it reads its configuration again
+    process.send_signal(signal.SIGHUP)  # reloads the configuration
     assert run(["load", str(events), "--max-rejects", "1", "--database-url", url]) == 0
     assert run(["status", "--database-url", url]) == 0

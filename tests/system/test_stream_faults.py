@@ -1,4 +1,4 @@
-"""Faults of the stream: what was answered with 200 is in the warehouse exactly once, whatever crashes."""
+"""Crashes of the endpoint, its loads and the database: every event answered with status 200 is stored once."""
 
 import asyncio
 import gzip
@@ -30,7 +30,7 @@ KILLS = 20
 
 
 class Senders:
-    """Many connections that send without pause, and remember what was answered with 200."""
+    """Several connections that send continuously, and record which events were answered with status 200."""
 
     def __init__(self, port: int, key: str, connections: int = CONNECTIONS) -> None:
         self.sent: set[str] = set()
@@ -78,7 +78,7 @@ class Senders:
 
 
 def check(settings: Settings, senders: Senders) -> None:
-    """What was answered is there once, what was not at most once."""
+    """Check that answered events are stored once, and others at most once."""
     found = Counter(stored(settings))
     assert senders.answered <= found.keys() <= senders.sent
     assert set(found.values()) == {1}
@@ -136,11 +136,13 @@ def test_while_postgresql_is_away_events_are_taken_and_wait(home: Path, tmp_path
         wait_for(settings, 1)
         embedded.stop(home)
         assert server.post("track", event(messageId="away")).status_code == 200
-        time.sleep(6)  # the keys are looked at again
+        time.sleep(6)  # longer than the interval between key refreshes
         assert server.post("track", event(messageId="still")).status_code == 200
         assert server.client.get("/readyz").status_code == 200
         server.stop()
-    with serving(settings, tmp_path, "--load-every", "1s", key=key) as server:  # without PostgreSQL, by the copy
+    with serving(
+        settings, tmp_path, "--load-every", "1s", key=key
+    ) as server:  # without PostgreSQL, with the saved keys
         assert server.post("track", event(messageId="started")).status_code == 200
         assert server.post("track", event(messageId="wrong"), auth=("wrong", "")).status_code == 401
         assert embedded.running(home) is None
@@ -156,7 +158,7 @@ def test_without_postgresql_and_without_a_copy_of_the_keys_nothing_starts(tmp_pa
 
 
 def test_a_load_that_was_killed_is_done_again(settings: Settings, tmp_path: Path) -> None:
-    """The sessions of the loads inside the server are ended again and again."""
+    """Terminates the sessions of the server's loads repeatedly."""
     with serving(settings, tmp_path, "--load-every", "1s") as server:
         end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ '^selligent-loader load'"
         for n in range(8):
@@ -181,7 +183,7 @@ def test_a_segment_is_loaded_once_though_it_is_put_aside(settings: Settings, tmp
 
 
 def test_what_another_load_keeps_from_being_loaded_waits(settings: Settings, tmp_path: Path) -> None:
-    """A segment is put aside when the ledger says so, not when a load has ended."""
+    """A segment is archived when the ledger has it as read, not when a load has ended."""
     with serving(settings, tmp_path, "--load-every", "1s") as server:
         with open_warehouse(settings) as warehouse:
             Ledger(warehouse).begin(exclusive=True)

@@ -1,4 +1,4 @@
-"""Shapes: every value of an event has one place, whatever its key is called."""
+"""Columns: every value of an event is stored or discarded exactly once, whatever its key."""
 
 import json
 

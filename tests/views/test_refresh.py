@@ -1,4 +1,4 @@
-"""The views against a second implementation: whatever happened, and however it came in, the figures are the same."""
+"""The views compared with a second implementation, for random events that arrive in any order."""
 
 import random
 from collections.abc import Iterator
@@ -23,19 +23,19 @@ EVENTS = (
     *("email_unsubscribed", "email_marked_as_spam", "email_machine_opened"),
 )
 DAY = 24 * 3600
-#: Seconds after the start: around every threshold and window, by a second.
+#: Seconds after the start: one second before, at and after each threshold and window.
 OFFSETS = (
     *(0, 0, 1, 2, 3, 4, 5, 6, 7, 60, 3600, 7200, DAY, 3 * DAY - 1, 3 * DAY, 3 * DAY + 1),
     *(5 * DAY - 1, 5 * DAY, 5 * DAY + 1, 5 * DAY + 3600, 9 * DAY),
 )
-#: Days around both changes of the clocks in Brussels.
+#: Days around both daylight saving changes in Brussels.
 STARTS = (datetime(2025, 3, 29, 22, 30, tzinfo=UTC), datetime(2025, 10, 25, 22, 30, tzinfo=UTC))
 AGENTS = (None, None, "Mozilla/5.0", "Mozilla/5.0 (iPhone)", "x GoogleImageProxy", "YahooMailProxy", "scanner 1.0")
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    """Some small worlds that have nothing to do with each other, as one."""
+    """Return several independent small worlds as one."""
     rng = random.Random(draw(st.integers(0, 2**32)))
     world = World(zone=rng.choice(["UTC", "Europe/Brussels", "America/New_York"]), burst_links=rng.choice([2, 3]))
     transactional = set()
@@ -47,9 +47,9 @@ def worlds(draw: st.DrawFn) -> World:
 
 
 def add_small_world(world: World, rng: random.Random, name: str) -> None:
-    """Add a few people, at most three campaigns, and what happened."""
+    """Add a few people, at most three campaigns, and their events."""
     start = rng.choice(STARTS)
-    people = rng.choice((1, 3))  # of one person with one e-mail much happens
+    people = rng.choice((1, 3))  # few people, so that each has many events per e-mail
     users, addresses = [f"{name}u{i}" for i in range(people)], [f"{name}{i}@x.example" for i in range(people)]
     browsers = [f"{name}b{i}" for i in range(2)]
     emails = rng.choice((("m1",), ("m1", "m1", "m2", "")))
@@ -94,7 +94,7 @@ def add_small_world(world: World, rng: random.Random, name: str) -> None:
 
 @pytest.fixture
 def connection(settings: Settings) -> Iterator[Connection[Any]]:
-    """A migrated database with the site's data of one company in schema site, all tables empty."""
+    """A migrated database with empty site tables in schema `site`."""
     with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
         connection.execute(
             """
@@ -112,7 +112,7 @@ def connection(settings: Settings) -> Iterator[Connection[Any]]:
             update settings set value = 'site' where name = 'segment_schemas';
             """
         )
-        # A session's time zone is not the reporting one, and must change nothing.
+        # The session's time zone differs from the reporting time zone, and must not affect results.
         connection.execute(f"alter database {connection.info.dbname} set timezone = 'Europe/Brussels'".encode())
         yield connection
 
@@ -133,7 +133,7 @@ def clear(connection: Connection[Any], world: World) -> None:
 
 
 def store(connection: Connection[Any], world: World) -> None:
-    """Store what a load and Segment would have stored."""
+    """Insert rows as a load and Segment would."""
     with connection.transaction(), connection.cursor() as cursor:
         for event in world.events:
             own = ", link_id" if event.event == CLICK else ""
@@ -167,7 +167,7 @@ def store(connection: Connection[Any], world: World) -> None:
 
 
 def parts(world: World, rng: random.Random) -> list[World]:
-    """Return a world in up to three parts, as it may come in, in any order."""
+    """Split a world into up to three parts, in any order."""
     split = [World() for _ in range(rng.randint(1, 3))]
     for kind in ("events", "identifies", "visits", "orders"):
         for item in getattr(world, kind):
@@ -176,7 +176,7 @@ def parts(world: World, rng: random.Random) -> list[World]:
 
 
 def snapshot(connection: Connection[Any]) -> dict[str, list[Any]]:
-    """Return everything that is stored behind the views."""
+    """Return the content of the tables behind the views."""
     query = "select tablename from pg_tables where schemaname = 'selligent_ops' and starts_with(tablename, 'stored_')"
     tables = [name for (name,) in connection.execute(query)]
     return {
@@ -273,7 +273,7 @@ def compare_attribution(connection: Connection[Any], metrics: Metrics) -> None:
 
 
 def check_totals(connection: Connection[Any], world: World) -> None:
-    """Check what must hold whatever the model says."""
+    """Check totals that must hold independently of the model."""
     sums = connection.execute(
         """
         select schema_name, id, model, sum(credit), count(*) filter (where credit = 0), count(*),

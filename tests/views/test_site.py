@@ -1,4 +1,4 @@
-"""What views rest on beside events: the site's tables as they are, settings, roles, views of others on top."""
+"""The views' other dependencies: variants of the site's tables, settings, grants, and dependent views."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def connection(settings: Settings) -> Iterator[Connection[Any]]:
 
 @pytest.fixture
 def command(settings: Settings, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run a command on the database; return its exit code and what it printed."""
+    """Run a command on the database; return its exit code and output."""
 
     def run_command(*arguments: str) -> tuple[int, str, str]:
         code = run([*arguments, "--database-url", settings.database_url or ""])
@@ -72,14 +72,14 @@ def test_missing_columns_are_null_and_new_ones_are_picked_up(connection: Connect
     ("name", "value", "told"),
     [
         ("no_such", "1", "there is no setting 'no_such'"),
-        ("machine_open_seconds", "soon", "'soon' does not suit machine_open_seconds"),
-        ("machine_agents", "(", "'(' does not suit machine_agents"),
-        ("visit_window", "long", "'long' does not suit visit_window"),
-        ("window_last_click", "ever", "'ever' does not suit window_last_click"),
-        ("reporting_time_zone", "Mars", "'Mars' does not suit reporting_time_zone"),
+        ("machine_open_seconds", "soon", "'soon' is invalid for 'machine_open_seconds'"),
+        ("machine_agents", "(", "'(' is invalid for 'machine_agents'"),
+        ("visit_window", "long", "'long' is invalid for 'visit_window'"),
+        ("window_last_click", "ever", "'ever' is invalid for 'window_last_click'"),
+        ("reporting_time_zone", "Mars", "'Mars' is invalid for 'reporting_time_zone'"),
         ("default_model", "best", "there is no model 'best'"),
         ("segment_schemas", "nowhere", "there is no schema 'nowhere'"),
-        ("conversion_events", "order_completed", "'order_completed' does not suit conversion_events"),
+        ("conversion_events", "order_completed", "'order_completed' is invalid for 'conversion_events'"),
     ],
 )
 def test_a_setting_that_does_not_suit_is_told_and_not_taken(command: Any, name: str, value: str, told: str) -> None:
@@ -116,7 +116,7 @@ def test_a_changed_setting_shows_in_the_views(connection: Connection[Any], comma
     query = "select delivery_day::text from campaign_days"
     assert connection.execute(query).fetchall() == [("2025-01-01",)]
     code, output, _ = command("settings", "set", "reporting_time_zone", "Europe/Brussels")
-    assert (code, output) == (0, "reporting_time_zone is 'Europe/Brussels' now; the views show it\n")
+    assert (code, output) == (0, "reporting_time_zone is now 'Europe/Brussels', and the views are up to date\n")
     assert connection.execute(query).fetchall() == [("2025-01-02",)]
 
 
@@ -176,7 +176,7 @@ def test_a_role_reads_the_schema_and_what_it_gets_later_and_nothing_else(
 
 
 def make_anew(connection: Connection[Any]) -> None:
-    """Make a view one of other columns, as another version may have had it, so that it cannot be replaced."""
+    """Create a view with other columns, as another version might have had, so that it cannot be replaced."""
     connection.execute("drop view load_health; create view load_health as select 1 as found")
 
 
@@ -215,7 +215,7 @@ def test_the_dictionary_has_every_column_with_its_meaning(connection: Connection
 def test_a_load_brings_in_what_an_earlier_one_left(
     settings: Settings, connection: Connection[Any], command: Any, tmp_path: Path
 ) -> None:
-    load_events(settings, [event()], tmp_path)  # as if the process had been killed before its refresh
+    load_events(settings, [event()], tmp_path)  # like a load that was killed before its refresh
     count = "select count(*) from email_events"
     assert connection.execute(count).fetchall() == [(0,)]
     assert command("load", str(tmp_path / "events"))[0] == 0
@@ -256,7 +256,7 @@ def test_a_refresh_says_what_is_new(command: Any) -> None:
     ],
 )
 def test_a_filter_on_campaign_or_time_reads_no_table_as_a_whole(connection: Connection[Any], query: str) -> None:
-    connection.execute("set enable_seqscan to off")  # tables are empty here: an index is used where there is one
+    connection.execute("set enable_seqscan to off")  # with empty tables, the planner would not choose an index
     plan = "\n".join(line for (line,) in connection.execute(f"explain {query}".encode()))
     assert not re.search(r"Seq Scan on (stored_(?!names)|email_|tracks)", plan), plan
 
@@ -280,7 +280,7 @@ def test_the_samples_site_gives_every_view_something_to_say(
         assert run(["sample", "--events", "5000", *arguments, "--out", str(path)]) == 0
     assert script.read_bytes() == b"".join(site.script(5000, 1, "site"))
     psql = [str(find_wheel() / "pginstall/bin/psql"), "-q", "-f", str(script), settings.database_url or ""]
-    for _ in range(2):  # the second time finds the schema and leaves it alone
+    for _ in range(2):  # the second run must leave the existing schema unchanged
         subprocess.run(psql, check=True, capture_output=True)
     assert command("init", "--segment-schema", "site")[0] == 0
     assert command("load", str(events))[0] == 0
