@@ -36,6 +36,7 @@ from loader.pipeline.result import Options
 @schema_limit_options
 @click.option("--dry-run", is_flag=True, help="Print what would be loaded, with new tables and columns; write nothing.")
 @click.option("--again", is_flag=True, help="Read files that have been read before too; no event is stored twice.")
+@click.option("--no-refresh", is_flag=True, help="Leave the figures behind the views to a later `refresh`.")
 @click.option("--exclusive", is_flag=True, help="Run alone: exit with code 4 if another load is running.")
 @click.option(
     "--retry-for",
@@ -70,6 +71,7 @@ def load_command(  # noqa: PLR0913
     metrics: Path | None,
     notify: str | None,
     retry_for: timedelta,
+    no_refresh: bool,
     **values: Any,
 ) -> None:
     """Load files, folders, globs, URLs or - for standard input.
@@ -79,7 +81,7 @@ def load_command(  # noqa: PLR0913
     options = Options(**values)
     settings = replace(settings, retry_for=retry_for)
     with nullcontext(Report()) if options.dry_run else report_outcome(settings, metrics, notify) as report:
-        report.result = result = load(settings, paths, options, report_progress)
+        report.result = result = load(settings, paths, options, report_progress, is_refreshing=not no_refresh)
     print_json(result.as_json()) if as_json else print_result(result)
     for error in result.errors:
         logs.report_error(error)

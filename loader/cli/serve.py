@@ -33,6 +33,13 @@ from loader.config import home, settings
     help="Maximum size of events that wait to be loaded.",
 )
 @click.option("--load-every", default="60s", type=Duration(), show_default=True, help="How often to load events.")
+@click.option(
+    "--refresh-every",
+    default="5min",
+    type=Duration(),
+    show_default=True,
+    help="How often to refresh the figures behind the views; 0s: with each load.",
+)
 @click.option("--no-load", is_flag=True, help="Only receive events; load them with `load SPOOL/SCHEMA`.")
 @click.option(
     "--keep", default="30d", type=Duration(), show_default=True, help="How long to keep the files of loaded events."

@@ -72,6 +72,8 @@ class ServeOptions:
     #: How long to wait between loads, and whether to run loads at all.
     load_every: timedelta
     is_loading: bool
+    #: How long to wait between refreshes of the figures; 0 refreshes with each load.
+    refresh_every: timedelta
     #: How long to keep segments after they have been loaded.
     keep: timedelta
     #: Events per second for each key; 0 is no limit.

@@ -23,6 +23,18 @@ class Metrics:
         self._loaded = Gauge(
             f"{PREFIX}_loaded_timestamp", "Time of the last load that did not fail", ["schema"], registry=self._registry
         )
+        self._refreshes = Counter(
+            f"{PREFIX}_refreshes", "Refreshes of the figures, by exit code", ["schema", "code"], registry=self._registry
+        )
+        self._refreshed = Gauge(
+            f"{PREFIX}_refreshed_timestamp",
+            "Time of the last refresh that did not fail",
+            ["schema"],
+            registry=self._registry,
+        )
+        self._refresh_seconds = Gauge(
+            f"{PREFIX}_refresh_seconds", "Duration of that refresh", ["schema"], registry=self._registry
+        )
         Gauge(f"{PREFIX}_info", "Version", ["version"], registry=self._registry).labels(__version__).set(1)
         # Cached, because `labels()` takes longer than incrementing the counter.
         self._by_status: dict[int, Counter] = {}
@@ -49,6 +61,13 @@ class Metrics:
         self._loads.labels(schema, code).inc()
         if code in (0, 3):
             self._loaded.labels(schema).set(time.time())
+
+    def count_refresh(self, schema: str, code: int, seconds: float) -> None:
+        """Count a refresh, and record its time and duration if the exit code is 0."""
+        self._refreshes.labels(schema, code).inc()
+        if code == 0:
+            self._refreshed.labels(schema).set(time.time())
+            self._refresh_seconds.labels(schema).set(seconds)
 
     def text(self) -> bytes:
         """Return all metrics in the Prometheus text format."""

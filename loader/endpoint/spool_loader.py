@@ -1,10 +1,11 @@
-"""Load the closed segments of the spool at intervals, each time in a process of its own."""
+"""Load the closed segments of the spool and refresh the figures at intervals, in processes of their own."""
 
 import logging
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,34 +18,41 @@ from loader.inputs.discovery import discover
 from loader.pipeline.ledger import Ledger
 from loader.schema.source import open_warehouse
 from loader.spool.writer import Spool
+from loader.views.refresh import is_stale
 
 log = logging.getLogger(__name__)
-COMMAND = [sys.executable, "-c", "from loader.cli.main import main; main()", "load", "--max-rejects", LOAD_MAX_REJECTS]
+COMMAND = [sys.executable, "-c", "from loader.cli.main import main; main()"]
+LOAD = ["load", "--max-rejects", LOAD_MAX_REJECTS, "--retry-for", LOAD_RETRY_FOR]
 
 
 class SpoolLoader:
-    """Loads the segments of all sources at intervals, and archives and removes those that have been loaded."""
+    """Loads the segments of all sources and refreshes their figures at intervals, one process at a time.
+
+    Segments that have been loaded are archived, and removed later. A refresh that fails does not affect loads.
+    """
 
     def __init__(self, sources: Sequence[Settings], spool: Spool, metrics: Metrics, plan: ServeOptions) -> None:
         self._sources, self._spool, self._metrics, self._plan = sources, spool, metrics, plan
         self._ending = threading.Event()
-        self._load: subprocess.Popen[bytes] | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._refreshed_at = time.monotonic()
+        self._thread = threading.Thread(target=self._repeat, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop the thread and terminate a running load; the next load continues where it ended."""
+        """Stop the thread and terminate a running load or refresh; the next one continues or repeats it."""
         self._ending.set()
-        if load := self._load:
-            load.terminate()
+        if process := self._process:
+            process.terminate()
         self._thread.join()
 
-    def _run(self) -> None:
+    def _repeat(self) -> None:
         while not self._ending.wait(self._plan.load_every.total_seconds()):
             try:
                 self._spool.rotate()
                 for settings in self._sources:
                     self._load_source(settings)
+                self._refresh_if_due()
                 self._spool.remove_older(self._plan.keep.total_seconds())
             except (LoaderError, OSError) as exc:
                 log.warning("%s; events stay in the spool", exc)
@@ -64,16 +72,33 @@ class SpoolLoader:
             if file.uri not in unread:
                 self._spool.archive(Path(file.uri))
 
+    def _refresh_if_due(self) -> None:
+        """Refresh the sources with newly loaded events, once `refresh_every` has passed since the last refresh."""
+        wait = self._plan.refresh_every.total_seconds()
+        if not (self._plan.is_loading and wait and time.monotonic() >= self._refreshed_at + wait):
+            return
+        for settings in self._sources:
+            if not self._ending.is_set() and is_stale(settings):
+                started = time.monotonic()
+                code = self._run(settings, ["refresh"])
+                self._metrics.count_refresh(settings.schema, code, time.monotonic() - started)
+        self._refreshed_at = time.monotonic()
+
     def _run_load(self, settings: Settings, folder: Path) -> int:
-        """Load a folder and return the exit code. A separate process returns its memory and does not block requests."""
+        """Load a folder and return the exit code."""
+        options = ["--no-refresh"] if self._plan.refresh_every else []
+        return self._run(settings, [*LOAD, *options, str(folder)])
+
+    def _run(self, settings: Settings, arguments: Sequence[str]) -> int:
+        """Run a command and return its exit code. A process of its own returns its memory and delays no request."""
         environment = dict(os.environ)
         if settings.database_url:
             environment["SELLIGENT_DATABASE_URL"] = settings.database_url
-        command = [*COMMAND, "--retry-for", LOAD_RETRY_FOR, "--schema", settings.schema, str(folder)]
-        with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as load:
-            self._load = load
+        command = [*COMMAND, *arguments, "--schema", settings.schema]
+        with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+            self._process = process
             if self._ending.is_set():
-                load.terminate()
+                process.terminate()
             with suppress(ProcessLookupError):
-                os.setpriority(os.PRIO_PROCESS, load.pid, 5)  # requests have priority
-            return load.wait()
+                os.setpriority(os.PRIO_PROCESS, process.pid, 5)  # requests have priority
+            return process.wait()

@@ -179,3 +179,11 @@ def test_the_ledger_of_an_interrupted_load_counts_what_was_committed(settings: S
         until(lambda: committed(settings))
         end(process, signal.SIGTERM)
     assert one(settings, "select events_read from loads") == {"events_read": committed(settings)}
+
+
+def test_figures_can_be_left_to_a_later_refresh(run: Run, settings: Settings) -> None:
+    query = "select count(*) from email_events"
+    assert run("load", "-", "--no-refresh", stdin=ndjson([event()])).code == 0
+    assert (one(settings, "select count(*) from tracks"), one(settings, query)) == ({"count": 1}, {"count": 0})
+    assert run("refresh").out == "the views are up to date, 1 events are new\n"
+    assert one(settings, query) == {"count": 1}
