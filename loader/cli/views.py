@@ -40,12 +40,15 @@ def set_command(settings: Settings, name: str, value: str) -> None:
 
 
 @click.command("refresh", epilog="\b\nExample:\n  selligent-loader refresh")
-@click.option("--rebuild", is_flag=True, help="Make all figures anew.")
+@click.option("--rebuild", is_flag=True, help="Compute all figures again.")
+@click.option(
+    "--full", is_flag=True, help="Compare all rows of the site's data, and the number of events; once a week."
+)
 @connection_options
 @json_option
-def refresh_command(settings: Settings, as_json: bool, rebuild: bool) -> None:
+def refresh_command(settings: Settings, as_json: bool, rebuild: bool, full: bool) -> None:
     """Bring the views' figures up to date with events and the site's data; a load does it by itself."""
-    events = refresh(settings, rebuild=rebuild)
+    events = refresh(settings, rebuild=rebuild, full=full)
     print_json({"events": events}) if as_json else print(f"the views are up to date, {events:,} events are new")
 
 

@@ -90,6 +90,8 @@ class Writer:
             if self._load_id is not None:
                 self._unsure = batch
                 self._copy_rows(encode_batch(batch, made))
+                if batch.parts and (events := batch.parts[TRACKS].rows.num_rows):
+                    self._ledger.record_chunk(self._load_id, events)
                 crash_point("chunk.copied")
                 keep(batch.rejects) if keep else self._copy_ops("rejected_events", reject_rows(batch.rejects, uri))
                 if batch.discards:

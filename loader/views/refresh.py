@@ -1,21 +1,25 @@
-"""Refresh: what is stored behind the views, brought up to date with the events and with the site's data."""
+"""Bring what is stored behind the views up to date with new events and with the site's data."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 from loader.config import Settings, data_root
 from loader.crash_points import crash_point
 from loader.postgres import advisory_locks
-from loader.postgres.connection import Warehouse, engine, run_script
+from loader.postgres.connection import Warehouse, engine, operation, run_script
 from loader.postgres.sqlstate import translate_errors
 from loader.quoting import quote_identifier
+from loader.schema.event_tables import TRACKS
 from loader.schema.source import open_warehouse
 from loader.views.definitions import apply_views, read_views
 from loader.views.settings import read_settings
 
 #: Set-based work on much data, other than the key lookups that connections are made for.
 _CONDITIONS = """
+    set local temp_buffers to '64MB';
     set local search_path to {ops}, {schema}, pg_catalog;
     set local enable_hashjoin to on;
     set local enable_mergejoin to on;
@@ -26,61 +30,119 @@ _STORED = """
     select relname from pg_class
     where relnamespace = to_regnamespace(%s) and relkind = 'r' and starts_with(relname, 'stored_')
 """
-#: Whether events were loaded since.
-_STALE = """
-    select exists (
-        select from files join loads using (load_id)
-        where files.events_loaded > 0
-            and coalesce(loads.finished_at, now()) > coalesce((select loaded_until from refreshed), '-infinity')
-    )
+#: What the steps need to know of the refresh itself. The first time much is done in another way.
+_BEGIN = """
+    create temporary table this_refresh on commit drop as
+    select
+        exists (select from stored_events) as had_events,
+        exists (select from stored_site_days) as had_site_rows,
+        {is_full} as is_full
 """
+_STALE = "select exists (select from chunks where not is_taken) or not exists (select from refreshed)"
+#: Indexes of a table that has never had a row and is not visible to anybody: made after it is filled they cost a third.
+_INDEXES = """
+    select indexrelid::regclass::text, pg_get_indexdef(indexrelid) from pg_index
+    where indrelid = to_regclass(%s) and not indisunique and pg_relation_size(indrelid) = 0
+"""
+#: The step that fills a large table.
+_FILLED_BY = {"03_classified_events": "stored_events", "04_messages": "stored_messages", "07_visits": "stored_visits"}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A script of the refresh: a file in `sql/refresh`, in whose order they run."""
+
+    name: str
+    script: str
+
+    @property
+    def tables(self) -> list[str]:
+        """The stored tables that it inserts into."""
+        return sorted(set(re.findall(r"insert into (stored_\w+)", self.script)))
+
+
+def read_steps() -> list[Step]:
+    """Return the steps of a refresh in their order."""
+    paths = sorted((data_root() / "sql" / "refresh").glob("*.sql"))
+    return [Step(path.stem, path.read_text("utf-8")) for path in paths]
 
 
 def is_stale(settings: Settings) -> bool:
-    """Tell whether events were loaded since the last refresh."""
+    """Tell whether events were loaded since the last refresh, or figures have to be computed again."""
     with closing(Warehouse(settings)) as warehouse, warehouse.transaction():
         ((stale,),) = warehouse.fetch(_STALE)
     return bool(stale)
 
 
-def refresh(settings: Settings, *, rebuild: bool = False) -> int:
+def refresh(settings: Settings, *, rebuild: bool = False, full: bool = False) -> int:
     """Take in the events loaded since the last refresh, and return their number.
 
-    Everything is made anew if that is asked for, and where settings, SQL or the tables of the site's data changed.
-    Readers see the old figures until all new ones are there. Raises SchemaError if the schema is not prepared,
-    WarehouseError if the database fails.
+    Of the site's tables only rows are read that were recorded later than the setting `site_look_back` before the latest
+    one of the table: by its column `uuid_ts`, else `received_at`, else `timestamp`. Missed is what was recorded earlier
+    and came later, and what was changed or deleted among older rows. A full refresh compares all rows of the site, and
+    the number of events by chunk with the ledger, for events that others deleted or added.
+
+    Everything is computed again if that is asked for, if the full comparison finds other events than were loaded, and
+    where settings, SQL or the columns of the site's tables changed. Readers see the old figures until all new ones are
+    there. Raises SchemaError if the schema is not prepared, WarehouseError if the database fails.
     """
-    scripts = [path.read_text("utf-8") for path in sorted((data_root() / "sql" / "refresh").glob("*.sql"))]
-    with open_warehouse(settings, "refresh") as warehouse:
-        with warehouse.transaction(lock_timeout="1h", statement_timeout="6h"):
-            warehouse.lock_in_transaction(advisory_locks.REFRESH)
-            definition = _define(settings, warehouse, scripts)
-            warehouse.run(
-                _CONDITIONS.format(ops=quote_identifier(settings.ops), schema=quote_identifier(settings.schema))
-            )
-            stored = [name for (name,) in warehouse.fetch(_STORED, quote_identifier(settings.ops))]
-            if rebuild or warehouse.fetch("select definition from refreshed") != [(definition,)]:
-                for table in (*stored, "refreshed"):
-                    warehouse.run(f"delete from {quote_identifier(table)}; analyze {quote_identifier(table)}")
-            crash_point("views.refreshing")
-            for script in scripts:
-                warehouse.run(script)
-            ((events,),) = warehouse.fetch("select count(*) from new_events")
-            warehouse.fetch("delete from refreshed")
-            warehouse.fetch("insert into refreshed (loaded_until, definition) values (now(), %s)", definition)
-        for table in stored:
-            warehouse.run(f"analyze {quote_identifier(settings.ops)}.{quote_identifier(table)}")
+    steps = read_steps()
+    with (
+        open_warehouse(settings, "refresh") as warehouse,
+        warehouse.transaction(lock_timeout="1h", statement_timeout="6h"),
+    ):
+        warehouse.lock_in_transaction(advisory_locks.REFRESH)
+        definition = _define(settings, warehouse, steps)
+        warehouse.run(_CONDITIONS.format(ops=quote_identifier(settings.ops), schema=quote_identifier(settings.schema)))
+        is_outdated = warehouse.fetch("select definition from refreshed") != [(definition,)]
+        if rebuild or is_outdated or (full and _have_events_changed(settings, warehouse)):
+            _forget(settings, warehouse)
+        warehouse.run(_BEGIN.format(is_full=full))
+        crash_point("views.refreshing")
+        for step in steps:
+            run_step(warehouse, step)
+        ((events,),) = warehouse.fetch("select count(*) from new_events")
+        warehouse.fetch("delete from refreshed")
+        warehouse.fetch("insert into refreshed (loaded_until, definition) values (now(), %s)", definition)
     crash_point("views.refreshed")
     return int(events)
 
 
-def _define(settings: Settings, warehouse: Warehouse, scripts: Sequence[str]) -> str:
-    """Return a hash of all that the stored figures depend on beside the data; views that changed are made anew.
+def run_step(warehouse: Warehouse, step: Step) -> None:
+    """Run a step in the refresh's transaction; what it fills for the first time is indexed and analyzed after it."""
+    indexes = warehouse.fetch(_INDEXES, _FILLED_BY[step.name]) if step.name in _FILLED_BY else []
+    empty = [table for table in step.tables if not warehouse.fetch(f"select from {table} limit 1")]
+    for name, _ in indexes:
+        warehouse.run(f"drop index {name}")
+    warehouse.run(step.script)
+    for _, definition in indexes:
+        warehouse.run(definition)
+    for table in empty:
+        warehouse.run(f"analyze {table}")
+
+
+def _have_events_changed(settings: Settings, warehouse: Warehouse) -> bool:
+    tracks = f"{quote_identifier(settings.schema)}.{TRACKS}"
+    ((changed,),) = warehouse.fetch(operation("have_chunks_changed").format(tracks=tracks))
+    return bool(changed)
+
+
+def _forget(settings: Settings, warehouse: Warehouse) -> None:
+    """Delete the stored figures, and let all chunks be taken again."""
+    for (table,) in warehouse.fetch(_STORED, quote_identifier(settings.ops)):
+        warehouse.run(f"delete from {quote_identifier(table)}; analyze {quote_identifier(table)}")
+    tracks = f"{quote_identifier(settings.schema)}.{TRACKS}"
+    warehouse.run(operation("read_chunks").format(tracks=tracks))
+
+
+def _define(settings: Settings, warehouse: Warehouse, steps: Sequence[Step]) -> str:
+    """Return a hash of all that the stored figures depend on beside the data; views that changed are made again.
 
     That is on a connection of its own, before the warehouse's transaction has looked at any of them.
     """
     with translate_errors(), engine(settings.database_url).begin() as connection:
         views = read_views(settings, connection)
+        scripts = [step.script for step in steps]
         definition = hashlib.sha256(
             repr([scripts, views, read_settings(connection.exec_driver_sql, settings.schema)]).encode()
         ).hexdigest()
