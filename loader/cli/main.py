@@ -13,6 +13,7 @@ from loader.cli.init import init_command, migrate_command
 from loader.cli.keys import keys, sources
 from loader.cli.load import load_command
 from loader.cli.output import print_json
+from loader.cli.progress import show_refresh
 from loader.cli.rejects import rejects
 from loader.cli.serve import serve_command
 from loader.cli.status import check_command, status_command
@@ -74,6 +75,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit code; errors are printed to standard error."""
     logs.configure(logs.Style())
+    show_refresh()
     try:
         return commands.main(arguments, prog_name="selligent-loader", standalone_mode=False) or 0
     except click.ClickException as exc:

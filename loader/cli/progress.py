@@ -59,3 +59,9 @@ def _lines(total: int) -> Report:
             log.info("%s%s events, %s/s", share, f"{events:,}", f"{events / (now - started):,.0f}")
 
     return report
+
+
+def show_refresh() -> None:
+    """On a terminal, show the steps of a refresh that take long, with their durations and rows."""
+    if sys.stderr.isatty():
+        logging.getLogger("loader.views.refresh").setLevel(logging.INFO)

@@ -44,14 +44,16 @@ def set_command(settings: Settings, name: str, value: str) -> None:
 
 @click.command("refresh", epilog="\b\nExample:\n  selligent-loader refresh")
 @click.option("--rebuild", is_flag=True, help="Recompute all figures.")
+@click.option("--full", is_flag=True, help="Compare all of the site's rows and count all events, not only new ones.")
 @connection_options
 @json_option
-def refresh_command(settings: Settings, as_json: bool, rebuild: bool) -> None:
+def refresh_command(settings: Settings, as_json: bool, rebuild: bool, full: bool) -> None:
     """Update the stored figures behind the views.
 
-    Includes new events and the site's data. A load does this by itself.
+    Includes new events and the site's data. A load does this by itself. --full also finds what the look-back of the
+    site's data misses, and events that others have added or deleted; run it once a week.
     """
-    events = refresh(settings, rebuild=rebuild)
+    events = refresh(settings, rebuild=rebuild, full=full)
     print_json({"events": events}) if as_json else print(f"the views are up to date, {events:,} events are new")
 
 

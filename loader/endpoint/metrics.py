@@ -35,6 +35,12 @@ class Metrics:
         self._refresh_seconds = Gauge(
             f"{PREFIX}_refresh_seconds", "Duration of that refresh", ["schema"], registry=self._registry
         )
+        self._behind = Gauge(
+            f"{PREFIX}_figures_behind_events",
+            "Loaded events that no refresh has read",
+            ["schema"],
+            registry=self._registry,
+        )
         Gauge(f"{PREFIX}_info", "Version", ["version"], registry=self._registry).labels(__version__).set(1)
         # Cached, because `labels()` takes longer than incrementing the counter.
         self._by_status: dict[int, Counter] = {}
@@ -68,6 +74,10 @@ class Metrics:
         if code == 0:
             self._refreshed.labels(schema).set(time.time())
             self._refresh_seconds.labels(schema).set(seconds)
+
+    def set_behind(self, schema: str, events: int) -> None:
+        """Set the number of loaded events that the figures do not include."""
+        self._behind.labels(schema).set(events)
 
     def text(self) -> bytes:
         """Return all metrics in the Prometheus text format."""

@@ -18,6 +18,7 @@ from loader.inputs.discovery import discover
 from loader.pipeline.ledger import Ledger
 from loader.schema.source import open_warehouse
 from loader.spool.writer import Spool
+from loader.views.figures import read_figures
 from loader.views.refresh import is_stale
 
 log = logging.getLogger(__name__)
@@ -73,16 +74,21 @@ class SpoolLoader:
                 self._spool.archive(Path(file.uri))
 
     def _refresh_if_due(self) -> None:
-        """Refresh the sources with newly loaded events, once `refresh_every` has passed since the last refresh."""
+        """Refresh the sources with newly loaded events, once `refresh_every` has passed since the last refresh.
+
+        The metrics get the number of events that the figures do not include.
+        """
         wait = self._plan.refresh_every.total_seconds()
-        if not (self._plan.is_loading and wait and time.monotonic() >= self._refreshed_at + wait):
-            return
+        is_due = self._plan.is_loading and wait and time.monotonic() >= self._refreshed_at + wait
         for settings in self._sources:
-            if not self._ending.is_set() and is_stale(settings):
+            if is_due and not self._ending.is_set() and is_stale(settings):
                 started = time.monotonic()
                 code = self._run(settings, ["refresh"])
                 self._metrics.count_refresh(settings.schema, code, time.monotonic() - started)
-        self._refreshed_at = time.monotonic()
+            with open_warehouse(settings, "serve") as warehouse, warehouse.transaction():
+                self._metrics.set_behind(settings.schema, read_figures(warehouse)[0]["events_behind"])
+        if is_due:
+            self._refreshed_at = time.monotonic()
 
     def _run_load(self, settings: Settings, folder: Path) -> int:
         """Load a folder and return the exit code."""

@@ -11,6 +11,7 @@ from loader.monitoring.freshness import TableFreshness, read_counts, read_days, 
 from loader.pipeline.ledger import read_running_loads
 from loader.postgres.connection import Warehouse
 from loader.schema.event_tables import TRACKS
+from loader.views.figures import read_figures
 
 OK, WARN, ERROR = "ok", "warn", "error"
 #: Exit codes: a check other than freshness failed; data is stale.
@@ -231,6 +232,10 @@ def _last_loads(warehouse: Warehouse) -> Iterator[Check]:
 
 def _views(warehouse: Warehouse, now: datetime) -> Check:
     ((loaded_at, is_behind),) = warehouse.fetch(_VIEWS)
+    (figures,) = read_figures(warehouse)
+    if figures["failed_at"]:
+        found = f"the refresh of {ago(now - figures['failed_at'])} failed: {figures['error']}"
+        return Check("views", ERROR, found, "repair that, then run `selligent-loader refresh`")
     if is_behind and now - loaded_at > REFRESH_TIME:
         return Check(
             "views", ERROR, f"do not include the load of {ago(now - loaded_at)}", "run `selligent-loader refresh`"

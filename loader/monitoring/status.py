@@ -11,6 +11,7 @@ from loader.postgres.connection import Warehouse, operation
 from loader.schema.catalog import MAX_COLUMNS
 from loader.schema.introspection import read_columns
 from loader.version import __version__
+from loader.views.figures import read_figures
 
 _REASONS = "select reason, count(*) from discarded_values group by reason order by 2 desc, 1"
 
@@ -136,6 +137,7 @@ SECTIONS: Mapping[str, Callable[[Warehouse], Rows]] = {
     "schema": _schema,
     "running": _running,
     "collections": _collections,
+    "figures": read_figures,
     "loads": _loads,
     "rejects": _rejects,
     "discards": _discards,

@@ -41,6 +41,8 @@ ADVANCE = f"""
     update files set position = %s, line = %s, {", ".join(f"{name} = {name} + %s" for name in COUNTS)}
     where file_id = %s
 """
+#: now() is what the rows have in uuid_ts. Of two chunks begun in the same microsecond the later one is tried again.
+RECORD_CHUNK = "insert into chunks (uuid_ts, load_id, events) values (now(), %s, %s)"
 CLOSE = "update files set status = %s, error = %s, finished_at = clock_timestamp() where file_id = %s"
 
 
@@ -159,6 +161,10 @@ class Ledger:
     def save_cursor(self, cursor: FileCursor, position: int, line: int, counts: Mapping[str, int]) -> None:
         """Record the position up to which a file has been read, and add counts, in the current transaction."""
         self._warehouse.fetch(ADVANCE, position, line, *_values(counts), cursor.file_id)
+
+    def record_chunk(self, load_id: int, events: int) -> None:
+        """Record the number of events that the current transaction has stored, for the next refresh."""
+        self._warehouse.fetch(RECORD_CHUNK, load_id, events)
 
     def _close(self, cursor: FileCursor | None, status: str, error: str | None) -> None:
         if cursor:

@@ -89,6 +89,8 @@ class Writer:
             if self._load_id is not None:
                 self._in_flight = batch
                 self._copy_rows(encode_batch(batch, encoded))
+                if batch.parts and (events := batch.parts[TRACKS].rows.num_rows):
+                    self._ledger.record_chunk(self._load_id, events)
                 crash_point("chunk.copied")
                 if save_rejects:
                     save_rejects(batch.rejects)

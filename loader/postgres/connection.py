@@ -206,10 +206,14 @@ class Warehouse:
             cursor = self._connection.execute(statement, named or parameters or None, binary=True)
             return cursor.fetchall() if cursor.description else []
 
-    def run(self, script: str) -> None:
-        """Run a script of statements without parameters, and ignore their results."""
+    def run(self, script: str) -> int:
+        """Run a script of statements without parameters, and return the number of rows that they have written."""
         with translate_errors():
-            self._connection.execute(script.encode())
+            cursor = self._connection.execute(script.encode())
+            rows = max(cursor.rowcount, 0)
+            while cursor.nextset():
+                rows += max(cursor.rowcount, 0)
+        return rows
 
     def copy(self, schema: str, table: str, columns: Sequence[str], pieces: Iterable[bytes]) -> None:
         """Copy rows into a table; `pieces` are the bytes of one binary COPY."""

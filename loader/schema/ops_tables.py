@@ -92,6 +92,21 @@ def files(metadata: MetaData, ops: str) -> Table:
     return table
 
 
+def chunks(metadata: MetaData, ops: str) -> Table:
+    table = Table(
+        "chunks",
+        metadata,
+        Column("uuid_ts", timestamptz(), primary_key=True, comment="What its rows have in uuid_ts"),
+        Column("load_id", BigInteger, comment="The load; null for chunks older than this table"),
+        Column("events", BigInteger, nullable=False, comment="Rows in tracks"),
+        Column("is_taken", Boolean, nullable=False, server_default=false(), comment="Whether a refresh has read it"),
+        schema=ops,
+        comment="One row per transaction in which a load stored events",
+    )
+    Index("chunks_new_idx", table.c.uuid_ts, postgresql_where=text("not is_taken"))
+    return table
+
+
 def rejected_events(metadata: MetaData, ops: str) -> Table:
     table = Table(
         "rejected_events",
@@ -239,6 +254,7 @@ def warehouse(schema: str) -> MetaData:
     for make in (
         loads,
         files,
+        chunks,
         rejected_events,
         discarded_values,
         identifiers,

@@ -2,15 +2,20 @@
 
 import hashlib
 import logging
+import re
+import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass
 
 from loader.config import Settings, data_root
 from loader.crash_points import crash_point
+from loader.errors import LoaderError
 from loader.postgres import advisory_locks
-from loader.postgres.connection import Warehouse, engine, run_script
+from loader.postgres.connection import Warehouse, engine, operation, run_script
 from loader.postgres.sqlstate import translate_errors
 from loader.quoting import quote_identifier
+from loader.schema.event_tables import TRACKS
 from loader.schema.source import open_warehouse
 from loader.views.definitions import apply_views, read_views
 from loader.views.settings import read_settings
@@ -19,9 +24,14 @@ log = logging.getLogger(__name__)
 
 #: Reports in a sentence what takes long.
 Report = Callable[[str], None]
+#: A step that takes longer is logged with level INFO, in seconds.
+LONG_SECONDS = 1.0
+#: The name of a refreshing session begins so; the name of the step follows.
+APPLICATION_NAME = "selligent-loader refresh"
 
 #: Set-based work on much data. Connections are set up for key look-ups otherwise.
 _CONDITIONS = """
+    set local temp_buffers to '64MB';
     set local search_path to {ops}, {schema}, pg_catalog;
     set local enable_hashjoin to on;
     set local enable_mergejoin to on;
@@ -32,75 +42,153 @@ _STORED = """
     select relname from pg_class
     where relnamespace = to_regnamespace(%s) and relkind = 'r' and starts_with(relname, 'stored_')
 """
-#: Whether events were loaded since the last refresh.
-_STALE = """
-    select exists (
-        select from files join loads using (load_id)
-        where files.events_loaded > 0
-            and coalesce(loads.finished_at, now()) > coalesce((select loaded_until from refreshed), '-infinity')
-    )
+#: What the steps read about the refresh itself: a first refresh does some things in another way.
+_BEGIN = """
+    create temporary table this_refresh on commit drop as
+    select
+        exists (select from stored_events) as had_events,
+        exists (select from stored_site_days) as had_site_rows,
+        {is_full} as is_full
 """
+_DONE = "insert into refreshed (loaded_until, definition, seconds) values (now(), %s, %s)"
+_FAILED = "update refreshed set failed_at = clock_timestamp(), error = %s"
+_STALE = "select exists (select from chunks where not is_taken) or not exists (select from refreshed)"
+#: Indexes of a table without rows. To create them after it is filled costs a third.
+_INDEXES = """
+    select indexrelid::regclass::text, pg_get_indexdef(indexrelid) from pg_index
+    where indrelid = to_regclass(%s) and not indisunique and pg_relation_size(indrelid) = 0
+"""
+#: The step that fills a large table.
+_FILLED_BY = {"03_classified_events": "stored_events", "04_messages": "stored_messages", "07_visits": "stored_visits"}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A script of the refresh: a file in `sql/refresh`, in whose order they run."""
+
+    name: str
+    script: str
+
+    @property
+    def tables(self) -> list[str]:
+        """The stored tables that it inserts into."""
+        return sorted(set(re.findall(r"insert into (stored_\w+)", self.script)))
+
+
+def read_steps() -> list[Step]:
+    """Return the steps of a refresh in their order."""
+    paths = sorted((data_root() / "sql" / "refresh").glob("*.sql"))
+    return [Step(path.stem, path.read_text("utf-8")) for path in paths]
 
 
 def is_stale(settings: Settings) -> bool:
-    """Return whether events were loaded since the last refresh."""
+    """Return whether events were loaded since the last refresh, or the figures have to be computed again."""
     with closing(Warehouse(settings)) as warehouse, warehouse.transaction():
         ((stale,),) = warehouse.fetch(_STALE)
     return bool(stale)
 
 
-def refresh(settings: Settings, *, rebuild: bool = False, report: Report = log.info) -> int:
+def refresh(settings: Settings, *, rebuild: bool = False, full: bool = False, report: Report = log.info) -> int:
     """Add the events loaded since the last refresh to the figures, and return their number.
 
-    All figures are built again with `rebuild`, and if settings, SQL or the tables of the site's data have changed.
-    Readers see the old figures until all new ones are complete. Raises SchemaError if the schema is not prepared,
-    WarehouseError if the database fails.
+    Of each of the site's tables, only the rows within the setting `site_look_back` of its latest row are read, by the
+    column `uuid_ts`, else `received_at`, else `timestamp`. Rows that arrive with an older time, and changed or deleted
+    rows that are older, are missed. A `full` refresh compares all of the site's rows, and the number of events by chunk
+    with the ledger, which finds events that others have added or deleted.
+
+    All figures are computed again with `rebuild`, if the full comparison finds a difference, and if settings, SQL or
+    the columns of the site's tables have changed. Readers see the old figures until all new ones are complete. Raises
+    SchemaError if the schema is not prepared, WarehouseError if the database fails; the failure is recorded for `check`
+    and `status`.
     """
-    scripts = [path.read_text("utf-8") for path in sorted((data_root() / "sql" / "refresh").glob("*.sql"))]
-    with open_warehouse(settings, "refresh") as warehouse:
-        with warehouse.transaction(lock_timeout="1h", statement_timeout="6h"):
-            warehouse.lock_in_transaction(advisory_locks.REFRESH)
-            definition = _define(settings, warehouse, scripts)
-            warehouse.run(
-                _CONDITIONS.format(ops=quote_identifier(settings.ops), schema=quote_identifier(settings.schema))
-            )
-            stored = [name for (name,) in warehouse.fetch(_STORED, quote_identifier(settings.ops))]
-            known = warehouse.fetch("select definition from refreshed")
-            if rebuild or known != [(definition,)]:
-                if known and (events := _count(warehouse)):
-                    report(f"the figures behind the views are built again from {events:,} events")
-                _clear(warehouse, [*stored, "refreshed"])
-            crash_point("views.refreshing")
-            for script in scripts:
-                warehouse.run(script)
-            ((events,),) = warehouse.fetch("select count(*) from new_events")
-            warehouse.fetch("delete from refreshed")
-            warehouse.fetch("insert into refreshed (loaded_until, definition) values (now(), %s)", definition)
-        for table in stored:
-            warehouse.run(f"analyze {quote_identifier(settings.ops)}.{quote_identifier(table)}")
+    started = time.monotonic()
+    try:
+        events = _refresh(settings, rebuild=rebuild, full=full, report=report, started=started)
+    except LoaderError as exc:
+        with suppress(LoaderError), open_warehouse(settings, "refresh") as warehouse, warehouse.transaction("2s"):
+            warehouse.fetch(_FAILED, str(exc))
+        raise
     crash_point("views.refreshed")
+    _log("the figures", time.monotonic() - started, f"{events:,} new events")
+    return events
+
+
+def _log(name: str, seconds: float, result: str) -> None:
+    log.log(logging.INFO if seconds > LONG_SECONDS else logging.DEBUG, "%s: %.1f s, %s", name, seconds, result)
+
+
+def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, started: float) -> int:
+    """Run all steps in one transaction."""
+    steps = read_steps()
+    with (
+        open_warehouse(settings, "refresh") as warehouse,
+        warehouse.transaction(lock_timeout="1h", statement_timeout="6h"),
+    ):
+        warehouse.lock_in_transaction(advisory_locks.REFRESH)
+        definition = _define(settings, warehouse, steps)
+        warehouse.run(_CONDITIONS.format(ops=quote_identifier(settings.ops), schema=quote_identifier(settings.schema)))
+        known = warehouse.fetch("select definition from refreshed")
+        if rebuild or known != [(definition,)] or (full and _have_events_changed(settings, warehouse)):
+            if events := _count(warehouse):
+                report(f"the figures behind the views are built again from {events:,} events")
+            _forget(settings, warehouse)
+        warehouse.run(_BEGIN.format(is_full=full))
+        crash_point("views.refreshing")
+        for step in steps:
+            run_step(warehouse, step)
+        ((events,),) = warehouse.fetch("select count(*) from new_events")
+        warehouse.fetch("delete from refreshed")
+        warehouse.fetch(_DONE, definition, time.monotonic() - started)
     return int(events)
 
 
 def _count(warehouse: Warehouse) -> int:
     """Return the number of events that all loads have stored."""
-    ((events,),) = warehouse.fetch("select coalesce(sum(events_loaded), 0)::bigint from loads")
+    ((events,),) = warehouse.fetch("select coalesce(sum(events), 0)::bigint from chunks")
     return int(events)
 
 
-def _clear(warehouse: Warehouse, tables: Sequence[str]) -> None:
-    """Empty the stored tables, so that the steps build all figures from the events."""
-    for table in tables:
+def run_step(warehouse: Warehouse, step: Step) -> None:
+    """Run a step in the refresh's transaction. A table that it fills for the first time is indexed and analyzed after.
+
+    `status` finds the step by the name of the session.
+    """
+    started = time.monotonic()
+    warehouse.run(f"set application_name to '{APPLICATION_NAME} {step.name}'")
+    indexes = warehouse.fetch(_INDEXES, _FILLED_BY[step.name]) if step.name in _FILLED_BY else []
+    empty = [table for table in step.tables if not warehouse.fetch(f"select from {table} limit 1")]
+    for name, _ in indexes:
+        warehouse.run(f"drop index {name}")
+    rows = warehouse.run(step.script)
+    for _, definition in indexes:
+        warehouse.run(definition)
+    for table in empty:
+        warehouse.run(f"analyze {table}")
+    _log(step.name, time.monotonic() - started, f"{rows:,} rows")
+
+
+def _have_events_changed(settings: Settings, warehouse: Warehouse) -> bool:
+    tracks = f"{quote_identifier(settings.schema)}.{TRACKS}"
+    ((changed,),) = warehouse.fetch(operation("have_chunks_changed").format(tracks=tracks))
+    return bool(changed)
+
+
+def _forget(settings: Settings, warehouse: Warehouse) -> None:
+    """Delete the stored figures, and let all chunks be taken again."""
+    for (table,) in warehouse.fetch(_STORED, quote_identifier(settings.ops)):
         warehouse.run(f"delete from {quote_identifier(table)}; analyze {quote_identifier(table)}")
+    tracks = f"{quote_identifier(settings.schema)}.{TRACKS}"
+    warehouse.run(operation("read_chunks").format(tracks=tracks))
 
 
-def _define(settings: Settings, warehouse: Warehouse, scripts: Sequence[str]) -> str:
-    """Return a hash of what the stored figures depend on beside the data, and apply the views if it has changed.
+def _define(settings: Settings, warehouse: Warehouse, steps: Sequence[Step]) -> str:
+    """Return a hash of all that the stored figures depend on beside the data; views that changed are made again.
 
-    The views are applied on a connection of its own, before the warehouse's transaction has locked any of them.
+    That is on a connection of its own, before the warehouse's transaction has looked at any of them.
     """
     with translate_errors(), engine(settings.database_url).begin() as connection:
         views = read_views(settings, connection)
+        scripts = [step.script for step in steps]
         definition = hashlib.sha256(
             repr([scripts, views, read_settings(connection.exec_driver_sql, settings.schema)]).encode()
         ).hexdigest()

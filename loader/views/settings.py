@@ -27,6 +27,7 @@ _READ: Mapping[str, str] = {
     "_agents": "select '' ~* %s",
     "window": "select %s::interval",
     "_window": "select %s::interval",
+    "look_back": "select now() - %s::interval",
     "reporting_time_zone": "select now() at time zone %s",
 }
 

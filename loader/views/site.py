@@ -53,10 +53,28 @@ CONVERSIONS = Adapter(
         "currency": "Currency of the revenue",
     },
 )
+#: What the refresh reads of a table beside its rows: whose it is, and when each row was recorded.
+_RECORDED = {
+    "table_name": "The table there",
+    "recorded_at": "When the site's warehouse got the row",
+    "recorded_day": "That day in days from 1970, 32767 if it is unknown",
+}
+SITE_VISITS = Adapter(
+    "site_visits",
+    "One row per page, screen or track call as far back as the refresh reads",
+    dict.fromkeys(("schema_name", "user_id", "anonymous_id", "timestamp"), "") | _RECORDED,
+    is_internal=True,
+)
+SITE_CONVERSIONS = Adapter(
+    "site_conversions",
+    "One row per conversion, repeated ones included, as far back as the refresh reads",
+    {**CONVERSIONS.columns, **_RECORDED},
+    is_internal=True,
+)
 SITE_IDENTIFIES = Adapter(
     "site_identifies",
-    "One row per identification on the site",
-    dict.fromkeys(("user_id", "anonymous_id", "email", "timestamp"), ""),
+    "One row per identification on the site, as far back as the refresh reads",
+    dict.fromkeys(("user_id", "anonymous_id", "email", "timestamp", "schema_name"), "") | _RECORDED,
     is_internal=True,
 )
 MACHINE_OPENS = Adapter(
@@ -66,8 +84,27 @@ MACHINE_OPENS = Adapter(
     is_internal=True,
 )
 #: Columns that are not text.
-_TYPES = dict.fromkeys(("timestamp", "original_timestamp", "sent_at", "received_at", "uuid_ts"), "timestamptz")
-_TYPES["revenue"] = "numeric"
+_TYPES = dict.fromkeys(
+    ("timestamp", "original_timestamp", "sent_at", "received_at", "uuid_ts", "recorded_at"), "timestamptz"
+)
+_TYPES |= {"revenue": "numeric", "recorded_day": "smallint"}
+#: SQL for the day on which a row was recorded, within the range of smallint.
+_DAY = """case
+            when isfinite({at})
+                then least(greatest(({at} at time zone 'UTC')::date - date '1970-01-01', -32768), 32767)
+            else 32767
+        end"""
+#: Restricts a table to rows that the refresh has not read, or reads again.
+_UNREAD = """
+    where {at} is null or {at} >= coalesce(
+        (
+            select read_from from stored_sources
+            where kind = {kind} and schema_name = {schema} and table_name = {table}
+        ),
+        '-infinity'
+    )"""
+#: SQL for columns of an adapter, and the table that they are from.
+Found = tuple[Mapping[str, str], "Table"]
 #: The key of a conversion, by which duplicates are removed.
 _ORDER = "coalesce(order_id, schema_name || '/' || event || '/' || id)"
 
@@ -123,54 +160,65 @@ def adapters(schema: str, connection: Connection | None) -> list[tuple[Adapter, 
             Table(*name, columns) for name, columns in read_readable_columns(connection, [schema, *sites]).items()
         ]
     site_tables = [table for table in tables if table.schema in sites]
-    conversions = _conversions(site_tables, known.get("conversion_events", "").split())
+    conversions = list(_conversions(site_tables, known.get("conversion_events", "").split()))
     return [
-        (SITE_EVENTS, _view(SITE_EVENTS, _site_events(site_tables))),
-        (CONVERSIONS, _view(CONVERSIONS, conversions, once=_ORDER)),
-        (SITE_IDENTIFIES, _view(SITE_IDENTIFIES, _site_identifies(site_tables))),
+        (SITE_EVENTS, _view(SITE_EVENTS, (_select(SITE_EVENTS, *found) for found in _visits(site_tables)))),
+        (CONVERSIONS, _view(CONVERSIONS, (_select(CONVERSIONS, *found) for found in conversions), once=_ORDER)),
+        (SITE_VISITS, _view(SITE_VISITS, (_unread(SITE_VISITS, "visits", *row) for row in _visits(site_tables)))),
+        (
+            SITE_CONVERSIONS,
+            _view(SITE_CONVERSIONS, (_unread(SITE_CONVERSIONS, "conversions", *c) for c in conversions)),
+        ),
+        (
+            SITE_IDENTIFIES,
+            _view(SITE_IDENTIFIES, (_unread(SITE_IDENTIFIES, "identifications", *i) for i in _identifies(site_tables))),
+        ),
         (MACHINE_OPENS, _view(MACHINE_OPENS, _machine_opens([table for table in tables if table.schema == schema]))),
     ]
 
 
-def _site_events(tables: Iterable[Table]) -> Iterator[str]:
+def _visits(tables: Iterable[Table]) -> Iterator[Found]:
     for table in tables:
         if table.name in {"pages", "screens", "tracks"} and "id" in table.columns:
             event = table.text("event_text", "event") if table.name == "tracks" else quote_literal(table.name[:-1])
-            values = {
-                **_who(table),
-                "event": event,
-                "timestamp": table.moment("timestamp", "received_at"),
-                "url": table.text("url", "context_page_url"),
-                "path": table.text("path", "context_page_path"),
-            }
-            yield _select(SITE_EVENTS, values, table)
+            yield (
+                {
+                    **_who(table),
+                    "event": event,
+                    "timestamp": table.moment("timestamp", "received_at"),
+                    "url": table.text("url", "context_page_url"),
+                    "path": table.text("path", "context_page_path"),
+                },
+                table,
+            )
 
 
-def _conversions(tables: Sequence[Table], kinds: Iterable[str]) -> Iterator[str]:
+def _conversions(tables: Sequence[Table], kinds: Iterable[str]) -> Iterator[Found]:
     for kind in kinds:
         name, revenue, currency, order_id = [*kind.split(":"), "", "", ""][:4]
         for table in tables:
             if table.name == name and "id" in table.columns:
-                values = {
-                    **_who(table),
-                    "event": quote_literal(name),
-                    "order_id": table.text(order_id),
-                    "timestamp": table.moment("timestamp", "received_at"),
-                    "revenue": table.number(revenue),
-                    "currency": table.text(currency),
-                }
-                yield _select(CONVERSIONS, values, table)
+                yield (
+                    {
+                        **_who(table),
+                        "event": quote_literal(name),
+                        "order_id": table.text(order_id),
+                        "timestamp": table.moment("timestamp", "received_at"),
+                        "revenue": table.number(revenue),
+                        "currency": table.text(currency),
+                    },
+                    table,
+                )
 
 
-def _site_identifies(tables: Iterable[Table]) -> Iterator[str]:
+def _identifies(tables: Iterable[Table]) -> Iterator[Found]:
     for table in tables:
         email = f"nullif(lower(trim({table.text('email', 'traits_email', 'context_traits_email')})), '')"
-        values = {"email": email, "timestamp": table.moment("timestamp", "received_at")}
+        values = {**_who(table), "email": email, "timestamp": table.moment("timestamp", "received_at")}
         if table.name == "identifies":
-            yield _select(SITE_IDENTIFIES, _who(table) | values, table)
+            yield values, table
         elif table.name == "users":
-            user = {"user_id": f"nullif({table.text('id')}, '')", "anonymous_id": "null"}
-            yield _select(SITE_IDENTIFIES, user | values, table)
+            yield values | {"user_id": f"nullif({table.text('id')}, '')", "anonymous_id": "null"}, table
 
 
 def _machine_opens(tables: Iterable[Table]) -> Iterator[str]:
@@ -189,6 +237,22 @@ def _who(table: Table) -> dict[str, str]:
         "user_id": f"nullif({table.text('user_id')}, '')",
         "anonymous_id": f"nullif({table.text('anonymous_id')}, '')",
     }
+
+
+def _unread(adapter: Adapter, kind: str, values: Mapping[str, str], table: Table) -> str:
+    """Return SQL for what the refresh reads of a table: rows later than its cursor, less the look-back."""
+    at = table.moment("uuid_ts", "received_at", "timestamp")
+    values = {
+        **values,
+        "table_name": quote_literal(table.name),
+        "recorded_at": at,
+        "recorded_day": _DAY.format(at=at) if at != "null" else "32767",
+    }
+    literals = {"kind": kind, "schema": table.schema, "table": table.name}
+    select = _select(adapter, values, table)
+    if at != "null":
+        select += _UNREAD.format(at=at, **{key: quote_literal(value) for key, value in literals.items()})
+    return select
 
 
 def _select(adapter: Adapter, values: Mapping[str, str], table: Table) -> str:

@@ -9,7 +9,8 @@ with transactional as (
 select
     stored_names.campaign_id,
     stored_names.campaign_name,
-    coalesce(stored_names.campaign_id = any(transactional.campaign_ids), false) as is_transactional
+    coalesce(stored_names.campaign_id = any(transactional.campaign_ids), false) as is_transactional,
+    stored_names.campaign
 from stored_names
 cross join transactional;
 

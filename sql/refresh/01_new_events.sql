@@ -1,27 +1,86 @@
--- Events that have been loaded since the last refresh. A chunk's rows carry the time its transaction began, so those of
--- the hour before are looked at again: whatever was committed late is found.
-set local enable_hashjoin to off;
-set local enable_mergejoin to off;
+-- New events: those of the chunks that no refresh has taken.
+--
+-- Reads  chunks, and the tables of events once: by the index on uuid_ts, or as a whole if many of their events are new.
+-- Writes new_chunks and new_events (temporary), chunks.
+-- Cost   follows the new events.
+create temporary table new_chunks on commit drop as
+select
+    uuid_ts,
+    events
+from chunks
+where not is_taken;
 
+analyze new_chunks;
+
+create temporary table reading on commit drop as
+select sum(events) filter (where not is_taken) * 4 > sum(events) as is_whole
+from chunks;
+
+-- Of the two statements one reads nothing.
 create temporary table new_events on commit drop as
-select recorded_events.*
+select
+    id,
+    user_id is not null as has_user,
+    case event
+        when 'email_delivered' then 'd'
+        when 'email_opened' then 'o'
+        when 'email_machine_opened' then 'm'
+        when 'email_link_clicked' then 'c'
+        when 'email_bounced' then 'b'
+        when 'email_unsubscribed' then 'u'
+        else 's'
+    end::"char" as event,
+    original_timestamp,
+    "timestamp",
+    campaign_id,
+    campaign_name,
+    email_id,
+    email_subject,
+    link_id,
+    link_name,
+    link_url,
+    context_user_agent,
+    recipient,
+    email
 from recorded_events
 where
-    uuid_ts >= coalesce((select loaded_until - interval '1 hour' from refreshed), '-infinity')
-    and not exists (
-        select 1
-        from stored_events as stored
-        where stored.original_timestamp = recorded_events.original_timestamp and stored.id = recorded_events.id
-    )
-    and not exists (
-        select 1
-        from stored_events as stored
-        where
-            recorded_events.original_timestamp is null
-            and stored.original_timestamp is null
-            and stored.id = recorded_events.id
-    );
+    (select is_whole from reading)
+    and uuid_ts in (select uuid_ts from new_chunks);
 
-reset enable_hashjoin;
-reset enable_mergejoin;
+set local enable_seqscan to off;
+
+insert into new_events
+select
+    id,
+    user_id is not null as has_user,
+    case event
+        when 'email_delivered' then 'd'
+        when 'email_opened' then 'o'
+        when 'email_machine_opened' then 'm'
+        when 'email_link_clicked' then 'c'
+        when 'email_bounced' then 'b'
+        when 'email_unsubscribed' then 'u'
+        else 's'
+    end::"char" as event,
+    original_timestamp,
+    "timestamp",
+    campaign_id,
+    campaign_name,
+    email_id,
+    email_subject,
+    link_id,
+    link_name,
+    link_url,
+    context_user_agent,
+    recipient,
+    email
+from recorded_events
+where
+    (select is_whole is not true from reading)
+    and uuid_ts = any(array(select uuid_ts from new_chunks));
+
+reset enable_seqscan;
 analyze new_events;
+
+update chunks set is_taken = true
+where uuid_ts in (select uuid_ts from new_chunks);

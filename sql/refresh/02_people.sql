@@ -1,60 +1,308 @@
--- Who is meant by an e-mail address that was sent instead of a user id; what has changed since the last refresh.
-insert into stored_identifications as stored (email, user_id, identified_at)
+-- Who is meant by an e-mail address that stands in for a user id, and who uses a browser of the site.
+--
+-- The latest identification of an address wins, by Segment or by an e-mail to a user at that address. Two users with
+-- equally late ones make it ambiguous: it belongs to nobody. A browser is whose who identified with it last.
+--
+-- Reads  new_events, visit_rows, conversion_rows, identify_rows.
+-- Writes stored_people, stored_browsers, stored_identifications, stored_identities; changed_people, changed_browsers
+--        (temporary): whose events, visits and conversions are somebody else's now.
+-- Cost   follows the new rows, and the addresses and browsers for which they have news.
+create temporary table new_recipients on commit drop as
 select
+    recipient,
     email,
-    user_id,
-    max("timestamp")
+    has_user,
+    max("timestamp") as "timestamp"
 from new_events
-where email is not null and user_id is not null
-group by email, user_id
-on conflict (email, user_id) do update set identified_at = excluded.identified_at
-where excluded.identified_at > stored.identified_at;
+group by recipient, email, has_user;
 
-create temporary table changed_people on commit drop as
-with recipients as (
-    select recipient from stored_people
+analyze new_recipients;
+
+insert into stored_people (name)
+with names as (
+    select recipient as name from new_recipients
     union
-    select recipient from new_events where user_id is null
-),
+    select email from new_recipients
+    union
+    select user_id from identify_rows
+    union
+    select email from identify_rows
+    union
+    select user_id from visit_rows
+    union
+    select user_id from conversion_rows
+)
 
-matched as (
+select names.name
+from names
+left join stored_people on names.name = stored_people.name
+where names.name is not null and stored_people.name is null;
+
+insert into stored_browsers (anonymous_id)
+with names as (
+    select anonymous_id from identify_rows
+    union
+    select anonymous_id from visit_rows
+    where user_id is null
+    union
+    select anonymous_id from conversion_rows
+    where user_id is null
+)
+
+select names.anonymous_id
+from names
+left join stored_browsers on names.anonymous_id = stored_browsers.anonymous_id
+where names.anonymous_id is not null and stored_browsers.anonymous_id is null;
+
+-- What was said by e-mails of an address and a user.
+create temporary table stale_addresses (address int) on commit drop;
+
+with told as (
+    insert into stored_identifications as stored (source, address, owner, identified_at)
     select
-        recipients.recipient,
-        coalesce(identities.user_id, recipients.recipient) as person,
-        case
-            when identities.user_id is not null then 'email'
-            when identities.is_ambiguous then 'ambiguous'
-            else 'none'
-        end as matched_by
-    from recipients
-    left join identities on recipients.recipient = identities.email
+        0 as source,
+        addresses.person as address,
+        owners.person as owner,
+        new."timestamp"
+    from new_recipients as new
+    inner join stored_people as addresses on new.email = addresses.name
+    inner join stored_people as owners on new.recipient = owners.name
+    where new.has_user
+    on conflict (address, owner) where source = 0 do update set identified_at = excluded.identified_at
+    where excluded.identified_at > stored.identified_at
+    returning address
+)
+
+insert into stale_addresses
+select address from told;
+
+-- What was said on the site, against what it had said of the same days.
+create temporary table identifications on commit drop as
+with found as (
+    select
+        sources.source,
+        rows.recorded_day,
+        rows."timestamp" as identified_at,
+        addresses.person as address,
+        owners.person as owner,
+        stored_browsers.browser,
+        1 as number_of_rows
+    from identify_rows as rows
+    inner join stored_sources as sources
+        on sources.kind = 'identifications'
+        and rows.schema_name = sources.schema_name
+        and rows.table_name = sources.table_name
+    left join stored_people as addresses on rows.email = addresses.name
+    left join stored_people as owners on rows.user_id = owners.name
+    left join stored_browsers on rows.anonymous_id = stored_browsers.anonymous_id
+    union all
+    select
+        stored.source,
+        stored.recorded_day,
+        stored.identified_at,
+        stored.address,
+        stored.owner,
+        stored.browser,
+        -1
+    from stored_identifications as stored
+    inner join compared_days as days on stored.source = days.source and stored.recorded_day = days.recorded_day
+    where stored.source > 0
 )
 
 select
-    matched.recipient,
-    matched.person,
-    matched.matched_by,
-    stored.person as old_person
-from matched
-left join stored_people as stored on matched.recipient = stored.recipient
-where stored.recipient is null or (matched.person, matched.matched_by) <> (stored.person, stored.matched_by);
+    source,
+    recorded_day,
+    identified_at,
+    address,
+    owner,
+    browser,
+    sum(number_of_rows) as number_of_rows
+from found
+group by source, recorded_day, identified_at, address, owner, browser
+having sum(number_of_rows) <> 0;
 
-insert into stored_people (recipient, person, matched_by)
+analyze identifications;
+
+delete from stored_identifications
+where ctid in (
+    select numbered.place
+    from (
+        select
+            stored.ctid as place,
+            gone.number_of_rows,
+            row_number() over (
+                partition by
+                    stored.source, stored.recorded_day, stored.identified_at, stored.address, stored.owner,
+                    stored.browser
+            ) as number_of_row
+        from stored_identifications as stored
+        inner join identifications as gone on stored.source = gone.source and stored.recorded_day = gone.recorded_day
+        where
+            stored.source > 0
+            and gone.number_of_rows < 0
+            and (stored.identified_at, stored.address, stored.owner, stored.browser)
+            is not distinct from (gone.identified_at, gone.address, gone.owner, gone.browser)
+    ) as numbered
+    where numbered.number_of_row <= -numbered.number_of_rows
+);
+
+insert into stored_identifications (source, recorded_day, identified_at, address, owner, browser)
 select
-    recipient,
-    person,
-    matched_by
-from changed_people
-on conflict (recipient) do update set person = excluded.person, matched_by = excluded.matched_by;
+    source,
+    recorded_day,
+    identified_at,
+    address,
+    owner,
+    browser
+from identifications
+cross join generate_series(1, number_of_rows);
 
-analyze stored_people;
-analyze changed_people;
+insert into stale_addresses
+select address
+from identifications
+where address is not null and owner is not null;
 
--- Who uses a browser of the site.
-create temporary table browsers on commit drop as
+analyze stale_addresses;
+
+-- Addresses that belong to another now.
+create temporary table changed_addresses on commit drop as
+with stale as (
+    select distinct address from stale_addresses
+),
+
+latest as (
+    select
+        stored.address,
+        stored.owner,
+        max(stored.identified_at) as identified_at
+    from stale
+    inner join stored_identifications as stored on stale.address = stored.address
+    where stored.owner is not null
+    group by stored.address, stored.owner
+),
+
+ranked as (
+    select
+        address,
+        owner,
+        rank() over (partition by address order by identified_at desc nulls last) as place
+    from latest
+),
+
+owned as (
+    select
+        address,
+        case when count(*) = 1 then min(owner) end as owner,
+        count(*) > 1 as is_ambiguous
+    from ranked
+    where place = 1
+    group by address
+)
+
 select
-    anonymous_id,
+    stale.address,
+    owned.owner,
+    coalesce(owned.is_ambiguous, false) as is_ambiguous
+from stale
+inner join stored_people as stored on stale.address = stored.person
+left join owned on stale.address = owned.address
+where (stored.owner, stored.is_ambiguous) is distinct from (owned.owner, coalesce(owned.is_ambiguous, false));
+
+analyze changed_addresses;
+
+update stored_people as stored set owner = changed.owner, is_ambiguous = changed.is_ambiguous
+from changed_addresses as changed
+where stored.person = changed.address;
+
+-- Recipients without a user id whose address belongs to another now.
+create temporary table changed_identities on commit drop as
+select
+    stored.identity,
+    stored.person as old_person,
+    coalesce(changed.owner, changed.address) as person,
+    (case when changed.owner is not null then 'e' when changed.is_ambiguous then 'a' else 'n' end)::"char" as matched_by
+from changed_addresses as changed
+inner join stored_identities as stored on changed.address = stored.recipient
+where stored.matched_by <> 'u';
+
+analyze changed_identities;
+
+update stored_identities as stored set person = changed.person, matched_by = changed.matched_by
+from changed_identities as changed
+where stored.identity = changed.identity;
+
+create temporary table changed_people on commit drop as
+select
+    identity,
+    old_person,
     person
-from visitors;
+from changed_identities
+where old_person <> person;
 
-analyze browsers;
+-- Recipients named in a way that is new.
+insert into stored_identities (recipient, address, person, matched_by)
+select
+    recipients.person as recipient,
+    addresses.person as address,
+    case when new.has_user then recipients.person else coalesce(recipients.owner, recipients.person) end as person,
+    case
+        when new.has_user then 'u'
+        when recipients.owner is not null then 'e'
+        when recipients.is_ambiguous then 'a'
+        else 'n'
+    end::"char" as matched_by
+from new_recipients as new
+inner join stored_people as recipients on new.recipient = recipients.name
+left join stored_people as addresses on new.email = addresses.name
+left join stored_identities as stored
+    on recipients.person = stored.recipient
+    and coalesce(addresses.person, 0) = coalesce(stored.address, 0)
+    and new.has_user = (stored.matched_by = 'u')
+where stored.identity is null;
+
+-- Browsers that are somebody else's now.
+create temporary table changed_browsers on commit drop as
+with stale as (
+    select browser
+    from identifications
+    where browser is not null
+    union
+    select stored.browser
+    from changed_addresses as changed
+    inner join stored_identifications as stored on changed.address = stored.address
+    where stored.owner is null and stored.browser is not null
+),
+
+identified as (
+    select
+        stored.browser,
+        stored.identified_at,
+        coalesce(stored.owner, addresses.owner, stored.address) as person
+    from stale
+    inner join stored_identifications as stored on stale.browser = stored.browser
+    left join stored_people as addresses on stored.address = addresses.person
+),
+
+latest as (
+    select distinct on (identified.browser)
+        identified.browser,
+        identified.person
+    from identified
+    inner join stored_people as people on identified.person = people.person
+    order by identified.browser, identified.identified_at desc, people.name
+)
+
+select
+    stale.browser,
+    stored.person as old_person,
+    latest.person
+from stale
+inner join stored_browsers as stored on stale.browser = stored.browser
+left join latest on stale.browser = latest.browser
+where stored.person is distinct from latest.person;
+
+analyze changed_browsers;
+
+update stored_browsers as stored set person = changed.person
+from changed_browsers as changed
+where stored.browser = changed.browser;

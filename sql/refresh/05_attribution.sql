@@ -1,115 +1,114 @@
--- Conversions that are new or changed, and those within reach of events that were judged anew or are somebody else's now:
--- which e-mail led to them, by each model.
+-- Which e-mail led to a conversion, by each model, for conversions that are stale or within reach of events that changed.
 --
 -- A model credits touches of the person within its window before the conversion: the last one, or all alike. What was
 -- done before a delivery that came later counts only from that delivery on. Transactional campaigns get no credit.
-create temporary table people_conversions on commit drop as
-select
-    conversions.*,
-    coalesce(conversions.user_id, browsers.person) as person
-from conversions
-left join browsers on conversions.user_id is null and conversions.anonymous_id = browsers.anonymous_id;
-
-analyze people_conversions;
-
-create temporary table models on commit drop as
+--
+-- Reads  judged_events, stale_conversions, and the stored events of their people, by index.
+-- Writes stored_models, stored_credits, the credits in stored_messages; credit_changes (temporary).
+-- Cost   follows the events of people with such conversions.
+insert into stored_models as stored (model, name, touches, is_linear, is_default, attribution_window)
 select
     models.model,
-    models.touches,
+    models.name,
+    models.touches::"char"[] as touches,
     models.is_linear,
+    models.name = (select value from settings where name = 'default_model') as is_default,
     make_interval(secs => extract(epoch from settings.value::interval)) as attribution_window -- a day is 24 hours
 from (
     values
-    ('last_human_click', array['human_click'], false),
-    ('last_click', array['human_click', 'click'], false),
-    ('last_touch', array['human_click', 'click', 'open'], false),
-    ('last_delivery', array['delivery'], false),
-    ('linear_clicks', array['human_click', 'click'], true)
-) as models (model, touches, is_linear)
-inner join settings on settings.name = 'window_' || models.model;
+    (1, 'last_human_click', array['h'], false),
+    (2, 'last_click', array['h', 'c'], false),
+    (3, 'last_touch', array['h', 'c', 'o'], false),
+    (4, 'last_delivery', array['d'], false),
+    (5, 'linear_clicks', array['h', 'c'], true)
+) as models (model, name, touches, is_linear)
+inner join settings on settings.name = 'window_' || models.name
+on conflict (model) do nothing;
 
-create temporary table stale_conversions on commit drop as
-with stored as (
-    select distinct schema_name, event, id, order_id, person, converted_at, revenue, currency
-    from stored_conversions
-),
-
-live as (
-    select schema_name, event, id, order_id, person, "timestamp", revenue, currency
-    from people_conversions
-),
-
-changed as (
-    (select * from stored except select * from live)
-    union all
-    (select * from live except select * from stored)
+create temporary table changed_spans on commit drop as
+with changed as (
+    select
+        unnest(array[old_person, person]) as person,
+        "timestamp"
+    from judged_events
+    where
+        place is null
+        or (old_person, old_delivery, old_delivered_at, old_later_delivered_at, old_actor)
+        is distinct from (person, delivery, delivered_at, later_delivered_at, actor)
 )
 
-select schema_name, event, id
-from changed
-union
-select people_conversions.schema_name, people_conversions.event, people_conversions.id
-from people_conversions
-inner join judged_events
-    on people_conversions.person = judged_events.person
-    and people_conversions."timestamp" >= judged_events."timestamp"
-    and people_conversions."timestamp" <= judged_events."timestamp" + (select max(attribution_window) from models)
-union
-select schema_name, event, id
-from people_conversions
-where person in (select old_person from changed_people);
-
-analyze stale_conversions;
-
--- Who and which campaigns had credits there, and further below, who and which have now.
-create temporary table changed_credits on commit drop as
 select
-    stored.campaign_id,
-    stored.person,
-    stored.credit
-from stored_conversions as stored
-inner join stale_conversions as stale using (schema_name, event, id);
+    person,
+    min("timestamp") as first_at,
+    max("timestamp") as last_at
+from changed
+where person is not null
+group by person;
 
-delete from stored_conversions as stored
-using stale_conversions as stale
-where (stored.schema_name, stored.event, stored.id) = (stale.schema_name, stale.event, stale.id);
+analyze changed_spans;
 
-insert into stored_conversions (
-    schema_name, event, id, order_id, person, converted_at, revenue, currency, model, attribution_window, campaign_id,
-    email_id, delivery, touch, touched_at, credit
+create temporary table credited_conversions on commit drop as
+select conversion
+from stale_conversions
+union
+select stored.conversion
+from changed_spans as changed
+inner join stored_conversions as stored
+    on changed.person = stored.person
+    and changed.first_at <= stored.converted_at
+    and changed.last_at >= stored.converted_at - (select max(attribution_window) from stored_models)
+where stored.is_counted;
+
+analyze credited_conversions;
+
+create temporary table touched_messages (person int, mailing int, delivery int) on commit drop;
+
+with gone as (
+    delete from stored_credits as stored
+    using credited_conversions as stale
+    where stored.conversion = stale.conversion
+    returning stored.person, stored.mailing, stored.delivery, stored.model
 )
+
+insert into touched_messages
+select
+    person,
+    mailing,
+    delivery
+from gone
+where model = (select model from stored_models where is_default);
+
 with stale as (
-    select people_conversions.*
-    from people_conversions
-    inner join stale_conversions using (schema_name, event, id)
+    select
+        stored.conversion,
+        stored.person,
+        stored.converted_at
+    from credited_conversions as credited
+    inner join stored_conversions as stored on credited.conversion = stored.conversion
+    where stored.is_counted and stored.person is not null
 ),
 
 touches as (
     select
-        stale.schema_name,
-        stale.event,
-        stale.id,
-        stale."timestamp" as converted_at,
-        events.campaign_id,
-        events.email_id,
+        stale.conversion,
+        stale.person,
+        stale.converted_at,
+        events.mailing,
         events.delivery,
         events.id as touch_id,
         events."timestamp" as touched_at,
-        case events.event
-            when 'email_delivered' then 'delivery'
-            when 'email_link_clicked' then case when events.actor = 'human' then 'human_click' else 'click' end
-            else 'open'
+        case
+            when events.event = 'c' and events.actor = 'h' then 'h'
+            when events.event = 'm' then 'o'
+            else events.event
         end as touch
     from stale
     inner join stored_events as events
         on stale.person = events.person
-        and stale."timestamp" >= events."timestamp"
-        and stale."timestamp" - (select max(attribution_window) from models) <= events."timestamp"
-        and stale."timestamp" >= coalesce(events.delivered_at, events.first_delivered_at, events."timestamp")
-    left join campaign_names on events.campaign_id = campaign_names.campaign_id
-    where
-        events.event in ('email_delivered', 'email_opened', 'email_machine_opened', 'email_link_clicked')
-        and campaign_names.is_transactional is not true
+        and stale.converted_at >= events."timestamp"
+        and stale.converted_at - (select max(attribution_window) from stored_models) <= events."timestamp"
+        and stale.converted_at >= coalesce(events.delivered_at, events.later_delivered_at, events."timestamp")
+    where events.event in ('d', 'o', 'm', 'c')
 ),
 
 candidates as (
@@ -118,25 +117,26 @@ candidates as (
         models.model,
         models.is_linear,
         row_number() over (
-            partition by touches.schema_name, touches.event, touches.id, models.model
+            partition by touches.conversion, models.model
             order by
-                touches.touched_at desc, touches.touch desc, touches.campaign_id desc, touches.email_id desc,
+                touches.touched_at desc, touches.touch desc, campaign_names.campaign_id desc, mailings.email_id desc,
                 touches.delivery desc, touches.touch_id desc
         ) as place
     from touches
-    inner join models
+    inner join stored_models as models
         on touches.touch = any(models.touches)
         and touches.touched_at >= touches.converted_at - models.attribution_window
+    inner join stored_mailings as mailings on touches.mailing = mailings.mailing
+    inner join campaign_names on mailings.campaign = campaign_names.campaign
+    where not campaign_names.is_transactional
 ),
 
 shares as (
     select
-        schema_name,
-        event,
-        id,
+        conversion,
+        person,
         model,
-        campaign_id,
-        email_id,
+        mailing,
         delivery,
         max(touched_at) as touched_at,
         (array_agg(touch order by place))[1] as touch,
@@ -144,7 +144,7 @@ shares as (
         min(place) as place
     from candidates
     where is_linear or place = 1
-    group by schema_name, event, id, model, campaign_id, email_id, delivery
+    group by conversion, person, model, mailing, delivery
 ),
 
 -- Rounding is carried from share to share, so that the sum is exactly 1.
@@ -154,38 +154,92 @@ summed as (
         sum(share) over conversion as whole,
         sum(share) over (conversion order by place rows unbounded preceding) as so_far
     from shares
-    window conversion as (partition by schema_name, event, id, model)
+    window conversion as (partition by shares.conversion, model)
+),
+
+new as (
+    insert into stored_credits (touched_at, conversion, person, mailing, delivery, model, touch, credit)
+    select
+        touched_at,
+        conversion,
+        person,
+        mailing,
+        delivery,
+        model,
+        touch,
+        round(so_far / whole, 6) - round((so_far - share) / whole, 6) as credit
+    from summed
+    returning person, mailing, delivery, model
+)
+
+insert into touched_messages
+select
+    person,
+    mailing,
+    delivery
+from new
+where model = (select model from stored_models where is_default);
+
+analyze touched_messages;
+
+-- What the default model credits to a message stands with it. One that is gone has taken its credits with it.
+create temporary table credit_changes on commit drop as
+with touched as (
+    select distinct
+        person,
+        mailing,
+        delivery
+    from touched_messages
+),
+
+credited as (
+    select
+        touched.person,
+        touched.mailing,
+        touched.delivery,
+        sum(credits.credit) as conversions,
+        sum(credits.credit * conversions.revenue) as revenue
+    from touched
+    inner join stored_credits as credits
+        on touched.person = credits.person
+        and touched.mailing = credits.mailing
+        and touched.delivery = credits.delivery
+        and credits.credit > 0
+    inner join stored_models as models on credits.model = models.model and models.is_default
+    inner join stored_conversions as conversions on credits.conversion = conversions.conversion
+    group by touched.person, touched.mailing, touched.delivery
 )
 
 select
-    stale.schema_name,
-    stale.event,
-    stale.id,
-    stale.order_id,
-    stale.person,
-    stale."timestamp" as converted_at,
-    stale.revenue,
-    stale.currency,
-    models.model,
-    models.attribution_window,
-    summed.campaign_id,
-    summed.email_id,
-    summed.delivery,
-    summed.touch,
-    summed.touched_at,
-    coalesce(round(so_far / whole, 6) - round((so_far - share) / whole, 6), 0) as credit
-from stale
-cross join models
-left join summed
-    on stale.schema_name = summed.schema_name
-    and stale.event = summed.event
-    and stale.id = summed.id
-    and models.model = summed.model;
+    messages.ctid as place,
+    messages.person,
+    messages.mailing,
+    messages.delivery,
+    coalesce(messages.delivered_at, messages.bounced_at) as attempted_at,
+    messages.conversions as old_conversions,
+    messages.revenue as old_revenue,
+    credited.conversions,
+    credited.revenue
+from touched
+inner join stored_messages as messages
+    on touched.person = messages.person
+    and touched.mailing = messages.mailing
+    and touched.delivery = messages.delivery
+left join credited
+    on touched.person = credited.person
+    and touched.mailing = credited.mailing
+    and touched.delivery = credited.delivery
+where (messages.conversions, messages.revenue) is distinct from (credited.conversions, credited.revenue);
 
-insert into changed_credits (campaign_id, person, credit)
-select
-    stored.campaign_id,
-    stored.person,
-    stored.credit
-from stored_conversions as stored
-inner join stale_conversions as stale using (schema_name, event, id);
+update stored_messages as stored set conversions = changes.conversions, revenue = changes.revenue
+from credit_changes as changes
+where stored.ctid = changes.place;
+
+insert into conversion_people
+select person
+from touched_messages
+union
+select stored.person
+from credited_conversions as credited
+inner join stored_conversions as stored on credited.conversion = stored.conversion
+where stored.person is not null;

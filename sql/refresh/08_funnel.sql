@@ -1,65 +1,144 @@
--- How far people of each campaign got. The site's events carry no time of loading, so all are looked at again.
-create temporary table clickers on commit drop as
-select
-    campaign_id,
-    person,
-    min(human_clicked_at) as clicked_at
-from stored_messages
-where delivered_at is not null and human_clicked_at is not null
-group by campaign_id, person;
+-- How far people of each campaign got: those who clicked, with their visits and conversions.
+--
+-- Reads  visit_changes, changed_browsers, stale_people; stored messages, visits and credits by index.
+-- Writes stored_clickers, stored_campaigns.
+-- Cost   follows the changed visits, and the people with changes who clicked.
+-- Whoever has other clicks, visits or conversions than before.
+create temporary table funnel_people on commit drop as
+select person
+from stale_people
+union
+select coalesce(changes.person, browsers.person)
+from visit_changes as changes
+left join stored_browsers as browsers on changes.browser = browsers.browser
+where (select had_events from this_refresh)
+union
+select unnest(array[old_person, person])
+from changed_browsers;
 
-analyze clickers;
+delete from funnel_people
+where person is null;
 
-create temporary table visited on commit drop as
-with visits as (
+analyze funnel_people;
+
+create temporary table new_clickers on commit drop as
+with clicked as (
     select
-        coalesce(site_events.user_id, browsers.person) as person,
-        site_events."timestamp" as visited_at
-    from site_events
-    left join browsers on site_events.user_id is null and site_events.anonymous_id = browsers.anonymous_id
-)
-
-select distinct
-    clickers.campaign_id,
-    clickers.person
-from visits
-inner join clickers on visits.person = clickers.person and visits.visited_at >= clickers.clicked_at
-inner join settings on settings.name = 'visit_window'
-where visits.visited_at <= clickers.clicked_at + make_interval(secs => extract(epoch from settings.value::interval));
-
-analyze visited;
-
-delete from stored_funnel;
-
-insert into stored_funnel (campaign_id, delivered, opened, clicked, visited, converted)
-with converted as (
-    select distinct
-        credits.campaign_id,
-        credits.person
-    from stored_conversions as credits
-    inner join settings on settings.name = 'default_model' and credits.model = settings.value
-    inner join clickers on credits.person = clickers.person and credits.campaign_id = clickers.campaign_id
-    where credits.credit > 0
+        mailings.campaign,
+        stored.person,
+        min(stored.human_clicked_at) as clicked_at
+    from funnel_people as stale
+    inner join stored_messages as stored on stale.person = stored.person
+    inner join stored_mailings as mailings on stored.mailing = mailings.mailing
+    where stored.delivered_at is not null and stored.human_clicked_at is not null
+    group by mailings.campaign, stored.person
 ),
 
--- A conversion proves a visit.
-arrived as (
+visits as (
     select
-        campaign_id,
-        count(*) as visited,
-        count(converted.person) as converted
-    from visited
-    full join converted using (campaign_id, person)
-    group by campaign_id
+        clicked.campaign,
+        clicked.person,
+        stored.visited_at
+    from clicked
+    inner join stored_visits as stored on clicked.person = stored.person
+    union all
+    select
+        clicked.campaign,
+        clicked.person,
+        stored.visited_at
+    from clicked
+    inner join stored_browsers as browsers on clicked.person = browsers.person
+    inner join stored_visits as stored on browsers.browser = stored.browser
+),
+
+visited as (
+    select distinct
+        clicked.campaign,
+        clicked.person
+    from clicked
+    inner join visits on clicked.person = visits.person and clicked.campaign = visits.campaign
+    inner join settings on settings.name = 'visit_window'
+    where
+        visits.visited_at >= clicked.clicked_at
+        and visits.visited_at
+        <= clicked.clicked_at + make_interval(secs => extract(epoch from settings.value::interval))
+),
+
+converted as (
+    select distinct
+        mailings.campaign,
+        clicked.person
+    from clicked
+    inner join stored_credits as credits on clicked.person = credits.person
+    inner join stored_mailings as mailings
+        on credits.mailing = mailings.mailing and clicked.campaign = mailings.campaign
+    inner join stored_models as models on credits.model = models.model and models.is_default
+    where credits.credit > 0
 )
 
+-- A conversion proves a visit.
 select
-    stored.campaign_id,
-    stored.recipients as delivered,
-    stored.recipients_human_seen as opened,
-    stored.recipients_human_clicked as clicked,
-    coalesce(arrived.visited, 0) as visited,
-    coalesce(arrived.converted, 0) as converted
-from stored_campaigns as stored
-left join arrived on stored.campaign_id = arrived.campaign_id
-where stored.recipients > 0;
+    clicked.clicked_at,
+    clicked.person,
+    clicked.campaign,
+    visited.person is not null or converted.person is not null as has_visited,
+    converted.person is not null as has_converted
+from clicked
+left join visited on clicked.person = visited.person and clicked.campaign = visited.campaign
+left join converted on clicked.person = converted.person and clicked.campaign = converted.campaign;
+
+create temporary table old_clickers on commit drop as
+select stored.*
+from funnel_people as stale
+inner join stored_clickers as stored on stale.person = stored.person;
+
+delete from stored_clickers as stored
+using old_clickers as old
+left join new_clickers as new on old.person = new.person and old.campaign = new.campaign
+where stored.person = old.person and stored.campaign = old.campaign and new.person is null;
+
+insert into stored_clickers as stored (clicked_at, person, campaign, has_visited, has_converted)
+select
+    clicked_at,
+    person,
+    campaign,
+    has_visited,
+    has_converted
+from new_clickers
+on conflict (person, campaign) do update set
+clicked_at = excluded.clicked_at,
+has_visited = excluded.has_visited,
+has_converted = excluded.has_converted
+where
+    (stored.clicked_at, stored.has_visited, stored.has_converted)
+    <> (excluded.clicked_at, excluded.has_visited, excluded.has_converted);
+
+with changes as (
+    select
+        campaign,
+        has_visited::int as visited,
+        has_converted::int as converted
+    from new_clickers
+    union all
+    select
+        campaign,
+        -has_visited::int,
+        -has_converted::int
+    from old_clickers
+),
+
+summed as (
+    select
+        campaign,
+        sum(visited) as visited,
+        sum(converted) as converted
+    from changes
+    group by campaign
+    having sum(visited) <> 0 or sum(converted) <> 0
+)
+
+update stored_campaigns as stored set
+    recipients_visited = stored.recipients_visited + summed.visited,
+    recipients_converted = stored.recipients_converted + summed.converted
+from summed
+where stored.campaign = summed.campaign;

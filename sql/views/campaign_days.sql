@@ -3,7 +3,7 @@
 -- All events of a message count on the day of its delivery (or bounce), so that days add up.
 create or replace view campaign_days as
 select
-    stored.campaign_id,
+    campaign_names.campaign_id,
     campaign_names.campaign_name,
     stored.delivery_day,
     stored.attempted,
@@ -18,7 +18,7 @@ select
     trim_scale(stored.conversions) as conversions,
     trim_scale(stored.revenue) as revenue
 from stored_campaign_days as stored
-inner join campaign_names on stored.campaign_id = campaign_names.campaign_id;
+inner join campaign_names on stored.campaign = campaign_names.campaign;
 
 comment on view campaign_days is 'One row per campaign and day of delivery; all figures add up over days';
 comment on column campaign_days.campaign_id is 'The campaign; empty for e-mails without one';

@@ -4,7 +4,7 @@
 -- rate is a share of a whole that contains it, so none exceeds 1; without a whole it is null.
 create or replace view campaigns as
 select
-    stored.campaign_id,
+    campaign_names.campaign_id,
     campaign_names.campaign_name,
     campaign_names.is_transactional,
     stored.first_delivered_at,
@@ -46,7 +46,7 @@ select
     round(stored.converted::numeric / nullif(stored.delivered, 0), 4) as conversion_rate,
     round(stored.revenue / nullif(stored.delivered, 0), 4) as revenue_per_email
 from stored_campaigns as stored
-inner join campaign_names on stored.campaign_id = campaign_names.campaign_id;
+inner join campaign_names on stored.campaign = campaign_names.campaign;
 
 comment on view campaigns is 'One row per campaign: counts and rates of its messages, conversions and revenue';
 comment on column campaigns.campaign_id is 'The campaign; empty for e-mails without one';
@@ -82,10 +82,10 @@ comment on column campaigns.recipient_click_rate is 'recipients_clicked ÷ recip
 comment on column campaigns.recipient_human_click_rate is 'recipients_human_clicked ÷ recipients';
 comment on column campaigns.unsubscribe_rate is 'unsubscribed ÷ delivered';
 comment on column campaigns.complaint_rate is 'complained ÷ delivered';
-comment on column campaigns.time_to_open_median is 'Median time from delivery to the first open by a person';
-comment on column campaigns.time_to_open_p90 is '90th percentile of the time from delivery to the first open by a person';
-comment on column campaigns.time_to_click_median is 'Median time from delivery to the first click by a person';
-comment on column campaigns.time_to_click_p90 is '90th percentile of the time from delivery to the first click by a person';
+comment on column campaigns.time_to_open_median is 'Median time from delivery to the first open by a person, to 1 %';
+comment on column campaigns.time_to_open_p90 is '90th percentile of the time from delivery to the first open by a person, to 1 %';
+comment on column campaigns.time_to_click_median is 'Median time from delivery to the first click by a person, to 1 %';
+comment on column campaigns.time_to_click_p90 is '90th percentile of the time from delivery to the first click by a person, to 1 %';
 comment on column campaigns.conversions is 'Conversions credited to it by the default model';
 comment on column campaigns.revenue is 'Revenue credited to it by the default model';
 comment on column campaigns.conversion_rate is 'Delivered messages with a credited conversion ÷ delivered';

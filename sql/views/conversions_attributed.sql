@@ -4,27 +4,39 @@
 -- credits of a conversion sum to 1 in each model, or to 0 if no e-mail led to it. Transactional campaigns get none.
 create or replace view conversions_attributed as
 select
-    stored.schema_name,
-    stored.event,
+    sources.schema_name,
+    sources.table_name as event,
     stored.id,
     stored.order_id,
-    stored.person,
+    people.name as person,
     stored.converted_at,
     stored.revenue,
     stored.currency,
-    stored.model,
-    stored.model = settings.value as is_default,
-    stored.attribution_window,
-    stored.campaign_id,
-    stored.email_id,
-    stored.delivery,
-    stored.touch,
-    stored.touched_at,
-    stored.converted_at - stored.touched_at as time_since,
-    trim_scale(stored.credit) as credit,
-    trim_scale(coalesce(stored.credit * stored.revenue, 0)) as attributed_revenue
+    models.name as model,
+    models.name = settings.value as is_default,
+    models.attribution_window,
+    stored_names.campaign_id,
+    mailings.email_id,
+    credits.delivery,
+    case credits.touch
+        when 'h' then 'human_click'
+        when 'c' then 'click'
+        when 'o' then 'open'
+        when 'd' then 'delivery'
+    end as touch,
+    credits.touched_at,
+    stored.converted_at - credits.touched_at as time_since,
+    trim_scale(coalesce(credits.credit, 0)) as credit,
+    trim_scale(coalesce(credits.credit * stored.revenue, 0)) as attributed_revenue
 from stored_conversions as stored
-inner join settings on settings.name = 'default_model';
+inner join stored_sources as sources on stored.source = sources.source
+cross join stored_models as models
+inner join settings on settings.name = 'default_model'
+left join stored_credits as credits on stored.conversion = credits.conversion and models.model = credits.model
+left join stored_people as people on stored.person = people.person
+left join stored_mailings as mailings on credits.mailing = mailings.mailing
+left join stored_names on mailings.campaign = stored_names.campaign
+where stored.is_counted;
 
 comment on view conversions_attributed is 'One row per conversion and attribution model, for the linear model one per credited message';
 comment on column conversions_attributed.schema_name is 'The schema of the site''s data';

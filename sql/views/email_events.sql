@@ -3,26 +3,55 @@
 -- A message is the n-th delivery of an e-mail to a person. An event belongs to the latest delivery before it.
 create or replace view email_events as
 select
-    id,
-    original_timestamp,
-    event,
-    "timestamp",
-    user_id,
-    email,
-    person,
-    matched_by,
-    campaign_id,
-    campaign_name,
-    email_id,
-    email_subject,
-    delivery,
-    delivered_at,
-    link_id,
-    link_name,
-    link_url,
-    actor,
-    rule
-from stored_events;
+    stored.id,
+    stored.original_timestamp,
+    case stored.event
+        when 'd' then 'email_delivered'
+        when 'o' then 'email_opened'
+        when 'm' then 'email_machine_opened'
+        when 'c' then 'email_link_clicked'
+        when 'b' then 'email_bounced'
+        when 'u' then 'email_unsubscribed'
+        when 's' then 'email_marked_as_spam'
+    end as event,
+    stored."timestamp",
+    case when identities.matched_by = 'u' then recipients.name end as user_id,
+    addresses.name as email,
+    people.name as person,
+    case identities.matched_by
+        when 'u' then 'user_id'
+        when 'e' then 'email'
+        when 'a' then 'ambiguous'
+        when 'n' then 'none'
+    end as matched_by,
+    stored_names.campaign_id,
+    titles.campaign_name,
+    mailings.email_id,
+    titles.email_subject,
+    stored.delivery,
+    stored.delivered_at,
+    targets.link_id,
+    targets.link_name,
+    targets.link_url,
+    case stored.actor when 'h' then 'human' when 'm' then 'machine' when 'u' then 'unknown' end as actor,
+    case stored.rule
+        when 'r' then 'reported'
+        when 'p' then 'proxy'
+        when 'a' then 'agent'
+        when 'b' then 'burst'
+        when 't' then 'too_soon'
+        when 'n' then 'no_evidence'
+        when 'o' then 'otherwise'
+    end as rule
+from stored_events as stored
+left join stored_identities as identities on stored.identity = identities.identity
+left join stored_people as recipients on identities.recipient = recipients.person
+left join stored_people as addresses on identities.address = addresses.person
+left join stored_people as people on stored.person = people.person
+left join stored_mailings as mailings on stored.mailing = mailings.mailing
+left join stored_names on mailings.campaign = stored_names.campaign
+left join stored_titles as titles on stored.title = titles.title
+left join stored_targets as targets on stored.target = targets.target;
 
 comment on view email_events is 'One row per e-mail event: its person, its message, and whether a person or a machine caused it';
 comment on column email_events.id is 'The event: with original_timestamp its key in the collection';

@@ -3,29 +3,33 @@
 -- Delivery 0 holds the events before any delivery: bounces, and opens or clicks whose delivery was never reported.
 create or replace view email_messages as
 select
-    person,
-    campaign_id,
-    email_id,
-    delivery,
-    email,
-    nullif(split_part(email, '@', 2), '') as mailbox_domain,
-    delivered_at,
-    bounced_at,
-    opened_at,
-    last_opened_at,
-    human_opened_at,
-    last_human_opened_at,
-    clicked_at,
-    last_clicked_at,
-    human_clicked_at,
-    last_human_clicked_at,
-    unsubscribed_at,
-    complained_at,
-    opens,
-    human_opens,
-    clicks,
-    human_clicks
-from stored_messages;
+    people.name as person,
+    stored_names.campaign_id,
+    mailings.email_id,
+    stored.delivery,
+    addresses.name as email,
+    nullif(split_part(addresses.name, '@', 2), '') as mailbox_domain,
+    stored.delivered_at,
+    stored.bounced_at,
+    stored.opened_at,
+    stored.last_opened_at,
+    stored.human_opened_at,
+    stored.last_human_opened_at,
+    stored.clicked_at,
+    stored.last_clicked_at,
+    stored.human_clicked_at,
+    stored.last_human_clicked_at,
+    stored.unsubscribed_at,
+    stored.complained_at,
+    coalesce(stored.opens, 0)::bigint as opens,
+    coalesce(stored.human_opens, 0)::bigint as human_opens,
+    coalesce(stored.clicks, 0)::bigint as clicks,
+    coalesce(stored.human_clicks, 0)::bigint as human_clicks
+from stored_messages as stored
+left join stored_people as people on stored.person = people.person
+left join stored_people as addresses on stored.address = addresses.person
+left join stored_mailings as mailings on stored.mailing = mailings.mailing
+left join stored_names on mailings.campaign = stored_names.campaign;
 
 comment on view email_messages is 'One row per message: the n-th delivery of an e-mail of a campaign to a person';
 comment on column email_messages.person is 'The recipient: a user id, else an e-mail address';

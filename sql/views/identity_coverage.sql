@@ -3,17 +3,29 @@ create or replace view identity_coverage as
 with ways as (
     select
         ways.place,
-        ways.matched_by
-    from (values (1, 'user_id'), (2, 'email'), (3, 'ambiguous'), (4, 'none')) as ways (place, matched_by)
+        ways.matched_by,
+        ways.code
+    from (
+        values (1, 'user_id', 'u'), (2, 'email', 'e'), (3, 'ambiguous', 'a'), (4, 'none', 'n')
+    ) as ways (place, matched_by, code)
+),
+
+identities as (
+    select
+        identity,
+        count(*) as events
+    from stored_events
+    group by identity
 ),
 
 counted as (
     select
-        matched_by,
-        count(*) as events,
-        count(distinct person) as people
-    from email_events
-    group by matched_by
+        stored.matched_by,
+        sum(identities.events)::bigint as events,
+        count(distinct stored.person) as people
+    from identities
+    inner join stored_identities as stored on identities.identity = stored.identity
+    group by stored.matched_by
 )
 
 select
@@ -22,7 +34,7 @@ select
     coalesce(counted.people, 0) as people,
     round(coalesce(counted.events, 0) / nullif(sum(counted.events) over (), 0), 4) as share_of_events
 from ways
-left join counted on ways.matched_by = counted.matched_by
+left join counted on counted.matched_by = ways.code::"char"
 order by ways.place;
 
 comment on view identity_coverage is 'One row per way in which the person of an e-mail event was found';

@@ -3,9 +3,9 @@
 -- A link is identified by its id, else its address, else its name.
 create or replace view links as
 select
-    stored.campaign_id,
+    campaign_names.campaign_id,
     campaign_names.campaign_name,
-    stored.email_id,
+    mailings.email_id,
     stored.link_id,
     stored.link_name,
     stored.link_url,
@@ -16,8 +16,9 @@ select
     round(stored.clicks / sum(stored.clicks) over email, 4) as share,
     round(stored.human_clicks / nullif(sum(stored.human_clicks) over email, 0), 4) as human_share
 from stored_links as stored
-inner join campaign_names on stored.campaign_id = campaign_names.campaign_id
-window email as (partition by stored.campaign_id, stored.email_id);
+inner join stored_mailings as mailings on stored.mailing = mailings.mailing
+inner join campaign_names on mailings.campaign = campaign_names.campaign
+window email as (partition by campaign_names.campaign_id, mailings.email_id);
 
 comment on view links is 'One row per campaign, e-mail and link: its clicks and the people who clicked it';
 comment on column links.campaign_id is 'The campaign; empty for e-mails without one';

@@ -2,30 +2,34 @@
 --
 -- A message without an address counts for an address at which its person got other messages.
 create or replace view mailbox_domains as
-with messages as (
+with addresses as (
     select
-        split_part(coalesce(stored.email, people.email), '@', 2) as mailbox_domain,
-        stored.delivered_at,
-        stored.bounced_at,
-        stored.opened_at,
-        stored.human_opened_at,
-        stored.complained_at
+        coalesce(stored.address, recipients.address) as address,
+        count(*) filter (where stored.delivered_at is not null or stored.bounced_at is not null) as attempted,
+        count(stored.delivered_at) as delivered,
+        count(stored.delivered_at) filter (where stored.bounced_at is null) as arrived,
+        count(stored.bounced_at) as bounced,
+        count(stored.delivered_at) filter (where stored.opened_at is not null) as opened,
+        count(stored.delivered_at) filter (where stored.human_opened_at is not null) as human_opened,
+        count(stored.delivered_at) filter (where stored.complained_at is not null) as complained
     from stored_messages as stored
-    inner join stored_recipients as people on stored.person = people.person
+    inner join stored_recipients as recipients on stored.person = recipients.person
+    group by coalesce(stored.address, recipients.address)
 ),
 
 counted as (
     select
-        nullif(mailbox_domain, '') as mailbox_domain,
-        count(*) filter (where delivered_at is not null or bounced_at is not null) as attempted,
-        count(*) filter (where delivered_at is not null) as delivered,
-        count(*) filter (where delivered_at is not null and bounced_at is null) as arrived,
-        count(*) filter (where bounced_at is not null) as bounced,
-        count(*) filter (where delivered_at is not null and opened_at is not null) as opened,
-        count(*) filter (where delivered_at is not null and human_opened_at is not null) as human_opened,
-        count(*) filter (where delivered_at is not null and complained_at is not null) as complained
-    from messages
-    group by nullif(mailbox_domain, '')
+        nullif(split_part(people.name, '@', 2), '') as mailbox_domain,
+        sum(addresses.attempted)::bigint as attempted,
+        sum(addresses.delivered)::bigint as delivered,
+        sum(addresses.arrived)::bigint as arrived,
+        sum(addresses.bounced)::bigint as bounced,
+        sum(addresses.opened)::bigint as opened,
+        sum(addresses.human_opened)::bigint as human_opened,
+        sum(addresses.complained)::bigint as complained
+    from addresses
+    left join stored_people as people on addresses.address = people.person
+    group by nullif(split_part(people.name, '@', 2), '')
 )
 
 select

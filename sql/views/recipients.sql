@@ -2,13 +2,17 @@
 create or replace view recipients as
 with people as (
     select
-        stored_recipients.*,
-        now() - greatest(last_human_opened_at, last_human_clicked_at) as quiet_for
-    from stored_recipients
+        stored.*,
+        people.name,
+        addresses.name as email,
+        now() - greatest(stored.last_human_opened_at, stored.last_human_clicked_at) as quiet_for
+    from stored_recipients as stored
+    left join stored_people as people on stored.person = people.person
+    left join stored_people as addresses on stored.address = addresses.person
 )
 
 select
-    person,
+    name as person,
     email,
     first_delivered_at,
     last_delivered_at,
@@ -22,14 +26,14 @@ select
         when quiet_for <= interval '365 days' then '365 days'
         else 'longer ago'
     end as recency,
-    delivered,
-    bounced,
-    human_opened,
-    human_clicked,
+    delivered::bigint as delivered,
+    bounced::bigint as bounced,
+    human_opened::bigint as human_opened,
+    human_clicked::bigint as human_clicked,
     unsubscribed_at is not null as has_unsubscribed,
     unsubscribed_at,
     complained_at,
-    conversions,
+    conversions::bigint as conversions,
     trim_scale(revenue) as revenue,
     trim_scale(attributed_revenue) as attributed_revenue
 from people;

@@ -1,0 +1,183 @@
+-- New events by numbers: whose they are, which e-mail, which link.
+--
+-- Reads  new_events.
+-- Writes stored_names, stored_mailings, stored_titles, stored_targets, stored_agents; incoming_events (temporary).
+-- Cost   follows the new events.
+create temporary table contents on commit drop as
+select
+    campaign_id,
+    email_id,
+    campaign_name,
+    email_subject,
+    max("timestamp") as "timestamp"
+from new_events
+group by campaign_id, email_id, campaign_name, email_subject;
+
+analyze contents;
+
+-- The latest name of a campaign wins.
+with named as (
+    select distinct on (campaign_id)
+        campaign_id,
+        campaign_name,
+        case when campaign_name is not null then "timestamp" end as named_at
+    from contents
+    order by campaign_id, (campaign_name is null), "timestamp" desc, campaign_name desc
+),
+
+renamed as (
+    update stored_names as stored set campaign_name = named.campaign_name, named_at = named.named_at
+    from named
+    where
+        stored.campaign_id = named.campaign_id
+        and (
+            stored.named_at is null
+            or (named.named_at, named.campaign_name) > (stored.named_at, stored.campaign_name)
+        )
+)
+
+insert into stored_names (campaign_id, campaign_name, named_at)
+select
+    named.campaign_id,
+    named.campaign_name,
+    named.named_at
+from named
+left join stored_names as stored on named.campaign_id = stored.campaign_id
+where stored.campaign_id is null;
+
+insert into stored_mailings (campaign, email_id)
+select distinct
+    stored_names.campaign,
+    contents.email_id
+from contents
+inner join stored_names on contents.campaign_id = stored_names.campaign_id
+left join stored_mailings as stored
+    on stored_names.campaign = stored.campaign and contents.email_id = stored.email_id
+where stored.mailing is null;
+
+insert into stored_titles (campaign_name, email_subject)
+select distinct
+    contents.campaign_name,
+    contents.email_subject
+from contents
+left join stored_titles as stored
+    on hashtextextended(coalesce(contents.email_subject, ''), 0)
+    = hashtextextended(coalesce(stored.email_subject, ''), 0)
+    and (contents.campaign_name, contents.email_subject)
+    is not distinct from (stored.campaign_name, stored.email_subject)
+where stored.title is null;
+
+insert into stored_targets (link_id, link_name, link_url)
+with targets as (
+    select distinct
+        link_id,
+        link_name,
+        link_url
+    from new_events
+    where event = 'c'
+)
+
+select
+    targets.link_id,
+    targets.link_name,
+    targets.link_url
+from targets
+left join stored_targets as stored
+    on hashtextextended(coalesce(targets.link_url, ''), 0) = hashtextextended(coalesce(stored.link_url, ''), 0)
+    and (targets.link_id, targets.link_name, targets.link_url)
+    is not distinct from (stored.link_id, stored.link_name, stored.link_url)
+where stored.target is null;
+
+-- The rules on user agents, once for each.
+insert into stored_agents (user_agent, is_proxy, is_machine)
+with agents as (
+    select distinct context_user_agent as user_agent
+    from new_events
+    where context_user_agent is not null
+)
+
+select
+    agents.user_agent,
+    agents.user_agent ~* (select value from settings where name = 'proxy_agents') as is_proxy,
+    agents.user_agent ~* (select value from settings where name = 'machine_agents') as is_machine
+from agents
+left join stored_agents as stored
+    on hashtextextended(agents.user_agent, 0) = hashtextextended(stored.user_agent, 0)
+    and agents.user_agent = stored.user_agent
+where stored.agent is null;
+
+-- Numbers of what the new events name, by the texts: missing ones are told from empty ones by a flag.
+create temporary table named_contents on commit drop as
+select
+    contents.campaign_id,
+    contents.email_id,
+    contents.campaign_name is null as is_unnamed,
+    coalesce(contents.campaign_name, '') as campaign_name,
+    contents.email_subject is null as is_untitled,
+    coalesce(contents.email_subject, '') as email_subject,
+    stored_mailings.mailing,
+    stored_titles.title
+from contents
+inner join stored_names on contents.campaign_id = stored_names.campaign_id
+inner join stored_mailings
+    on stored_names.campaign = stored_mailings.campaign and contents.email_id = stored_mailings.email_id
+inner join stored_titles
+    on hashtextextended(coalesce(contents.email_subject, ''), 0)
+    = hashtextextended(coalesce(stored_titles.email_subject, ''), 0)
+    and (contents.campaign_name, contents.email_subject)
+    is not distinct from (stored_titles.campaign_name, stored_titles.email_subject);
+
+create temporary table named_recipients on commit drop as
+select
+    new.recipient,
+    coalesce(new.email, '') as email,
+    new.has_user,
+    stored.identity,
+    stored.person
+from new_recipients as new
+inner join stored_people as recipients on new.recipient = recipients.name
+left join stored_people as addresses on new.email = addresses.name
+inner join stored_identities as stored
+    on recipients.person = stored.recipient
+    and coalesce(addresses.person, 0) = coalesce(stored.address, 0)
+    and new.has_user = (stored.matched_by = 'u');
+
+analyze named_contents;
+analyze named_recipients;
+
+create temporary table incoming_events on commit drop as
+select
+    new.id,
+    new.original_timestamp,
+    new."timestamp",
+    recipients.person,
+    contents.mailing,
+    recipients.identity,
+    contents.title,
+    agents.agent,
+    targets.target,
+    new.event
+from new_events as new
+inner join named_contents as contents
+    on new.campaign_id = contents.campaign_id
+    and new.email_id = contents.email_id
+    and coalesce(new.campaign_name, '') = contents.campaign_name
+    and (new.campaign_name is null) = contents.is_unnamed
+    and coalesce(new.email_subject, '') = contents.email_subject
+    and (new.email_subject is null) = contents.is_untitled
+inner join named_recipients as recipients
+    on new.recipient = recipients.recipient
+    and coalesce(new.email, '') = recipients.email
+    and new.has_user = recipients.has_user
+left join stored_agents as agents
+    on hashtextextended(new.context_user_agent, 0) = hashtextextended(agents.user_agent, 0)
+    and new.context_user_agent = agents.user_agent
+left join stored_targets as targets
+    on new.event = 'c'
+    and hashtextextended(coalesce(new.link_url, ''), 0) = hashtextextended(coalesce(targets.link_url, ''), 0)
+    and coalesce(new.link_id, '') = coalesce(targets.link_id, '')
+    and coalesce(new.link_name, '') = coalesce(targets.link_name, '')
+    and (new.link_id, new.link_name, new.link_url)
+    is not distinct from (targets.link_id, targets.link_name, targets.link_url);
+
+analyze incoming_events;
