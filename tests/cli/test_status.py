@@ -14,7 +14,7 @@ def test_status_shows_loads_collections_rejects_and_discards(run: Run, settings:
     run("load", "events.jsonl")
     ended = run("status")
     assert ended.code == 0
-    titles = ["schema", "collections", "loads", "rejects", "discards", "discard_reasons"]
+    titles = ["schema", "collections", "figures", "loads", "rejects", "discards", "discard_reasons"]
     assert [line for line in map(str.rstrip, ended.out.splitlines()) if line in titles] == titles
     status = json.loads(run("status", "--json").out)
     assert [title for title in status if status[title]] == titles
