@@ -34,7 +34,7 @@ demo: .demo/events.jsonl .demo/site.sql
 	@$(LOADER) sample --site --events 100000 --seed 1 --out $@
 
 test: .venv/ready
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations=10
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -20,6 +21,10 @@ from loader.postgres import embedded
 # A crashed server restarts on its port. Each test process uses its own range of ports, apart from the command's default
 # range, so that no other server takes the port in between.
 embedded.FIRST_PORT += 200 * (1 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
+
+# No example fails because it took long: machines are shared.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 #: Runs in the environment of a client library, not of the tests.
 collect_ignore = ["support/send_demo.py"]
