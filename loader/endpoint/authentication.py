@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import binascii
-from urllib.parse import parse_qsl
+import re
+from urllib.parse import unquote_to_bytes
 
 from starlette.types import Receive
 
@@ -19,6 +20,7 @@ from loader.endpoint.tracking_calls import find_write_key
 from loader.endpoint.write_keys import Key
 
 Keys = tuple[Key, ...]
+_IN_URL = re.compile(rb"(?:^|&)writeKey=([^&]{1,400})(?:&|$)")
 
 
 def find_keys_before_body(key_cache: KeyCache, head: Head, query: bytes) -> Keys:
@@ -29,9 +31,8 @@ def find_keys_before_body(key_cache: KeyCache, head: Head, query: bytes) -> Keys
     found: Keys = ()
     if head.authorization is not None and (user := user_name(head.authorization)):
         found = key_cache.find(user, head.user_agent)
-    if not found and b"writeKey=" in query:
-        given = dict(parse_qsl(query.decode("latin-1"), max_num_fields=None)).get("writeKey", "")
-        found = key_cache.find(given, head.user_agent)
+    if not found and query and (given := _IN_URL.search(query)):
+        found = key_cache.find(unquote_to_bytes(given[1]).decode("latin-1"), head.user_agent)
     return found
 
 
