@@ -1,4 +1,4 @@
-"""Install client libraries of Segment and RudderStack, each in its own environment, because their dependencies conflict with ours.
+"""Install client libraries of Segment and RudderStack, each in an environment of its own: dependencies conflict.
 
 `python -m tests.support.segment_clients SCRIPT ARGUMENTS` runs a script with the Python client.
 """
