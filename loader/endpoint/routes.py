@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,7 +54,7 @@ class Receiver:
         except CallError as exc:
             raise RequestRefused(400, str(exc)) from None
         self._check_rate(keys[0], call.events)
-        schemas = dict.fromkeys(key.schema for key in keys)
+        schemas = [key.schema for key in keys]  # one for each source: its keys differ
         if call.events:
             await self._store(schemas, call.lines)
         for schema in schemas:
@@ -84,7 +84,7 @@ class Receiver:
         if wait := bucket.take(events, time.monotonic()):
             raise RequestRefused(429, "too many events at once", wait)
 
-    async def _store(self, schemas: Iterable[str], lines: bytes) -> None:
+    async def _store(self, schemas: Sequence[str], lines: bytes) -> None:
         """Store lines in the spool of each source, and return when all are on disk."""
         pending = []
         try:

@@ -5,7 +5,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -54,7 +54,7 @@ class Key:
     key_id: int
     digest: bytes
     #: Origins of pages whose scripts may read the answers of the endpoint.
-    origins: tuple[str, ...] = ()
+    origins: tuple[str, ...] = field(default=(), hash=False)
 
 
 def digest(key: str) -> bytes:
