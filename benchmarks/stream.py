@@ -1,11 +1,13 @@
 """Measure the endpoint against one of the same framework and server that does nothing.
 
-`python -m benchmarks.stream` starts both, and takes turns between them; `--soak 3600` sends for an hour instead.
+`python -m benchmarks.stream` starts both, and takes turns between them; `--soak 3600` sends for an hour instead, and
+`--attack` measures what senders without a key cost one that has it.
 """
 
 import argparse
 import asyncio
 import base64
+import gzip
 import os
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -29,6 +32,8 @@ from loader.schema.source import open_warehouse
 from tests.support.endpoint import free_port
 
 BATCH = 100
+#: An event that takes little of a batch, and much when the fields of its batch are copied into it.
+KEYLESS_EVENT = b'{"event":"a","context":{}}'
 EMPTY = """
 import sys
 import uvicorn
@@ -57,10 +62,11 @@ uvloop.run(main())
 
 @dataclass(slots=True)
 class Measured:
-    """Answers a second, the 99th percentile of the time to them in ms, and their statuses."""
+    """Answers a second, percentiles of the time to them in ms, and their statuses."""
 
     rate: float
     p99: float
+    p50: float = 0.0
     statuses: Counter[bytes] = field(default_factory=Counter)
 
 
@@ -105,24 +111,39 @@ class Sender(asyncio.Protocol):
         self.closed.set_result(None)
 
 
+#: A request, the number of connections that send it, and how many are sent a second; 0 is as fast as it goes.
+Stream = tuple[bytes, int, float]
+
+
 def send(port: int, request: bytes, connections: int, seconds: float, rate: float = 0) -> Measured:
     """Send from many connections, as fast as it goes or at a rate."""
+    return send_beside(port, seconds, (request, connections, rate))
+
+
+def send_beside(port: int, seconds: float, measured: Stream, *others: Stream) -> Measured:
+    """Send several requests beside each other, of which the first is measured."""
     times: list[float] = []
     statuses: Counter[bytes] = Counter()
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        end, pause = time.perf_counter() + seconds, connections / rate if rate else 0
+        end = time.perf_counter() + seconds
         senders = []
-        for _ in range(connections):
-            make = lambda: Sender(request, end, pause, times, statuses)  # noqa: E731
-            senders.append((await loop.create_connection(make, "127.0.0.1", port))[1])
-            await asyncio.sleep(pause / connections)  # not all at the same moment
+        for stream in (*others, measured):
+            request, connections, rate = stream
+            pause = connections / rate if rate else 0
+            results = (times, statuses) if stream is measured else ([], Counter())
+            for _ in range(connections):
+                make = partial(Sender, request, end, pause, *results)
+                senders.append((await loop.create_connection(make, "127.0.0.1", port))[1])
+                await asyncio.sleep(pause / connections)  # not all at the same moment
         await asyncio.gather(*(sender.closed for sender in senders))
 
     begun = time.perf_counter()
     uvloop.run(run())
-    return Measured(len(times) / (time.perf_counter() - begun), sorted(times)[len(times) * 99 // 100] * 1000, statuses)
+    times.sort()
+    p99, p50 = (times[len(times) * share // 100] * 1000 for share in (99, 50))
+    return Measured(len(times) / (time.perf_counter() - begun), p99, p50, statuses)
 
 
 def request(path: str, body: bytes, key: str) -> bytes:
@@ -197,6 +218,24 @@ def soak(options: argparse.Namespace, port: int, key: str, process: "subprocess.
         )
 
 
+def attack(options: argparse.Namespace, port: int, key: str) -> Iterator[tuple[str, str, str]]:
+    """Measure an honest sender of 100 events a second alone, and beside senders without a key."""
+    event = next(iter(sample.lines(1, seed=1))).strip()
+    honest = request("/v1/track", event, key)
+    large = gzip.compress(b'{"context":{"a":"%s"},"batch":[%s]}' % (b"x" * 6000, b",".join([KEYLESS_EVENT] * 2500)))
+    small = gzip.compress(b'{"batch":[%s],"writeKey":"x"}' % b",".join([event] * 100))
+    for name, body, per_second in (
+        ("alone", b"", 0),
+        (f"beside batches of 16 MB in {len(large):,} bytes, 28 a second", large, 28),
+        (f"beside batches of 16 MB in {len(large):,} bytes, 200 a second", large, 200),
+        (f"beside batches of 100 events with a wrong key ({len(small):,} bytes), 200 a second", small, 200),
+    ):
+        beside = request("/v1/batch", body, "").replace(b"Authorization: Basic Og==", b"Content-Encoding: gzip")
+        others = [(beside, 4, per_second)] if body else []
+        found = send_beside(port, options.seconds * 2, (honest, 20, 100), *others)
+        yield name, f"{found.p50:.1f} ms", f"{found.p99:.1f} ms"
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -208,6 +247,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=200)
     parser.add_argument("--soak", type=float, default=0, help="seconds to send for, instead of measuring")
     parser.add_argument("--soak-rate", type=float, default=200, help="requests/s then, of 10 events each")
+    parser.add_argument("--attack", action="store_true", help="measure one sender beside others without a key, instead")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="selligent-bench-") as folder:
         home = Path(folder)
@@ -229,6 +269,10 @@ def compare(options: argparse.Namespace, settings: Settings, spool: Path, key: s
     serve = [sys.executable, "-c", "from loader.cli.main import main; main()", "serve", "--port", str(port), *how]
     place = {"SELLIGENT_DATABASE_URL": settings.database_url or ""}
     with running(*serve, port=port, environment=place) as process:
+        if options.attack:
+            for row in attack(options, port, key):
+                print("| " + " | ".join(row) + " |", flush=True)
+            return
         if options.soak:
             soak(options, port, key, process, spool)
             return

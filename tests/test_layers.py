@@ -35,7 +35,7 @@ LIBRARIES = {
     "prometheus_client": {"loader.endpoint.metrics", "loader.monitoring.outcome"},
     "alembic": {"loader.migrate"},
     "uvicorn": {"loader.endpoint.server", "loader.endpoint.http_connection"},
-    "starlette": {"loader.endpoint.requests", "loader.endpoint.routes"},
+    "starlette": {f"loader.endpoint.{name}" for name in ("authentication", "cross_origin", "requests", "routes")},
     "click": {"loader.cli"},
 }
 MAX_LINES, MAX_MODULES = 300, 15

@@ -25,29 +25,46 @@ def keys() -> None:
 label_option = click.option("--label", default="Selligent", show_default=True, help="Who sends with the key.")
 
 
-@keys.command("create", epilog="\b\nExample:\n  selligent-loader keys create --label 'Selligent, test'")
+origin_option = click.option(
+    "--allow-origin",
+    "origins",
+    metavar="ORIGIN",
+    multiple=True,
+    help="Origin of web pages that send with the key, for example https://example.com; can be repeated.",
+)
+
+
+@keys.command(
+    "create",
+    epilog="\b\nExamples:\n  selligent-loader keys create --label 'Selligent, test'\n"
+    "  selligent-loader keys create --label Website --allow-origin https://example.com",
+)
 @label_option
+@origin_option
 @connection_options
 @json_option
-def create_command(settings: Settings, as_json: bool, label: str) -> None:
+def create_command(settings: Settings, as_json: bool, label: str, origins: tuple[str, ...]) -> None:
     """Create a key and print it. Only its hash is stored; the key cannot be shown again."""
     with open_warehouse(settings) as warehouse:
-        key = create_key(warehouse, label)
+        key = create_key(warehouse, label, origins)
     print_json({"label": label, "write_key": key}) if as_json else print(key)
 
 
 @keys.command("import", epilog="\b\nExample:\n  selligent-loader keys import --label Selligent < key.txt")
 @label_option
+@origin_option
+@click.option("--also", is_flag=True, help="Import a key of another source too; its events go to both sources.")
 @connection_options
 @json_option
-def import_command(settings: Settings, as_json: bool, label: str) -> None:
+def import_command(settings: Settings, as_json: bool, label: str, origins: tuple[str, ...], also: bool) -> None:
     """Import a key from standard input.
 
-    A sender that already uses the key needs no change.
+    A sender that already uses the key needs no change. A key that is valid for another source of the database is
+    refused without --also.
     """
     key = sys.stdin.readline().strip()
     with open_warehouse(settings) as warehouse:
-        key_id = import_key(warehouse, key, label)
+        key_id = import_key(warehouse, key, label, origins, is_shared=also)
     print_json({"key_id": key_id, "label": label}) if as_json else print(f"key {key_id} ({label}) is valid")
 
 
@@ -82,7 +99,7 @@ def sources() -> None:
 @connection_options
 @json_option
 def sources_list_command(settings: Settings, as_json: bool) -> None:
-    """List all sources: nickname, schema, keys, newest event."""
+    """List all sources: nickname, schema, keys, the key used last and by which client, newest event."""
     with open_warehouse(settings) as warehouse:
         found = list_sources(warehouse)
     print_rows("sources", found, as_json=as_json)

@@ -8,7 +8,14 @@ from typing import Any
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from loader.endpoint.limits import MAX_CONNECTIONS, MAX_HEAD_BYTES, MAX_HEADERS, MAX_REQUEST_BYTES, REQUEST_SECONDS
+from loader.endpoint.limits import (
+    MAX_CONNECTIONS,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_REQUEST_BYTES,
+    REQUEST_SECONDS,
+    SHED_CONNECTIONS,
+)
 from loader.endpoint.requests import JSON, as_json
 
 
@@ -19,6 +26,9 @@ class LimitedConnection(HttpToolsProtocol):
     that response, and the client has to send the request again (RFC 9112, 9.3.2).
     """
 
+    #: Connections at a time. Set before the server starts.
+    max_connections = MAX_CONNECTIONS
+
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         #: Start time of the incomplete request, its size so far in bytes, and whether its headers are complete.
@@ -27,11 +37,33 @@ class LimitedConnection(HttpToolsProtocol):
         self._has_head = False
         #: Since when the client has not read the response.
         self._blocked_since: float | None = None
+        #: When the connection was opened or the last response was sent, and whether another request has begun since.
+        self.idle_since, self.has_begun = self.loop.time(), False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > self.max_connections and not self._shed_idle():
             self._end(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections at once", (b"retry-after", b"1"))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no headers of a request have been received completely that is not answered."""
+        is_between = self._started is None or not self._has_head
+        is_answered = self.cycle is None or self.cycle.response_complete
+        return is_between and is_answered and not self.transport.is_closing()
+
+    def _shed_idle(self) -> bool:
+        """Close the connections that have been idle for longest; return False if no other one is idle."""
+        connections: Collection[Any] = self.connections
+        idle = [other for other in connections if other is not self and other.is_idle]
+        idle.sort(key=lambda other: (other.has_begun, other.idle_since))
+        for other in idle[:SHED_CONNECTIONS]:
+            other.transport.close()
+        return bool(idle)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.idle_since, self.has_begun = self.loop.time(), False
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -51,7 +83,7 @@ class LimitedConnection(HttpToolsProtocol):
         if self._has_pending_response():
             raise ValueError("pipelined request")
         super().on_message_begin()
-        self._started, self._size, self._has_head = self.loop.time(), 0, False
+        self._started, self._size, self._has_head, self.has_begun = self.loop.time(), 0, False, True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) == MAX_HEADERS:

@@ -5,14 +5,14 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from loader.config import Settings
 from loader.endpoint.limits import KEY_REFRESH_SECONDS, MAX_ADDRESSES, UNAUTHORIZED_LOG_SECONDS
-from loader.endpoint.write_keys import Key, find_key, record_use, valid_keys
+from loader.endpoint.write_keys import Key, client_name, find_keys, record_use, valid_keys
 from loader.errors import LoaderError, OutageError
 from loader.postgres.connection import Warehouse
 from loader.schema.source import open_warehouse
@@ -32,7 +32,7 @@ class KeyCache:
         self._sources, self._copy = sources, copy
         self._warehouses: dict[str, Warehouse] = {}
         self._open = ExitStack()
-        self._used: dict[Key, datetime] = {}
+        self._used: dict[Key, tuple[datetime, bytes]] = {}
         self._keys: list[Key] = []
         try:
             for settings in sources:
@@ -51,12 +51,16 @@ class KeyCache:
             self.refresh()
         self._open.close()
 
-    def find(self, key: str) -> Key | None:
-        """Return the valid key that matches the one sent, and remember when it was used; None for an invalid one."""
-        found = find_key(self._keys, key)
-        if found:
-            self._used[found] = datetime.now(UTC)
+    def find(self, key: str, user_agent: bytes = b"") -> tuple[Key, ...]:
+        """Return the valid keys that match the one sent, one for each source that has it, and remember their use."""
+        found = find_keys(self._keys, key)
+        for known in found:
+            self._used[known] = datetime.now(UTC), user_agent
         return found
+
+    def is_allowed(self, origin: str, schemas: Collection[str] | None = None) -> bool:
+        """Return whether a valid key of one of the sources, by default of any, allows an origin."""
+        return any(origin in key.origins and (schemas is None or key.schema in schemas) for key in self._keys)
 
     @property
     def count(self) -> int:
@@ -77,16 +81,20 @@ class KeyCache:
             warehouse = Warehouse(settings, "serve keys")
             self._warehouses[settings.schema] = self._open.enter_context(closing(warehouse))
         warehouse = self._warehouses[settings.schema]
-        used = {key: moment for key, moment in list(self._used.items()) if key.schema == settings.schema}
+        used = {key: use for key, use in list(self._used.items()) if key.schema == settings.schema}
         if used:
-            warehouse.retry(lambda: record_use(warehouse, {key.key_id: moment for key, moment in used.items()}))
-            for key, moment in used.items():
-                if self._used.get(key) == moment:
+            rows = {key.key_id: (moment, client_name(user_agent)) for key, (moment, user_agent) in used.items()}
+            warehouse.retry(lambda: record_use(warehouse, rows))
+            for key, use in used.items():
+                if self._used.get(key) == use:
                     del self._used[key]
         return warehouse.retry(lambda: valid_keys(warehouse))
 
     def _write_copy(self) -> None:
-        rows = [{"schema": key.schema, "key_id": key.key_id, "hash": key.digest.hex()} for key in self._keys]
+        rows = [
+            {"schema": key.schema, "key_id": key.key_id, "hash": key.digest.hex(), "origins": key.origins}
+            for key in self._keys
+        ]
         try:
             replace_file(self._copy, json.dumps(rows).encode())
         except OSError as exc:
@@ -95,7 +103,11 @@ class KeyCache:
     def _read_copy(self) -> list[Key]:
         schemas = {settings.schema for settings in self._sources}
         rows = json.loads(self._copy.read_bytes())
-        return [Key(r["schema"], r["key_id"], bytes.fromhex(r["hash"])) for r in rows if r["schema"] in schemas]
+        return [
+            Key(row["schema"], row["key_id"], bytes.fromhex(row["hash"]), tuple(row.get("origins", ())))
+            for row in rows
+            if row["schema"] in schemas
+        ]
 
 
 class UnauthorizedRequests:

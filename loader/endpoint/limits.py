@@ -25,8 +25,13 @@ MAX_HEAD_BYTES = 64 << 10
 MAX_HEADERS = 200
 #: Bytes of a whole request, as sent, which for chunked bodies includes the chunk headers.
 MAX_REQUEST_BYTES = 8 * MAX_BATCH_BYTES
-#: Connections at a time.
+#: Connections at a time, if the system allows as many open files.
 MAX_CONNECTIONS = 1024
+#: Open files that connections leave to the spool, the database and loads, and those of each source.
+RESERVED_FILES = 96
+RESERVED_FILES_PER_SOURCE = 8
+#: Idle connections that are closed together when a new one would be one too many.
+SHED_CONNECTIONS = 16
 #: Connections that wait to be accepted.
 BACKLOG = 1024
 #: Seconds to receive a request, from its first byte or from the start of the connection, and to send a response.
@@ -40,13 +45,31 @@ SHUTDOWN_SECONDS = 30
 
 #: Bytes of all incomplete request bodies together.
 MAX_READING_BYTES = 128 << 20
+#: Bytes of all incomplete bodies of requests without a valid key in the headers.
+MAX_UNKNOWN_READING_BYTES = 32 << 20
+#: Complete bodies of such requests that wait to be searched for a key.
+MAX_UNKNOWN_WAITING = 64
 #: Client addresses that are counted separately.
 MAX_ADDRESSES = 1000
+
+# Requests without a valid key in the headers
+
+#: Seconds to receive the body of such a request.
+UNKNOWN_BODY_SECONDS = 5.0
+#: After a search that finds no valid key, no other begins for so many times its duration.
+UNKNOWN_PAUSE_FACTOR = 9
 
 # Write keys
 
 #: Characters of a write key; shorter ones could be guessed.
 MIN_KEY_LENGTH = 16
+#: Origins of a write key, and characters of each.
+MAX_ORIGINS = 100
+MAX_ORIGIN_LENGTH = 255
+#: Seconds for which a browser may remember that an origin is allowed.
+PREFLIGHT_SECONDS = 600
+#: Characters of the client's name that are stored with the key it uses.
+MAX_CLIENT_LENGTH = 50
 #: Seconds between refreshes of the key cache; a revoked key is refused within twice that time.
 KEY_REFRESH_SECONDS = 4.0
 #: Seconds between log lines about requests without a valid key.

@@ -3,7 +3,7 @@
 from typing import Any
 
 from loader.endpoint.limits import MAX_BATCH_BYTES, MAX_EVENT_BYTES, MAX_EVENTS
-from loader.endpoint.tracking_calls import BATCH, SINGLE
+from loader.endpoint.tracking_calls import BATCH, CLIENT_METRICS, PATHS
 from loader.version import __version__
 
 Json = dict[str, Any]
@@ -20,7 +20,7 @@ _REFUSALS: dict[str, str] = {
     "400": "The body is not valid JSON in UTF-8, not a call of this kind, or exceeds a limit",
     "401": "The write key is missing or invalid",
     "408": "The request was not received in time",
-    "415": "The body is not JSON in UTF-8, plain or compressed with gzip",
+    "415": "The content encoding is not gzip",
     "431": "The headers are too large",
     "429": "The key exceeds its rate limit",
     "500": "Internal error; nothing is stored",
@@ -48,7 +48,13 @@ _BATCH: Json = {
     "description": f"At most {MAX_BATCH_BYTES:,} bytes and {MAX_EVENTS:,} events. Other fields apply to all of them.",
     "required": ["batch"],
     "properties": {
-        "batch": {"type": "array", "maxItems": MAX_EVENTS, "items": {"type": "object"}},
+        "batch": {
+            "type": "array",
+            "maxItems": MAX_EVENTS,
+            "items": {},
+            "description": f"Events. One that is not an object, has neither `type` nor `event`, or has more than "
+            f"{MAX_EVENT_BYTES:,} bytes becomes a rejected event; the others are stored.",
+        },
         "sentAt": {},
         "context": {},
         "integrations": {},
@@ -57,15 +63,32 @@ _BATCH: Json = {
 }
 
 
+_SUCCESS: Json = {
+    "type": "object",
+    "required": ["success"],
+    "properties": {
+        "success": {"const": True},
+        "rejected": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "Number of events of the batch that are rejected already; absent if there are none",
+        },
+    },
+    "additionalProperties": False,
+}
+
+
 def openapi_document() -> Json:
     """Return the document as a JSON object."""
-    paths = {f"/v1/{kind}": {"post": _call(kind)} for kind in (*SINGLE, *BATCH)}
+    paths = {path: {"post": _call(kind, path)} for path, kind in PATHS.items()}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "selligent-loader",
             "version": __version__,
-            "description": "Receives events through Segment's tracking API. Status 200 means that they are on disk.",
+            "description": "Receives events through Segment's tracking API. Status 200 means that they are on disk. "
+            "Each path of a call may have a slash at its end, and answers the preflight of browsers (OPTIONS) for the "
+            "origins of write keys.",
         },
         "paths": {**paths, **_others()},
         "components": {
@@ -79,7 +102,7 @@ def openapi_document() -> Json:
             "schemas": {
                 "Event": _EVENT,
                 "Batch": _BATCH,
-                "Success": _object(success={"const": True}),
+                "Success": _SUCCESS,
                 "Refusal": _object(success={"const": False}, error={"type": "string"}),
                 "Status": _object(status={"type": "string"}),
             },
@@ -87,14 +110,14 @@ def openapi_document() -> Json:
     }
 
 
-def _call(kind: str) -> Json:
+def _call(kind: str, path: str) -> Json:
     schema = "Batch" if kind in BATCH else "Event"
     refusals = {
         status: {"description": text, "content": _REASON} | ({"headers": _RETRY} if status in ("429", "503") else {})
         for status, text in _REFUSALS.items()
     }
     return {
-        "operationId": kind,
+        "operationId": path.strip("/").replace("/", "_"),
         "summary": "Several events" if kind in BATCH else f"A {kind} call",
         "security": [{"writeKey": []}, {}],
         "requestBody": {
@@ -116,6 +139,14 @@ def _others() -> Json:
     }
     own = {"description": "This document", "content": {"application/json": {"schema": {"type": "object"}}}}
     return {
+        CLIENT_METRICS: {
+            "post": {
+                "operationId": "client_metrics",
+                "summary": "Figures of clients about themselves; they are not stored",
+                "security": [],
+                "responses": {"200": _answer("Nothing is stored", "Success")},
+            }
+        },
         "/healthz": _get("health", {"200": _answer("The server is alive", "Status")}),
         "/readyz": _get("ready", ready),
         "/metrics": _get("metrics", {"200": text}),

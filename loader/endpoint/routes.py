@@ -1,8 +1,6 @@
 """The ASGI application: tracking calls, which are answered once their events are in the spool, and the other paths."""
 
 import asyncio
-import base64
-import binascii
 import logging
 import time
 from collections.abc import Sequence
@@ -16,12 +14,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from loader.endpoint.authentication import Keys, UnknownSenders, find_keys_before_body
+from loader.endpoint.cross_origin import Headers, allow_origin, answer_preflight
 from loader.endpoint.key_cache import KeyCache, UnauthorizedRequests
 from loader.endpoint.limits import RETRY_AFTER_SECONDS, TokenBucket
 from loader.endpoint.metrics import Metrics
 from loader.endpoint.openapi import openapi_document
-from loader.endpoint.requests import BodyReader, RequestRefused, check_head, read_head, refuse, respond
-from loader.endpoint.tracking_calls import BATCH, SINGLE, CallError, max_body_bytes, read_call
+from loader.endpoint.requests import BodyReader, Head, RequestRefused, read_head, refuse, respond, unpack
+from loader.endpoint.tracking_calls import CLIENT_METRICS, PATHS, CallError, max_body_bytes, read_call
 from loader.endpoint.write_keys import Key
 from loader.spool.writer import FullError, Spool
 
@@ -36,43 +36,46 @@ class Receiver:
         self, key_cache: KeyCache, spool: Spool, metrics: Metrics, unauthorized: UnauthorizedRequests, rate: float
     ) -> None:
         self.spool, self.metrics = spool, metrics
-        self._key_cache, self._unauthorized, self._rate = key_cache, unauthorized, rate
+        self.key_cache, self._unauthorized, self._rate = key_cache, unauthorized, rate
         self._buckets: dict[Key, TokenBucket] = {}
-        self.reader = BodyReader()
+        self._reader, self._unknown = BodyReader(), UnknownSenders(key_cache)
 
-    async def receive(self, kind: str, scope: Scope, receive: Receive) -> None:
+    async def receive(self, kind: str, scope: Scope, receive: Receive) -> tuple[int, Headers]:
         """Read a call and store its events in the spool. Returns when they are on disk.
 
-        Raises RequestRefused if the call has to be answered with an error.
+        Returns the number of events that are rejected already, and headers of the answer. Raises RequestRefused if the
+        call has to be answered with an error.
         """
         head = read_head(scope["headers"])
-        limit = max_body_bytes(kind)
-        try:
-            content = await self.reader.read(receive, head, limit)
-        except RequestRefused as exc:
-            exc.is_unread = True
-            raise
-        check_head(head)
-        key = self._key(_user(head.authorization)) if head.authorization is not None else None
+        keys, content = await self._read(head, scope, receive, max_body_bytes(kind))
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         try:
             call = read_call(kind, content, moment)
         except CallError as exc:
             raise RequestRefused(400, str(exc)) from None
-        key = key or self._key(call.write_key)
-        self._check_rate(key, call.events)
+        self._check_rate(keys[0], call.events)
+        schemas = [key.schema for key in keys]  # one for each source: its keys differ
         if call.events:
-            await self._store(key.schema, call.lines)
-        self.metrics.count_events(key.schema, kind, call.events)
+            await self._store(schemas, call.lines)
+        for schema in schemas:
+            self.metrics.count_events(schema, kind, call.events)
+        return call.rejected, allow_origin(self.key_cache, head.origin, schemas) if head.origin else ()
 
     def count_unauthorized(self, scope: Scope) -> None:
         """Count a request without a valid key by its client address."""
         self._unauthorized.count((scope.get("client") or ("unknown",))[0])
 
-    def _key(self, given: str | None) -> Key:
-        if found := self._key_cache.find(given or ""):
-            return found
-        raise RequestRefused(401, "the write key is missing or invalid")
+    async def _read(self, head: Head, scope: Scope, receive: Receive, limit: int) -> tuple[Keys, bytes]:
+        """Return the keys of a call and its body, which is read only then if a key came before it."""
+        keys = find_keys_before_body(self.key_cache, head, scope["query_string"])
+        if not keys:
+            return await self._unknown.read(receive, head, limit)
+        try:
+            content = await self._reader.read(receive, head, limit)
+        except RequestRefused as exc:
+            exc.is_unread = True
+            raise
+        return keys, unpack(content, head, limit)
 
     def _check_rate(self, key: Key, events: int) -> None:
         if not self._rate:
@@ -81,25 +84,19 @@ class Receiver:
         if wait := bucket.take(events, time.monotonic()):
             raise RequestRefused(429, "too many events at once", wait)
 
-    async def _store(self, schema: str, lines: bytes) -> None:
-        waiting = asyncio.get_running_loop().create_future()
+    async def _store(self, schemas: Sequence[str], lines: bytes) -> None:
+        """Store lines in the spool of each source, and return when all are on disk."""
+        pending = []
         try:
-            self.spool.append(schema, lines, waiting)
+            for schema in schemas:
+                waiting = asyncio.get_running_loop().create_future()
+                self.spool.append(schema, lines, waiting)
+                pending.append(waiting)
         except FullError as exc:
             raise RequestRefused(503, str(exc), RETRY_AFTER_SECONDS) from None
-        if await waiting:
-            raise RequestRefused(503, "events cannot be stored now", RETRY_AFTER_SECONDS)
-
-
-def _user(authorization: bytes) -> str | None:
-    """Return the user name of Basic authentication; None for another scheme or an invalid header."""
-    scheme, _, encoded = authorization.partition(b" ")
-    if scheme.lower() != b"basic":
-        return None
-    try:
-        return base64.b64decode(encoded.strip(), validate=True).partition(b":")[0].decode("ascii")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
+        for waiting in pending:
+            if await waiting:
+                raise RequestRefused(503, "events cannot be stored now", RETRY_AFTER_SECONDS)
 
 
 def resolve_on_loop(loop: asyncio.AbstractEventLoop) -> Any:
@@ -124,28 +121,39 @@ class TrackingApp:
 
     def __init__(self, receiver: Receiver, others: ASGIApp) -> None:
         self._receiver, self._others = receiver, others
-        self._kinds = {f"/v1/{kind}": kind for kind in (*SINGLE, *BATCH)}
+        # Clients for Java and others that are configured with a path may send a slash at its end.
+        self._kinds = PATHS | {f"{path}/": kind for path, kind in PATHS.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = self._kinds.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if kind is None:
+        kind = self._kinds.get(scope["path"]) if scope["type"] == "http" else None
+        if kind is not None and scope["method"] == "POST":
+            await self._answer(kind, scope, receive, send)
+        elif kind is None or scope["method"] != "OPTIONS" or not await self._answer_preflight(scope, send):
             await self._others(scope, receive, send)
-            return
+
+    async def _answer(self, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
         receiver = self._receiver
         try:
-            await receiver.receive(kind, scope, receive)
+            rejected, headers = await receiver.receive(kind, scope, receive)
         except RequestRefused as exc:
             if exc.status == 401:
                 receiver.count_unauthorized(scope)
-            receiver.metrics.count_request(exc.status)
-            await refuse(send, exc)
+            await self._refuse(exc, scope, send)
         except Exception:
             log.exception("unexpected error in a tracking call")
-            receiver.metrics.count_request(500)
-            await refuse(send, RequestRefused(500, "internal error; the events are not stored, send them again"))
+            error = RequestRefused(500, "internal error; the events are not stored, send them again")
+            await self._refuse(error, scope, send)
         else:
             receiver.metrics.count_request(200)
-            await respond(send, 200, SUCCESS)
+            content = b'{"success":true,"rejected":%d}' % rejected if rejected else SUCCESS
+            await respond(send, 200, content, *headers)
+
+    async def _refuse(self, error: RequestRefused, scope: Scope, send: Send) -> None:
+        self._receiver.metrics.count_request(error.status)
+        await refuse(send, error, *allow_origin(self._receiver.key_cache, read_head(scope["headers"]).origin))
+
+    async def _answer_preflight(self, scope: Scope, send: Send) -> bool:
+        return await answer_preflight(self._receiver.key_cache, scope["headers"], send)
 
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -170,8 +178,17 @@ def create_app(receiver: Receiver) -> ASGIApp:
     async def post_only(_: Request) -> Response:
         raise HTTPException(405)
 
+    async def drop_client_metrics(request: Request) -> Response:
+        headers = allow_origin(receiver.key_cache, request.headers.get("origin", "").encode("latin-1"))
+        return Response(
+            SUCCESS,
+            headers={name.decode(): value.decode("latin-1") for name, value in headers},
+            media_type="application/json",
+        )
+
     routes = [
-        *(Route(f"/v1/{kind}", post_only, methods=["POST"]) for kind in (*SINGLE, *BATCH)),
+        *(Route(f"{path}{slash}", post_only, methods=["POST"]) for path in PATHS for slash in ("", "/")),
+        *(Route(f"{CLIENT_METRICS}{slash}", drop_client_metrics, methods=["POST"]) for slash in ("", "/")),
         Route("/healthz", health),
         Route("/readyz", ready),
         Route("/metrics", metrics),

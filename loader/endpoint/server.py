@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import ipaddress
 import logging
 import signal
 import socket
@@ -13,6 +14,7 @@ import uvicorn
 import uvloop
 
 from loader.config import Settings
+from loader.endpoint.file_limit import raise_file_limit
 from loader.endpoint.http_connection import LimitedConnection, end_late
 from loader.endpoint.key_cache import KeyCache, KeyRefresher, UnauthorizedRequests
 from loader.endpoint.limits import BACKLOG, KEEP_ALIVE_SECONDS, SHUTDOWN_SECONDS, ServeOptions
@@ -44,6 +46,13 @@ async def _serve(sources: Sequence[Settings], plan: ServeOptions) -> None:
         opened.enter_context(closing(KeyRefresher(key_cache, unauthorized)))
         if not key_cache.count:
             log.warning("no write key exists; create one with `selligent-loader keys create`")
+        LimitedConnection.max_connections, files = raise_file_limit(len(sources))
+        if not plan.tls and not is_loopback(plan.host):
+            log.warning(
+                "events and write keys come to %s unencrypted; use --tls-cert and --tls-key, or listen on 127.0.0.1 "
+                "behind a proxy that has the certificate",
+                _address(plan),
+            )
         receiver = Receiver(key_cache, spool, metrics, unauthorized, plan.rate)
         add_spool_metrics(metrics, spool)
         server = _server(receiver, plan)
@@ -59,7 +68,8 @@ async def _serve(sources: Sequence[Settings], plan: ServeOptions) -> None:
         gc.collect()
         gc.freeze()  # exempts all objects so far from collections, which would delay requests
         opened.callback(gc.unfreeze)
-        print(f"listening on {_address(plan)}", file=sys.stderr, flush=True)
+        room = f"{LimitedConnection.max_connections:,} connections, {files:,} open files"
+        print(f"listening on {_address(plan)} ({room})", file=sys.stderr, flush=True)
         await server.serve([listener])  # returns once all requests before the signal are answered
 
 
@@ -108,6 +118,18 @@ def _listener(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as exc:
         raise UsageError(f"cannot listen on '{host}:{port}': {exc.strerror}; choose another --host or --port") from exc
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only processes of this machine can reach an address.
+
+    >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "::1", "0.0.0.0", "::", "example.com")]
+    [True, True, True, False, False, False]
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() in {"localhost", "localhost.localdomain", "ip6-localhost"}
 
 
 def _address(plan: ServeOptions) -> str:

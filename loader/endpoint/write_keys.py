@@ -2,28 +2,48 @@
 
 import hashlib
 import hmac
+import re
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from loader.endpoint.limits import MIN_KEY_LENGTH
+from loader.config import ops_schema
+from loader.endpoint.limits import MAX_CLIENT_LENGTH, MAX_ORIGIN_LENGTH, MAX_ORIGINS, MIN_KEY_LENGTH
 from loader.errors import UsageError
 from loader.postgres.connection import Warehouse
+from loader.quoting import quote_identifier
+from loader.schema.source import key_schemas
+
+#: An origin of a page (RFC 6454): scheme, host, and the port if it is not the scheme's.
+_ORIGIN = re.compile(
+    r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?|[a-z][a-z0-9+.-]*://[A-Za-z0-9._-]+"
+)
+#: A product of a `User-Agent` header (RFC 9110, 10.1.5), with fewer characters than the standard allows: no address.
+_PRODUCT = re.compile(rb"([A-Za-z][A-Za-z0-9._-]*(?:/[A-Za-z0-9.+_-]+)?)(?=[\s;(,]|$)")
 
 _CREATE = """
-    insert into write_keys (label, hash) values (%s, %s)
-    on conflict (hash) do update set revoked_at = null, label = excluded.label
+    insert into write_keys (label, hash, allowed_origins) values (%s, %s, %s)
+    on conflict (hash) do update
+        set revoked_at = null, label = excluded.label, allowed_origins = excluded.allowed_origins
     returning key_id
 """
 _REVOKE = "update write_keys set revoked_at = coalesce(revoked_at, now()) where key_id = %s returning label"
-_LIST = "select key_id, label, created_at, last_used_at, revoked_at from write_keys order by key_id"
-_VALID = "select key_id, hash from write_keys where revoked_at is null order by key_id"
-_USED = """
-    update write_keys set last_used_at = greatest(last_used_at, used_at)
-    from unnest(%s::bigint[], %s::timestamptz[]) as used (key_id, used_at) where used.key_id = write_keys.key_id
+_LIST = """
+    select key_id, label, created_at, last_used_at, last_client, allowed_origins, revoked_at from write_keys
+    order by key_id
 """
+_VALID = "select key_id, hash, allowed_origins from write_keys where revoked_at is null order by key_id"
+_USED = """
+    update write_keys set last_used_at = greatest(last_used_at, used_at),
+        last_client = case
+            when last_used_at > used_at then last_client else coalesce(used.client, write_keys.last_client)
+        end
+    from unnest(%s::bigint[], %s::timestamptz[], %s::text[]) as used (key_id, used_at, client)
+    where used.key_id = write_keys.key_id
+"""
+_IS_IN = "select exists (select from {ops}.write_keys where hash = %s and revoked_at is null)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +53,8 @@ class Key:
     schema: str
     key_id: int
     digest: bytes
+    #: Origins of pages whose scripts may read the answers of the endpoint.
+    origins: tuple[str, ...] = field(default=(), hash=False)
 
 
 def digest(key: str) -> bytes:
@@ -43,34 +65,77 @@ def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def find_key(keys: Iterable[Key], key: str) -> Key | None:
-    """Return the key that matches the one given, or None. The time taken does not depend on the given key."""
-    given, found = digest(key), None
-    for known in keys:
-        if hmac.compare_digest(known.digest, given):
-            found = known
-    return found
+def find_keys(keys: Iterable[Key], key: str) -> tuple[Key, ...]:
+    """Return the keys of all sources that match the one given. The time taken does not depend on the given key."""
+    given = digest(key)
+    return tuple([known for known in keys if hmac.compare_digest(known.digest, given)])
 
 
-def create_key(warehouse: Warehouse, label: str) -> str:
-    """Store a new key and return it; it cannot be read again later."""
+def create_key(warehouse: Warehouse, label: str, origins: Sequence[str] = ()) -> str:
+    """Store a new key and return it; it cannot be read again later.
+
+    Raises UsageError for an origin that is not valid.
+    """
     key = secrets.token_urlsafe(24)
-    import_key(warehouse, key, label)
+    import_key(warehouse, key, label, origins)
     return key
 
 
-def import_key(warehouse: Warehouse, key: str, label: str) -> int:
+def import_key(
+    warehouse: Warehouse, key: str, label: str, origins: Sequence[str] = (), *, is_shared: bool = False
+) -> int:
     """Store a key that a sender already uses, or make it valid again, and return its number.
 
-    Raises UsageError for a key that is too short, or has characters that cannot be sent as a user name.
+    Raises UsageError for a key that is too short, or has characters that cannot be sent as a user name, for an origin
+    that is not valid, and, unless `is_shared`, for a key of another source.
     """
     if len(key) < MIN_KEY_LENGTH or not key.isascii() or not key.isprintable() or set(key) & set(" :"):
         raise UsageError(
             f"the key cannot be used; it needs at least {MIN_KEY_LENGTH} ASCII characters, without blanks and colons"
         )
+    allowed = check_origins(origins)
     with warehouse.transaction():
-        ((key_id,),) = warehouse.fetch(_CREATE, label, digest(key))
+        others = [] if is_shared else _other_sources(warehouse, digest(key))
+        if others:
+            raise UsageError(
+                f"the key is already valid for the source {others[0]!r}; revoke it there, or use --also to send its "
+                "events to both"
+            )
+        ((key_id,),) = warehouse.fetch(_CREATE, label, digest(key), allowed)
     return int(key_id)
+
+
+def _other_sources(warehouse: Warehouse, known: bytes) -> list[str]:
+    """Return the schemas of other sources of the database in which a key is valid, by its digest."""
+    schemas = [schema for schema in key_schemas(warehouse) if schema != warehouse.schema]
+    query = {schema: _IS_IN.format(ops=quote_identifier(ops_schema(schema))) for schema in schemas}
+    return [schema for schema in schemas if warehouse.fetch(query[schema], known) == [(True,)]]
+
+
+def check_origins(origins: Sequence[str]) -> list[str]:
+    """Return origins of pages as browsers send them.
+
+    Raises UsageError for one that is not an origin.
+
+    >>> check_origins(["https://Example.com", "http://localhost:3000"])
+    ['https://example.com', 'http://localhost:3000']
+    """
+    for origin in origins:
+        if len(origin) > MAX_ORIGIN_LENGTH or not _ORIGIN.fullmatch(origin):
+            raise UsageError(f"{origin!r} is not an origin; write scheme, host and port, as in 'https://example.com'")
+    if len(origins) > MAX_ORIGINS:
+        raise UsageError(f"a key can have at most {MAX_ORIGINS} origins")
+    return list(dict.fromkeys(origin.lower() for origin in origins))
+
+
+def client_name(user_agent: bytes) -> str | None:
+    """Return the first product of a `User-Agent` header, which names a client library; None without one.
+
+    >>> client_name(b"analytics-java/3.5.1 (mail@example.com)"), client_name(b"mail@example.com")
+    ('analytics-java/3.5.1', None)
+    """
+    found = _PRODUCT.match(user_agent[:200])
+    return found[1].decode()[:MAX_CLIENT_LENGTH] if found else None
 
 
 def revoke_key(warehouse: Warehouse, key_id: int) -> str:
@@ -89,17 +154,18 @@ def list_keys(warehouse: Warehouse) -> list[dict[str, Any]]:
     """Return all keys, revoked ones too, without the keys themselves."""
     with warehouse.transaction():
         rows = warehouse.fetch(_LIST)
-    names = "key_id", "label", "created_at", "last_used_at", "revoked_at"
+    names = "key_id", "label", "created_at", "last_used_at", "last_client", "allowed_origins", "revoked_at"
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def valid_keys(warehouse: Warehouse) -> list[Key]:
     """Return the keys that are not revoked."""
     with warehouse.transaction():
-        return [Key(warehouse.schema, key_id, bytes(known)) for key_id, known in warehouse.fetch(_VALID)]
+        rows = warehouse.fetch(_VALID)
+    return [Key(warehouse.schema, key_id, bytes(known), tuple(origins)) for key_id, known, origins in rows]
 
 
-def record_use(warehouse: Warehouse, used: Mapping[int, datetime]) -> None:
-    """Record when keys were last used, by key number."""
+def record_use(warehouse: Warehouse, used: Mapping[int, tuple[datetime, str | None]]) -> None:
+    """Record when keys were last used and by which client, by key number."""
     with warehouse.transaction():
-        warehouse.fetch(_USED, list(used), list(used.values()))
+        warehouse.fetch(_USED, list(used), *([use[i] for use in used.values()] for i in range(2)))

@@ -1,5 +1,6 @@
 """Outcomes of events and values: reject reasons, remedies for discarded values, counts."""
 
+import json
 from dataclasses import dataclass
 
 #: Reject reasons: code and meaning. The rules are those of Segment's tracking API.
@@ -8,6 +9,7 @@ REJECT_REASONS = {
     "not_json": "the line is not valid JSON",
     "not_object": "the line is not a JSON object",
     "too_long": "the line exceeds the maximum length of an event; this is a piece of it",
+    "too_large": "the event exceeds the maximum size of an event of the tracking API",
     "malformed_row": "the row has more or fewer cells than the header, or an unclosed quote",
     "unknown_type": "`type` is not a call of the tracking API",
     "no_type": "the event has neither `type` nor `event`",
@@ -33,6 +35,41 @@ class Reject:
     detail: str | None = None
 
 
+#: Reasons for which the endpoint rejects an event of a batch whose other events it stores.
+ENDPOINT_REASONS = ("not_object", "no_type", "too_large")
+#: The only field of the line that the endpoint writes to the spool for such an event. The loader recognizes it in a
+#: line without `type` and `event`, which is a reject in any case, and the endpoint writes no other lines of this kind.
+ENDPOINT_REJECT = "selligentLoaderReject"
+#: Bytes kept of an event that the endpoint rejects.
+MAX_REJECT_BYTES = 64 << 10
+
+
+def wrap_reject(raw: bytes, reason: str) -> bytes:
+    """Return the line for an event that the endpoint rejects: a JSON object with the reason and the event's bytes.
+
+    >>> wrap_reject(b'[1]', "not_object")
+    b'{"selligentLoaderReject":{"reason":"not_object","detail":null,"raw":"[1]"}}'
+    """
+    kept = raw[:MAX_REJECT_BYTES].decode("utf-8", "ignore")
+    detail = f"{len(raw):,} bytes" if reason == "too_large" else None
+    if detail and len(raw) > MAX_REJECT_BYTES:
+        detail += f", of which the first {MAX_REJECT_BYTES >> 10} KB are kept"
+    told = {"reason": reason, "detail": detail, "raw": kept}
+    return json.dumps({ENDPOINT_REJECT: told}, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def unwrap_reject(line: bytes) -> tuple[bytes, str | None] | None:
+    """Return the bytes and the detail of an event that the endpoint rejected; None for any other line.
+
+    >>> unwrap_reject(wrap_reject(b'[1]', "not_object")), unwrap_reject(b'[1]')
+    ((b'[1]', None), None)
+    """
+    if not line.startswith(b'{"%s":{' % ENDPOINT_REJECT.encode()):
+        return None
+    told = json.loads(line)[ENDPOINT_REJECT]
+    return str(told["raw"]).encode("utf-8", "replace"), told["detail"]
+
+
 def describe_key_conflict(event: str) -> str:
     """Return the detail of a `key_conflict` reject: the event that has the key."""
     return f"event {event!r} already has the same `messageId` and time"
@@ -48,6 +85,7 @@ DISCARD_REMEDIES = {
     "reserved": "ask the sender for another name: this one belongs to a standard column",
     "nameless": "ask the sender for a name with ASCII letters or digits",
     "unread_time": "ask the sender to write times in ISO 8601",
+    "empty_list": "ask the sender to send an empty object, or nothing",
     "unknown_field": "ask the sender to send it as a property",
 }
 

@@ -25,8 +25,8 @@ REJECTS = File("rejects")
 #: Rejects whose sizes one query reads.
 PAGE_ROWS = 20_000
 
-#: `too_long` rejects are pieces of a line, not events.
-_OPEN = "replayed_at is null and reason <> 'too_long'"
+#: `too_long` rejects are pieces of a line, and `too_large` ones may be pieces of an event.
+_OPEN = "replayed_at is null and reason not in ('too_long', 'too_large')"
 _NEWEST = "select coalesce(max(rejected_id), 0) from rejected_events"
 _SIZES = f"""
     select rejected_id, octet_length(raw) from rejected_events

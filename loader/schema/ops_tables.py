@@ -3,6 +3,7 @@
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -225,6 +226,14 @@ def write_keys(metadata: MetaData, ops: str) -> Table:
         ),
         Column("last_used_at", timestamptz(), comment="When events last came with it, to some seconds"),
         Column("revoked_at", timestamptz(), comment="Since when it is refused; null while it is valid"),
+        Column(
+            "allowed_origins",
+            ARRAY(Text),
+            nullable=False,
+            server_default=text("'{}'"),
+            comment="Origins of web pages whose scripts may read the answers of the endpoint",
+        ),
+        Column("last_client", Text, comment="Name and version of the client that last used it, of its User-Agent"),
         schema=ops,
         comment="One row per write key with which senders may send events",
     )

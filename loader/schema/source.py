@@ -65,27 +65,40 @@ _SCHEMAS = """
     select left(nspname, -4), to_regclass(quote_ident(nspname) || '.write_keys') is not null
     from pg_namespace join pg_class on pg_namespace.oid = relnamespace
     where relname = 'loads' and nspname like '%\\_ops' and has_schema_privilege(nspname, 'usage')
+        and coalesce(has_table_privilege(to_regclass(quote_ident(nspname) || '.write_keys'), 'select'), true)
     order by 1
 """
+#: The name of the column is not fixed in the query, because sources with older schemas do not have it.
 _DETAILS = """
     select coalesce((select nickname from {ops}.source), %s),
         (select count(*) from {ops}.write_keys where revoked_at is null),
-        (select max(last_used_at) from {ops}.write_keys),
+        last.key_id, last.last_used_at, last.last_client,
         (select max(received_at) from {schema}.tracks)
+    from (select) as one
+    left join (
+        select key_id || ' (' || label || ')' as key_id, last_used_at, to_jsonb(used) ->> 'last_client' as last_client
+        from {ops}.write_keys as used where last_used_at is not null order by last_used_at desc, used.key_id limit 1
+    ) as last on true
 """
+
+
+def key_schemas(warehouse: Warehouse) -> list[str]:
+    """Return the schemas of the sources whose write keys the current role can read, in the current transaction."""
+    return [schema for schema, has_keys in warehouse.fetch(_SCHEMAS) if has_keys]
 
 
 def list_sources(warehouse: Warehouse) -> list[Mapping[str, Any]]:
     """Return the sources of a database that the current role can read.
 
-    Each has `nickname`, `schema`, `keys` (number of valid ones), `last_used` and `newest_event` (times or None).
+    Each has `nickname`, `schema`, `keys` (number of valid ones), `last_key` (number and label of the key that was used
+    last), `last_used`, `last_client` (the name of the library that used it) and `newest_event`; None if not known.
     """
     with warehouse.transaction():
-        found = warehouse.fetch(_SCHEMAS)
-        return [_describe(warehouse, schema) for schema, has_keys in found if has_keys]
+        return [_describe(warehouse, schema) for schema in key_schemas(warehouse)]
 
 
 def _describe(warehouse: Warehouse, schema: str) -> Mapping[str, Any]:
     query = _DETAILS.format(ops=quote_identifier(f"{schema}_ops"), schema=quote_identifier(schema))
-    ((nickname, keys, last_used, newest),) = warehouse.fetch(query, schema)
-    return {"nickname": nickname, "schema": schema, "keys": keys, "last_used": last_used, "newest_event": newest}
+    (found,) = warehouse.fetch(query, schema)
+    names = "nickname", "keys", "last_key", "last_used", "last_client", "newest_event"
+    return {"nickname": found[0], "schema": schema, **dict(zip(names[1:], found[1:], strict=True))}

@@ -142,6 +142,8 @@ class Planner:
             unknown: dict[Path, str] = {
                 (key,): "unknown_field" for key in shape.keys.get((), ()) if key not in KNOWN_FIELDS
             }
+            emptied = {(key,): "empty_list" for key in (CONTEXT, PROPERTIES) if key in shape.keys.get((), ())}
+            unknown |= {path: reason for path, reason in emptied.items() if path not in shape.keys}
             without_column = {path: reasons[path] for path in sorted(self._leaves(shape)) if path in reasons}
             if unknown or without_column:
                 yield WithoutColumn(shape, {**unknown, **without_column})

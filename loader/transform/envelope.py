@@ -1,6 +1,7 @@
 """DuckDB SQL that extracts an event's common fields and times, and decides whether it can be loaded."""
 
 from loader.duckdb import EARLIEST, LATEST, timestamp_sql
+from loader.events.outcomes import ENDPOINT_REASONS, ENDPOINT_REJECT
 
 #: Extracted fields, by their name in the SQL below.
 FIELDS = {
@@ -32,11 +33,18 @@ _WRONG_KIND = f"""
     )
 """
 
+# The reason that the endpoint gives for an event which it rejects: `wrap_reject` in `loader.events.outcomes`.
+_ENDPOINT_REASON = f"json_extract_string(line, '/{ENDPOINT_REJECT}/reason')"
+
 # The first condition that holds is the reason.
 _VERDICT = f"""
     case
         when type is null and event_text is null
-            then case when json_type(line) = 'OBJECT' then 'no_type' else 'not_object' end
+            then case
+                when json_type(line) <> 'OBJECT' then 'not_object'
+                when {_ENDPOINT_REASON} in {ENDPOINT_REASONS} then {_ENDPOINT_REASON}
+                else 'no_type'
+            end
         when {_WRONG_KIND} then 'wrong_kind'
         when type in {IGNORED} then 'ignored'
         when type <> 'track' then 'unknown_type'

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from loader.duckdb import MalformedError, Session
 from loader.events.fields import Path
-from loader.events.outcomes import Reject
+from loader.events.outcomes import ENDPOINT_REASONS, Reject, unwrap_reject
 from loader.events.values import repair
 from loader.inputs.chunk import Chunk
 from loader.transform.envelope import create_envelope
@@ -41,6 +41,8 @@ class Lines:
         origin = int(self.origins[n])
         is_part = self.expanded is not None and self.expanded[n]
         raw = self.table["line"][n].as_py().encode() if is_part else self.chunk.raw(origin)
+        if reason in ENDPOINT_REASONS and not is_part and (wrapped := unwrap_reject(raw)):
+            raw, detail = wrapped
         return Reject(self.chunk.line(origin), raw, reason, detail)
 
 
@@ -99,6 +101,11 @@ def expand_batches(lines: Lines, session: Session) -> Lines:
     """Return the lines with each batch call replaced by its events."""
     session.register("lines", lines.table)
     parts = ", ".join(f"'{key}', json_extract(line, '/{key}')" for key in _SHARED)
+    # A merge patch removes the fields that the event has as null (RFC 7396); those of the batch are added again.
+    nulls = ", ".join(
+        f"'{key}', case when json_type(event, '/{key}') = 'NULL' then json_extract(shared, '/{key}') end"
+        for key in _SHARED
+    )
     events = session.arrow(
         f"""
         with bodies as (
@@ -115,7 +122,7 @@ def expand_batches(lines: Lines, session: Session) -> Lines:
         select n, line, 0 as place from bodies where not is_batch
         union all
         select n, case when shared = '{{}}' or json_type(event) <> 'OBJECT' then event::varchar
-            else json_merge_patch(shared, event)::varchar end, place
+            else json_merge_patch(shared, event, json_merge_patch('{{}}', json_object({nulls})))::varchar end, place
         from events
         order by n, place
         """

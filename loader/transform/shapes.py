@@ -68,7 +68,10 @@ def _real(keys: Mapping[Path, Sequence[str] | None]) -> dict[Path, Sequence[str]
 
 
 def mark_wrong_kinds(session: Session, shapes: Iterable[Shape]) -> bool:
-    """Mark events whose context or properties are not an object; return whether there may have been such events."""
+    """Mark events whose context or properties are not an object; return whether there may have been such events.
+
+    An empty array, to which PHP encodes an empty object, is not a reason to reject an event.
+    """
     candidates = [
         (shape, key)
         for shape in shapes
@@ -81,6 +84,7 @@ def mark_wrong_kinds(session: Session, shapes: Iterable[Shape]) -> bool:
             f"""
             update envelope set verdict = 'wrong_kind'
             where verdict is null and shape in ({numbers}) and json_type(line, '/{key}') not in ('OBJECT', 'NULL')
+                and not (json_type(line, '/{key}') = 'ARRAY' and json_array_length(line, '/{key}') = 0)
             """
         )
     return bool(candidates)

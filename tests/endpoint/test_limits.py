@@ -5,7 +5,9 @@ import gzip
 import json
 import random
 import socket
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -21,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from loader.endpoint.limits import MAX_CONNECTIONS
 from tests.conftest import clone
 from tests.support.endpoint import Server, serving
 from tests.support.waiting import until
@@ -181,16 +184,79 @@ def test_an_offer_of_another_protocol_is_not_taken(target: Server) -> None:
 
 
 @pytest.mark.slow
-def test_more_connections_than_are_served_at_a_time(target: Server) -> None:
-    """Connections above the limit get status 503, and are accepted again after idle ones have been closed."""
+def test_idle_connections_do_not_shut_out_others(target: Server) -> None:
     idle = [socket.create_connection(("127.0.0.1", target.port), 5) for _ in range(1500)]
     try:
-        assert target.post("track", EVENT).status_code == 200
-        assert b" 503 " in raw(target)
-        until(lambda: b" 405 " in raw(target, b"GET /v1/track HTTP/1.1\r\nHost: x\r\n\r\n"), 40)
+        for _ in range(20):
+            assert httpx.post(f"{target.url}/v1/track", json=EVENT, auth=(target.key, "")).status_code == 200
     finally:
         for connection in idle:
             connection.close()
+
+
+@pytest.mark.slow
+def test_requests_above_the_limit_are_asked_to_come_later(target: Server) -> None:
+    """A request of which the headers are complete is not given up for another one."""
+    busy = [socket.create_connection(("127.0.0.1", target.port), 5) for _ in range(MAX_CONNECTIONS)]
+    try:
+        for connection in busy:
+            connection.sendall(head(target, 100) + b"{")
+        until(lambda: b" 503 " in raw(target), 10)
+        until(lambda: b" 405 " in raw(target, b"GET /v1/track HTTP/1.1\r\nHost: x\r\n\r\n"), 40)
+    finally:
+        for connection in busy:
+            connection.close()
+
+
+def percentile(target: Server, seconds: float) -> float:
+    """Return the median time in seconds to store one event, for requests one after another."""
+    times = []
+    end = time.monotonic() + seconds
+    while (begun := time.monotonic()) < end:
+        assert target.post("track", EVENT).status_code == 200
+        times.append(time.monotonic() - begun)
+        time.sleep(0.01)
+    return sorted(times)[len(times) // 2]
+
+
+def keyless(key: str | None = None) -> bytes:
+    """Return a request of about 1 KB with a batch whose events would take 16 MB, without a key or with a wrong one."""
+    context = {"a": "x" * 6000}
+    body: dict[str, Any] = {"context": context, "batch": [{"event": "a", "context": {}}] * 2500}
+    packed = gzip.compress(json.dumps(body | ({"writeKey": key} if key else {})).encode())
+    lines = ["POST /v1/batch HTTP/1.1", "Host: x", f"Content-Length: {len(packed)}", "Content-Encoding: gzip"]
+    return "\r\n".join([*lines, "", ""]).encode() + packed
+
+
+@pytest.mark.parametrize("key", [None, "a-key-that-nobody-has"])
+def test_batches_without_a_key_do_not_delay_others(target: Server, key: str | None) -> None:
+    request, statuses = keyless(key), Counter[bytes]()
+    assert len(request) < 2000
+    alone, ending = percentile(target, 1), threading.Event()
+
+    def attack() -> None:
+        with socket.create_connection(("127.0.0.1", target.port), 5) as connection:
+            while not ending.wait(1 / 30):
+                connection.sendall(request)
+                statuses[answer(connection).split()[1]] += 1
+
+    attackers = [threading.Thread(target=attack) for _ in range(2)]
+    for thread in attackers:
+        thread.start()
+    beside = percentile(target, 4)
+    ending.set()
+    for thread in attackers:
+        thread.join()
+    assert statuses.keys() <= {b"401", b"503"}
+    assert statuses[b"401"] > 20
+    assert beside < alone * 4 + 0.1
+
+
+def test_a_body_that_may_have_the_key_has_to_arrive_soon(target: Server) -> None:
+    begun = time.monotonic()
+    stranger = b"POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
+    assert b" 408 " in raw(target, stranger)
+    assert 4 < time.monotonic() - begun < 12
 
 
 @pytest.mark.slow

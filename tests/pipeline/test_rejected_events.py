@@ -11,6 +11,7 @@ import pytest
 
 from loader.config import Settings
 from loader.errors import LoaderError, WarehouseError
+from loader.events.outcomes import wrap_reject
 from loader.pipeline.result import Options
 from tests.support.loading import event, load, load_bytes, load_events, ndjson, one, select
 
@@ -77,7 +78,7 @@ def test_a_line_that_is_no_event_is_kept_as_it_came(
         ({"messageId": {}}, "wrong_kind"),
         ({"context": "none"}, "wrong_kind"),
         ({"context": [1]}, "wrong_kind"),
-        ({"properties": []}, "wrong_kind"),
+        ({"properties": [{}]}, "wrong_kind"),
         ({"properties": 0}, "wrong_kind"),
         ({"properties": "{}"}, "wrong_kind"),
     ],
@@ -214,6 +215,49 @@ def test_a_value_in_text_keeps_its_spelling_and_nothing_is_lost(settings: Settin
         ("a", "2", "repeated_key"),
         ("b.c", '{"d": [2]}', "repeated_key"),
     ]
+
+
+@pytest.mark.parametrize("field", ["properties", "context"])
+def test_an_empty_list_instead_of_an_object_is_a_discarded_value(
+    settings: Settings, tmp_path: Path, field: str
+) -> None:
+    """PHP encodes an empty array as a list."""
+    values: list[Any] = [[], {}, None]
+    events = [event(messageId=str(n), **{field: value}) for n, value in enumerate(values)]
+    assert load_events(settings, events, tmp_path).counts["events_loaded"] == 3
+    kept = select(settings, "select event_id, property, value, reason from discarded_values")
+    assert [tuple(row.values()) for row in kept] == [("0", field, "[]", "empty_list")]
+
+
+def test_null_in_an_event_does_not_cancel_a_field_of_its_batch(settings: Settings, tmp_path: Path) -> None:
+    body = {
+        "batch": [event(context=None, sentAt=None), event(messageId="m2", context={"ip": "2.2.2.2"})],
+        "context": {"ip": "1.1.1.1"},
+        "sentAt": "2025-01-01T00:00:00Z",
+    }
+    load_bytes(settings, json.dumps(body).encode(), tmp_path)
+    found = select(settings, "select context_ip, sent_at is null as is_missing from tracks order by context_ip")
+    assert [tuple(row.values()) for row in found] == [("1.1.1.1", False), ("2.2.2.2", False)]
+
+
+@pytest.mark.parametrize("reason", ["too_large", "not_object", "no_type"])
+def test_the_line_of_an_event_that_the_endpoint_rejects_is_a_reject_with_the_bytes_of_the_event(
+    settings: Settings, tmp_path: Path, reason: str
+) -> None:
+    raw = '{"a": "é \\u0000 \\" \\ud83d"}'.encode() + b" " * 70_000
+    result = load_bytes(settings, surrounded(wrap_reject(raw, reason)), tmp_path)
+    assert (result.counts["events_loaded"], result.counts["events_rejected"]) == (2, 1)
+    kept = one(settings, "select line, raw, reason, detail from rejected_events")
+    assert (kept["line"], kept["raw"], kept["reason"]) == (2, raw[:65_536], reason)
+    assert ("of which the first 64 KB are kept" in kept["detail"]) == (reason == "too_large")
+
+
+def test_such_a_line_that_names_an_event_or_another_reason_is_as_any_other(settings: Settings, tmp_path: Path) -> None:
+    line = json.loads(wrap_reject(b"5", "too_large"))
+    other = json.loads(wrap_reject(b"5", "too_long"))
+    load_events(settings, [event(**line), other], tmp_path)
+    assert one(settings, "select reason, raw from rejected_events")["reason"] == "no_type"
+    assert one(settings, "select reason from discarded_values") == {"reason": "unknown_field"}
 
 
 def test_characters_that_cannot_be_stored_are_replaced_and_counted(settings: Settings, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,21 @@ def new_key(settings: Settings) -> str:
 class Server:
     """A running server, its log, and an HTTP client."""
 
-    def __init__(self, settings: Settings, spool: Path, *options: str, key: str, port: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        spool: Path,
+        *options: str,
+        key: str,
+        port: int | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.settings, self.spool, self.key = settings, spool, key
         self.port = port or free_port()
         self.scheme = "https" if "--tls-cert" in options else "http"
         place = ["--port", str(self.port), "--spool", str(spool), "--database-url", str(settings.database_url)]
         self.process = subprocess.Popen(
-            [*INSTALLED, "serve", *place, "--schema", settings.schema, *options],
+            [*prefix, *INSTALLED, "serve", *place, "--schema", settings.schema, *options],
             stderr=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
             start_new_session=True,

@@ -119,6 +119,10 @@ def is_nothing(value: Any) -> bool:
     return value is None or (isinstance(value, Pairs) and not value)
 
 
+def is_empty_list(value: Any) -> bool:
+    return isinstance(value, list) and not isinstance(value, Pairs) and not value
+
+
 def is_odd(value: Any) -> bool:
     return isinstance(value, bool | list)
 
@@ -140,7 +144,9 @@ def verdict(fields: Any, received: int | None) -> str | None:
         "id_too_long": len(text_of(ids[0]) or "") > 100,
     }
     late = {
-        "wrong_kind": any(part is not None and not isinstance(part, Pairs) for part in body),
+        "wrong_kind": any(
+            part is not None and not is_empty_list(part) and not isinstance(part, Pairs) for part in body
+        ),
         "nameless_event": not isinstance(event, str) or table_identifier(event) is None,
     }
     return next((reason for reason, so in [*reasons.items(), *late.items()] if so), None)
@@ -268,8 +274,10 @@ def _event(value: Pairs, fields: dict[str, Any], moments: Mapping[str, int | Non
     unknown = [
         (key, inside, "unknown_field") for key, inside in fields.items() if key not in KNOWN and not is_nothing(inside)
     ]
+    unknown += [(name, [], "empty_list") for name in ("context", "properties") if is_empty_list(fields.get(name))]
     repeated = [(name_of(path), inside, "repeated_key") for path, inside in repetitions((), value)]
-    found = [leaf for name in ("context", "properties") for leaf in leaves((name,), fields.get(name))]
+    parts = {name: fields.get(name) for name in ("context", "properties") if not is_empty_list(fields.get(name))}
+    found = [leaf for name, part in parts.items() for leaf in leaves((name,), part)]
     return Event(table, row, found, unread + unknown + repeated, ESCAPES.sub(_escaped, line.decode()).encode())
 
 

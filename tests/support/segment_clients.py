@@ -1,4 +1,4 @@
-"""Install Segment's client libraries, each in its own environment, because their dependencies conflict with ours.
+"""Install client libraries of Segment and RudderStack, each in an environment of its own: dependencies conflict.
 
 `python -m tests.support.segment_clients SCRIPT ARGUMENTS` runs a script with the Python client.
 """
@@ -13,33 +13,35 @@ from pathlib import Path
 FOLDER = Path(__file__).parents[2] / ".clients"
 PYTHON = "segment-analytics-python==2.4.0"
 NODE = "@segment/analytics-node@3.1.0"
+RUDDER_PYTHON = "rudder-sdk-python==2.1.4"
+RUDDER_NODE = "@rudderstack/rudder-sdk-node@3.0.12"
 
 
 class MissingError(Exception):
     """A client that cannot be installed, and why."""
 
 
-def python_client() -> Path:
+def python_client(package: str = PYTHON) -> Path:
     """Return a Python interpreter that has the client."""
-    place = FOLDER / PYTHON
+    place = FOLDER / package
     program = place / "bin" / "python"
     if not (place / "ready").exists():
         shutil.rmtree(place, ignore_errors=True)
         _run(sys.executable, "-m", "venv", str(place))
-        _run(str(program), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PYTHON)
+        _run(str(program), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package)
         (place / "ready").touch()
     return program
 
 
-def node_client() -> Path:
+def node_client(package: str = NODE) -> Path:
     """Return a folder in which Node.js finds the client."""
-    place = FOLDER / NODE.replace("/", "-")
+    place = FOLDER / package.replace("/", "-")
     if not shutil.which("node") or not shutil.which("npm"):
         raise MissingError("node and npm are not installed")
     if not (place / "ready").exists():
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        _run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place), NODE)
+        _run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place), package)
         (place / "ready").touch()
     return place
 

@@ -1,4 +1,4 @@
-"""Segment's client libraries: events sent with their batching, retries and gzip are stored once."""
+"""Client libraries of Segment and RudderStack: events sent with their batching, retries and gzip are stored once."""
 
 import subprocess
 import time
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from loader.config import Settings
-from tests.support.endpoint import Server, free_port, new_key, wait_for
+from tests.support.endpoint import Server, free_port, new_key, serving, wait_for
 from tests.support.loading import one, select
-from tests.support.segment_clients import MissingError, node_client, python_client
+from tests.support.segment_clients import RUDDER_NODE, RUDDER_PYTHON, MissingError, node_client, python_client
 
 EVENTS = 5_000
 
@@ -51,6 +51,28 @@ for (let n = 0; n < Number(count); n++) {
   if (n % 1000 === 0) analytics.identify({ userId: `u${n}`, traits: { name: 'x' } })
 }
 analytics.closeAndFlush({ timeout: 60000 })
+"""
+
+RUDDER_PYTHON_SENDER = """
+import sys
+import rudderstack.analytics as analytics
+analytics.dataPlaneUrl, analytics.write_key, analytics.gzip = sys.argv[1], sys.argv[2], sys.argv[3] == "gzip"
+for n in range(500):
+    analytics.track(f"u{n}", "Email Opened", {"n": n}, message_id=f"m{n}")
+analytics.shutdown()
+"""
+# It sends gzip with the content type of a form.
+RUDDER_NODE_SENDER = """
+const Analytics = require('@rudderstack/rudder-sdk-node')
+const [dataPlaneUrl, writeKey, compressed] = process.argv.slice(1)
+const analytics = new Analytics(writeKey, { dataPlaneUrl, flushAt: 50, gzip: compressed === 'gzip' })
+for (let n = 0; n < 500; n++) {
+  analytics.track({ userId: `u${n}`, messageId: `m${n}`, event: 'Email Opened', properties: { n } })
+}
+analytics.flush((error) => {
+  if (error) { console.error(error); process.exitCode = 1 }
+  setTimeout(() => process.exit(), 2000)
+})
 """
 
 EXPECTED = """
@@ -108,6 +130,29 @@ def test_the_client_for_node(settings: Settings, place: tuple[str, str, int]) ->
     command = ["node", "-e", NODE_SENDER, "--", f"http://127.0.0.1:{port}", key, str(EVENTS)]
     send_through_a_crash(settings, Path(spool), key, port, command, folder)
     check(settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compressed", ["gzip", "plain"])
+@pytest.mark.parametrize("language", ["python", "node"])
+def test_the_clients_of_rudderstack(
+    settings: Settings, place: tuple[str, str, int], language: str, compressed: str
+) -> None:
+    spool, key, port = place
+    try:
+        if language == "python":
+            folder, command = None, [str(python_client(RUDDER_PYTHON)), "-c", RUDDER_PYTHON_SENDER]
+        else:
+            folder, command = node_client(RUDDER_NODE), ["node", "-e", RUDDER_NODE_SENDER, "--"]
+    except MissingError as exc:
+        pytest.skip(str(exc))
+    with serving(settings, Path(spool), "--load-every", "1s", key=key, port=port) as server:
+        sent = [*command, server.url, key, compressed]
+        done = subprocess.run(sent, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert len(wait_for(settings, 500)) == 500
+        rejected = one(settings, "select count(*) from rejected_events")
+    assert (rejected, b"without a valid" in server.log) == ({"count": 0}, False)
 
 
 def send_through_a_crash(
