@@ -5,6 +5,7 @@ They come to the site by links in e-mails or on their own, some of them buy, una
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 import numpy as np
 
@@ -43,6 +44,10 @@ create table {schema}.order_completed (
     id text primary key, user_id text, anonymous_id text, order_id text, revenue double precision, currency text,
     "timestamp" timestamptz, received_at timestamptz
 );
+create index on {schema}.pages (received_at);
+create index on {schema}.identifies (received_at);
+create index on {schema}.users (received_at);
+create index on {schema}.order_completed (received_at);
 """
 
 
@@ -107,7 +112,12 @@ def users(site: Site) -> Iterator[str]:
     """The people the site knows: all with a user id, and half of those whom only the site has one of."""
     for number, email in enumerate(site.emails):
         if user := user_id(site, number):
-            yield f"{user}\t{email}\t2024-12-31T12:00:00Z\n"
+            yield f"{user}\t{email}\t{iso_day(number)}T12:00:00Z\n"
+
+
+def iso_day(number: int) -> str:
+    """Return a day of the four years before, on which a person was registered."""
+    return (date(2021, 1, 1) + timedelta(days=number * 7 % 1461)).isoformat()
 
 
 def user_id(site: Site, number: int) -> str:

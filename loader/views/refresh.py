@@ -14,7 +14,8 @@ from loader.postgres.sqlstate import translate_errors
 from loader.quoting import quote_identifier
 from loader.schema.event_tables import TRACKS
 from loader.schema.source import open_warehouse
-from loader.views.definitions import apply_views, read_views
+from loader.views.definitions import View, apply_views, read_views
+from loader.views.rebuild import FreshTables, fresh
 from loader.views.settings import read_settings
 
 #: Set-based work on much data, other than the key lookups that connections are made for.
@@ -26,10 +27,6 @@ _CONDITIONS = """
     set local work_mem to '256MB';
     set local jit to off;
 """
-_STORED = """
-    select relname from pg_class
-    where relnamespace = to_regnamespace(%s) and relkind = 'r' and starts_with(relname, 'stored_')
-"""
 #: What the steps need to know of the refresh itself. The first time much is done in another way.
 _BEGIN = """
     create temporary table this_refresh on commit drop as
@@ -39,13 +36,8 @@ _BEGIN = """
         {is_full} as is_full
 """
 _STALE = "select exists (select from chunks where not is_taken) or not exists (select from refreshed)"
-#: Indexes of a table that has never had a row and is not visible to anybody: made after it is filled they cost a third.
-_INDEXES = """
-    select indexrelid::regclass::text, pg_get_indexdef(indexrelid) from pg_index
-    where indrelid = to_regclass(%s) and not indisunique and pg_relation_size(indrelid) = 0
-"""
-#: The step that fills a large table.
-_FILLED_BY = {"03_classified_events": "stored_events", "04_messages": "stored_messages", "07_visits": "stored_visits"}
+#: Whether there are events, and none of them is stored.
+_EMPTY = "select exists (select from chunks where not is_taken) and not exists (select from stored_events)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +48,14 @@ class Step:
     script: str
 
     @property
-    def tables(self) -> list[str]:
+    def tables(self) -> set[str]:
         """The stored tables that it inserts into."""
-        return sorted(set(re.findall(r"insert into (stored_\w+)", self.script)))
+        return set(re.findall(r"insert into (stored_\w+)", self.script))
+
+    @property
+    def keyed_tables(self) -> set[str]:
+        """Those of them whose keys it looks at while inserting."""
+        return set(re.findall(r"insert into (stored_\w+)[^;]*\bon conflict\b", self.script))
 
 
 def read_steps() -> list[Step]:
@@ -92,33 +89,40 @@ def refresh(settings: Settings, *, rebuild: bool = False, full: bool = False) ->
         warehouse.transaction(lock_timeout="1h", statement_timeout="6h"),
     ):
         warehouse.lock_in_transaction(advisory_locks.REFRESH)
-        definition = _define(settings, warehouse, steps)
-        warehouse.run(_CONDITIONS.format(ops=quote_identifier(settings.ops), schema=quote_identifier(settings.schema)))
+        views, definition = _define(settings, warehouse, steps)
+        conditions = _CONDITIONS.format(ops=quote_identifier(settings.ops), schema=quote_identifier(settings.schema))
+        warehouse.run(conditions)
         is_outdated = warehouse.fetch("select definition from refreshed") != [(definition,)]
-        if rebuild or is_outdated or (full and _have_events_changed(settings, warehouse)):
-            _forget(settings, warehouse)
-        warehouse.run(_BEGIN.format(is_full=full))
+        tables = None
+        if rebuild or is_outdated or _has_only_new(warehouse) or (full and _have_events_changed(settings, warehouse)):
+            tables = FreshTables.create(warehouse, settings, set().union(*(step.keyed_tables for step in steps)))
+        begin = _BEGIN.format(is_full=full)
+        warehouse.run(fresh(begin) if tables else begin)
         crash_point("views.refreshing")
         for step in steps:
-            run_step(warehouse, step)
+            run_step(warehouse, step, tables)
         ((events,),) = warehouse.fetch("select count(*) from new_events")
+        if tables:
+            tables.replace(views)
+            warehouse.run(conditions)
         warehouse.fetch("delete from refreshed")
         warehouse.fetch("insert into refreshed (loaded_until, definition) values (now(), %s)", definition)
     crash_point("views.refreshed")
     return int(events)
 
 
-def run_step(warehouse: Warehouse, step: Step) -> None:
-    """Run a step in the refresh's transaction; what it fills for the first time is indexed and analyzed after it."""
-    indexes = warehouse.fetch(_INDEXES, _FILLED_BY[step.name]) if step.name in _FILLED_BY else []
-    empty = [table for table in step.tables if not warehouse.fetch(f"select from {table} limit 1")]
-    for name, _ in indexes:
-        warehouse.run(f"drop index {name}")
-    warehouse.run(step.script)
-    for _, definition in indexes:
-        warehouse.run(definition)
-    for table in empty:
-        warehouse.run(f"analyze {table}")
+def run_step(warehouse: Warehouse, step: Step, tables: FreshTables | None = None) -> None:
+    """Run a step in the refresh's transaction, on the stored tables or on those that will replace them."""
+    if tables is None:
+        warehouse.run(step.script)
+        return
+    warehouse.run(fresh(step.script))
+    tables.index(step.tables)
+
+
+def _has_only_new(warehouse: Warehouse) -> bool:
+    ((only_new,),) = warehouse.fetch(_EMPTY)
+    return bool(only_new)
 
 
 def _have_events_changed(settings: Settings, warehouse: Warehouse) -> bool:
@@ -127,18 +131,11 @@ def _have_events_changed(settings: Settings, warehouse: Warehouse) -> bool:
     return bool(changed)
 
 
-def _forget(settings: Settings, warehouse: Warehouse) -> None:
-    """Delete the stored figures, and let all chunks be taken again."""
-    for (table,) in warehouse.fetch(_STORED, quote_identifier(settings.ops)):
-        warehouse.run(f"delete from {quote_identifier(table)}; analyze {quote_identifier(table)}")
-    tracks = f"{quote_identifier(settings.schema)}.{TRACKS}"
-    warehouse.run(operation("read_chunks").format(tracks=tracks))
+def _define(settings: Settings, warehouse: Warehouse, steps: Sequence[Step]) -> tuple[list[View], str]:
+    """Return the views, and a hash of all that the stored figures depend on beside the data.
 
-
-def _define(settings: Settings, warehouse: Warehouse, steps: Sequence[Step]) -> str:
-    """Return a hash of all that the stored figures depend on beside the data; views that changed are made again.
-
-    That is on a connection of its own, before the warehouse's transaction has looked at any of them.
+    Views that changed are made again, on a connection of its own, before the warehouse's transaction has looked at any
+    of them.
     """
     with translate_errors(), engine(settings.database_url).begin() as connection:
         views = read_views(settings, connection)
@@ -149,4 +146,4 @@ def _define(settings: Settings, warehouse: Warehouse, steps: Sequence[Step]) -> 
         if warehouse.fetch(f"select definition from {quote_identifier(settings.ops)}.refreshed") != [(definition,)]:
             run_script(connection, "set local lock_timeout = '10s'")
             apply_views(connection, views)
-    return definition
+    return views, definition
