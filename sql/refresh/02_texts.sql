@@ -194,6 +194,9 @@ analyze named_recipients;
 analyze named_agents;
 analyze named_targets;
 
+-- Each new event has one row of each table of names; the planner takes so many equal columns for next to none.
+set local enable_nestloop to off;
+
 create temporary table incoming_events on commit drop as
 select
     new.id,
@@ -228,4 +231,5 @@ left join named_targets as targets
     and (new.link_name is null) = targets.has_no_name
     and (new.link_url is null) = targets.has_no_url;
 
+reset enable_nestloop;
 analyze incoming_events;

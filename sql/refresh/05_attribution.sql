@@ -12,8 +12,8 @@ select
     models.name,
     models.touches::"char"[] as touches,
     models.is_linear,
-    models.name = (select value from settings where name = 'default_model') as is_default,
-    make_interval(secs => extract(epoch from settings.value::interval)) as attribution_window -- a day is 24 hours
+    models.name = default_models.value as is_default,
+    make_interval(secs => extract(epoch from windows.value::interval)) as attribution_window -- a day is 24 hours
 from (
     values
     (1, 'last_human_click', array['h'], false),
@@ -22,7 +22,8 @@ from (
     (4, 'last_delivery', array['d'], false),
     (5, 'linear_clicks', array['h', 'c'], true)
 ) as models (model, name, touches, is_linear)
-inner join settings on settings.name = 'window_' || models.name
+inner join settings as windows on windows.name = 'window_' || models.name
+inner join settings as default_models on default_models.name = 'default_model'
 on conflict (model) do nothing;
 
 create temporary table changed_spans on commit drop as
@@ -201,18 +202,16 @@ select
     touched.person,
     touched.mailing,
     touched.delivery,
-    sum(credits.credit) as conversions,
-    sum(credits.credit * conversions.revenue) as revenue
+    sum(credits.credit) filter (where models.is_default) as conversions,
+    sum(credits.credit * conversions.revenue) filter (where models.is_default) as revenue
 from touched
-left join (
-    stored_credits as credits
-    inner join stored_models as models on credits.model = models.model and models.is_default
-    inner join stored_conversions as conversions on credits.conversion = conversions.conversion
-)
+left join stored_credits as credits
     on touched.person = credits.person
     and touched.mailing = credits.mailing
     and touched.delivery = credits.delivery
     and credits.credit > 0
+left join stored_models as models on credits.model = models.model
+left join stored_conversions as conversions on credits.conversion = conversions.conversion
 group by touched.person, touched.mailing, touched.delivery;
 
 analyze credited_messages;

@@ -75,6 +75,7 @@ def test_missing_columns_are_null_and_new_ones_are_picked_up(connection: Connect
         ("machine_open_seconds", "soon", "'soon' does not suit machine_open_seconds"),
         ("machine_agents", "(", "'(' does not suit machine_agents"),
         ("visit_window", "long", "'long' does not suit visit_window"),
+        ("site_look_back", "far", "'far' does not suit site_look_back"),
         ("window_last_click", "ever", "'ever' does not suit window_last_click"),
         ("reporting_time_zone", "Mars", "'Mars' does not suit reporting_time_zone"),
         ("default_model", "best", "there is no model 'best'"),
