@@ -83,8 +83,10 @@ class FreshTables:
         self.index(list(self.tables))
         ops = quote_identifier(self.settings.ops)
         old = [table for (table,) in self.warehouse.fetch(_TABLES, ops)]
-        names = ", ".join(view.place for view in views)
-        self.warehouse.run(f"lock table {names} in access exclusive mode")
+        # Readers lock a view, the views in it, then tables; in another order we would wait for each other. Making a
+        # view again locks it alone, where `lock table` would lock the tables of events with it.
+        for view in reversed(views):
+            self.warehouse.run(view.script)
         for table in old:
             self.warehouse.run(f"alter table {ops}.{table} rename to {table.replace(STORED, 'outdated_', 1)}")
             self.warehouse.run(f"alter table {ops}.{fresh(table)} rename to {table}")

@@ -17,6 +17,8 @@ from psycopg import Connection
 
 from loader.config import Settings
 from loader.sample import ndjson
+from loader.views.definitions import View
+from loader.views.rebuild import FreshTables
 from loader.views.refresh import refresh
 from tests.support.loading import event, load_bytes, load_events
 from tests.support.view_oracle import CLICK, DELIVERY, MODELS, Event, Identify, Metrics, Order, Visit, World
@@ -388,3 +390,25 @@ def test_a_full_refresh_sees_events_that_others_deleted(
     assert connection.execute(count).fetchall() == [(2,)]
     refresh(settings, full=True)
     assert connection.execute(count).fetchall() == [(1,)]
+
+
+def test_readers_see_the_old_figures_until_all_new_ones_are_there(
+    settings: Settings, connection: Connection[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_events(settings, [event(messageId="m1")], tmp_path)
+    refresh(settings)
+    load_events(settings, [event(messageId="m2")], tmp_path, "more")
+    replace_tables, count, seen = FreshTables.replace, "select count(*) from selligent.email_events", []
+
+    def read_first(tables: FreshTables, views: list[View]) -> None:
+        with psycopg.connect(settings.database_url or "") as reader:
+            reader.execute("set lock_timeout = '1s'")
+            seen.extend(reader.execute(count).fetchall())
+        replace_tables(tables, views)
+
+    monkeypatch.setattr(FreshTables, "replace", read_first)
+    refresh(settings, rebuild=True)
+    assert seen == [(1,)]
+    assert connection.execute(count).fetchall() == [(2,)]
+    left = "select count(*) from pg_class where relname ~ '^(fresh|outdated)_'"
+    assert connection.execute(left).fetchall() == [(0,)]
