@@ -94,6 +94,8 @@ def draw_site(year: Year, events: int, seed: int) -> Site:
             NEW_YEAR + integers(rng, alone, 365 * DAY),
         ]
     )
+    order = np.argsort(visited, kind="stable")  # as they come in
+    visitor, visited = visitor[order], visited[order]
     led = np.arange(len(clicks)) % CLICKS_AN_ORDER == 0
     unled = events // 60
     buyer = np.concatenate([clicker[led], integers(rng, unled, people * 6 // 5)])
