@@ -341,7 +341,10 @@ def test_a_refresh_of_one_event_reads_no_event_table_as_a_whole(
     events = [table for table in changes if table.startswith(("selligent.email_", "selligent.tracks"))]
     assert len(events) == 8
     assert [table for table in events if changes[table][0]] == []
-    assert sum(read + fetched for _, read, fetched in changes.values()) < 5000, changes
+    # Before 18 a server counts all rows of the pages that a BRIN index names, 1 MB a table at least.
+    counts_pages = connection.info.server_version < 180000
+    read = {table: sum(rows) for table, (_, *rows) in changes.items() if not (counts_pages and table in events)}
+    assert sum(read.values()) < 5000, read
 
 
 def test_rows_of_the_site_that_come_late_change_or_go_are_seen_within_the_look_back(
