@@ -30,7 +30,8 @@ def main() -> None:
     parser.add_argument("--history", type=int, default=20_000_000, help="rows that are there before; 0 leaves this out")
     parser.add_argument("--large", type=int, default=3_200_000, help="events of the large file; 0 leaves this out")
     parser.add_argument("--peer-events", type=int, default=100_000, help="events for the peers; 0 leaves them out")
-    parser.add_argument("--views", type=int, default=5_000_000, help="events behind the views; 0 leaves them out")
+    views = [1_000_000, 5_000_000]
+    parser.add_argument("--views", type=int, nargs="*", default=views, help="events behind the views, by warehouse")
     nights = [0, 5_000_000, 20_000_000]
     parser.add_argument("--nights", type=int, nargs="*", default=nights, help="rows that are there before a night's")
     options = parser.parse_args()
@@ -51,8 +52,8 @@ def run(settings: Settings, folder: Path, options: argparse.Namespace) -> Iterat
     yield from compare_nights(settings, folder, options.nights)
     if options.large:
         yield from compare_memory(settings, folder, options)
-    if options.views:
-        yield from compare_views(settings, folder, options.views, options.rounds)
+    for events in options.views:
+        yield from compare_views(settings, folder, events, options.rounds)
     if options.peer_events:
         yield from compare_with_peers(settings, folder, options)
 

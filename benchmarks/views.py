@@ -20,7 +20,14 @@ from loader.views.refresh import refresh
 from loader.views.settings import change_setting
 
 SITE = "bench_site"
-NIGHTLY = 100_000  # events
+#: Events of the loads after which the figures are refreshed.
+BATCHES = (100_000, 1_000, 1)
+#: Bytes of the figures and of the tables of events, indexes included.
+SIZES = """
+    select sum(pg_total_relation_size(oid)) filter (where starts_with(relname, 'stored_'))::bigint,
+        sum(pg_total_relation_size(oid)) filter (where relnamespace = %s::regnamespace)::bigint
+    from pg_class where relnamespace in (%s::regnamespace, %s::regnamespace) and relkind = 'r'
+"""
 #: A question of the views, and the same of the tables of events, without machines told apart.
 QUESTIONS = {
     "campaigns of the last 30 days": (
@@ -96,7 +103,7 @@ QUESTIONS = {
 
 
 def prepare(settings: Settings, folder: Path, events: int) -> float:
-    """Load a year of events but its last night, and the site's data; return the seconds of the first refresh."""
+    """Load a year of events but its last batches, and the site's data; return the seconds of the first refresh."""
     script = folder / "site.sql"
     with script.open("wb") as stream:
         for block in site.script(events, 1, SITE):
@@ -107,30 +114,36 @@ def prepare(settings: Settings, folder: Path, events: int) -> float:
     empty(settings)
     with closing(Warehouse(settings)) as warehouse:
         change_setting(warehouse, "segment_schemas", SITE)
-    refresh(settings)
-    year, night = folder / "events.jsonl", folder / "night.jsonl"
-    with year.open("wb") as stream, night.open("wb") as last:
-        lines = (line for block in ndjson.lines(events, 1) for line in block.splitlines(keepends=True))
-        stream.writelines(islice(lines, events - NIGHTLY))
-        last.writelines(lines)
-    load_file(settings, year)
+    lines = (line for block in ndjson.lines(events, 1) for line in block.splitlines(keepends=True))
+    for name, count in (("year", events - sum(BATCHES)), *((str(batch), batch) for batch in BATCHES)):
+        with (folder / f"{name}.jsonl").open("wb") as stream:
+            stream.writelines(islice(lines, count))
+    load_file(settings, folder / "year.jsonl")
     return seconds(lambda: refresh(settings))
 
 
 def compare_views(settings: Settings, folder: Path, events: int, rounds: int) -> Iterator[tuple[str, str, str]]:
-    """Yield what the first refresh, each question and a nightly refresh take."""
+    """Yield what the first refresh, each question, and refreshes after loads of several sizes take."""
     first = prepare(settings, folder, events)
-    yield f"views: first refresh, {events:,} events and page views", f"{first:,.0f} s", ""
+    behind = f"views, {events / 1_000_000:,.0f} million events and page views"
+    yield f"{behind}: first refresh", f"{first:,.0f} s", ""
+    yield f"{behind}: disk of the figures", *_disk(settings)
     ((campaign,),) = ask(settings, "select campaign_id from campaigns order by delivered desc limit 1 offset 5")
     names = {"campaign": f"'{campaign}'", "site": SITE}
     for question, (by_views, by_events) in QUESTIONS.items():
         quick = median(seconds(partial(ask, settings, by_views.format(**names))) for _ in range(rounds))
         slow = seconds(partial(ask, settings, by_events.format(**names)))
-        yield f"views: {question}", f"{quick * 1000:,.1f} ms", f"{slow / quick:,.0f} times as fast as of the events"
-    # What was loaded within the hour before is read again; here that would be everything.
-    execute(settings, f"update {settings.ops}.refreshed set loaded_until = now() + interval '1 hour'")
-    load_file(settings, folder / "night.jsonl")
-    yield f"views: refresh after the last {NIGHTLY:,}", f"{seconds(lambda: refresh(settings)):,.1f} s", ""
+        yield f"{behind}: {question}", f"{quick * 1000:,.1f} ms", f"{slow / quick:,.0f} times as fast as of the events"
+    for batch in BATCHES:
+        load_file(settings, folder / f"{batch}.jsonl")
+        yield f"{behind}: refresh after {batch:,}", f"{seconds(lambda: refresh(settings)):,.2f} s", ""
+    yield f"{behind}: full refresh", f"{seconds(lambda: refresh(settings, full=True)):,.1f} s", ""
+
+
+def _disk(settings: Settings) -> tuple[str, str]:
+    with psycopg.connect(settings.database_url or "") as connection:
+        ((stored, events),) = connection.execute(SIZES, [settings.schema, settings.schema, settings.ops]).fetchall()
+    return f"{stored / 1e6:,.0f} MB", f"{stored / events:.2f} of the tables of events"
 
 
 def ask(settings: Settings, question: str) -> list[tuple[object, ...]]:

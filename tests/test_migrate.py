@@ -170,3 +170,19 @@ def test_all_tables_of_events_are_kept_alike(settings: Settings, tmp_path: Path)
     assert rows(settings, query) == [(None,)]
     command.upgrade(config(settings), "head")
     assert rows(settings, query) == [kept]
+
+
+def test_an_older_warehouse_gets_its_figures_and_keeps_grants_and_views_of_others(
+    settings: Settings, tmp_path: Path
+) -> None:
+    load_events(settings, [event(event="Email Delivered", properties={"campaign_id": "c"})], tmp_path)
+    command.downgrade(config(settings), "0009")
+    assert settings.database_url
+    with psycopg.connect(settings.database_url) as connection:
+        connection.execute("grant select on selligent.campaigns to public")
+        connection.execute("create view public.report as select campaign_id, delivered from selligent.campaigns")
+    migrate(settings)
+    assert rows(settings, "select * from public.report") == [("c", 1)]
+    assert rows(settings, "select has_table_privilege('public', 'selligent.campaigns', 'select')") == [(True,)]
+    assert rows(settings, "select events, is_taken from selligent_ops.chunks") == [(1, True)]
+    command.check(config(settings))

@@ -5,6 +5,7 @@ Recipients visit the site by links in e-mails or directly, and some buy. Unknown
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 import numpy as np
 
@@ -43,6 +44,10 @@ create table {schema}.order_completed (
     id text primary key, user_id text, anonymous_id text, order_id text, revenue double precision, currency text,
     "timestamp" timestamptz, received_at timestamptz
 );
+create index on {schema}.pages (received_at);
+create index on {schema}.identifies (received_at);
+create index on {schema}.users (received_at);
+create index on {schema}.order_completed (received_at);
 """
 
 
@@ -89,6 +94,8 @@ def draw_site(year: Year, events: int, seed: int) -> Site:
             NEW_YEAR + integers(rng, alone, 365 * DAY),
         ]
     )
+    order = np.argsort(visited, kind="stable")  # as they come in
+    visitor, visited = visitor[order], visited[order]
     led = np.arange(len(clicks)) % CLICKS_AN_ORDER == 0
     unled = events // 60
     buyer = np.concatenate([clicker[led], integers(rng, unled, people * 6 // 5)])
@@ -107,7 +114,12 @@ def users(site: Site) -> Iterator[str]:
     """Yield the site's users: all recipients with a user id on the site."""
     for number, email in enumerate(site.emails):
         if user := user_id(site, number):
-            yield f"{user}\t{email}\t2024-12-31T12:00:00Z\n"
+            yield f"{user}\t{email}\t{iso_day(number)}T12:00:00Z\n"
+
+
+def iso_day(number: int) -> str:
+    """Return a day of the four years before, on which a person was registered."""
+    return (date(2021, 1, 1) + timedelta(days=number * 7 % 1461)).isoformat()
 
 
 def user_id(site: Site, number: int) -> str:

@@ -17,7 +17,8 @@ from loader.postgres.sqlstate import translate_errors
 from loader.quoting import quote_identifier
 from loader.schema.event_tables import TRACKS
 from loader.schema.source import open_warehouse
-from loader.views.definitions import apply_views, read_views
+from loader.views.definitions import View, apply_views, read_views
+from loader.views.rebuild import FreshTables, fresh
 from loader.views.settings import read_settings
 
 log = logging.getLogger(__name__)
@@ -38,10 +39,6 @@ _CONDITIONS = """
     set local work_mem to '256MB';
     set local jit to off;
 """
-_STORED = """
-    select relname from pg_class
-    where relnamespace = to_regnamespace(%s) and relkind = 'r' and starts_with(relname, 'stored_')
-"""
 #: What the steps read about the refresh itself: a first refresh does some things in another way.
 _BEGIN = """
     create temporary table this_refresh on commit drop as
@@ -53,13 +50,8 @@ _BEGIN = """
 _DONE = "insert into refreshed (loaded_until, definition, seconds) values (now(), %s, %s)"
 _FAILED = "update refreshed set failed_at = clock_timestamp(), error = %s"
 _STALE = "select exists (select from chunks where not is_taken) or not exists (select from refreshed)"
-#: Indexes of a table without rows. To create them after it is filled costs a third.
-_INDEXES = """
-    select indexrelid::regclass::text, pg_get_indexdef(indexrelid) from pg_index
-    where indrelid = to_regclass(%s) and not indisunique and pg_relation_size(indrelid) = 0
-"""
-#: The step that fills a large table.
-_FILLED_BY = {"03_classified_events": "stored_events", "04_messages": "stored_messages", "07_visits": "stored_visits"}
+#: Whether there are events, and none of them is stored.
+_EMPTY = "select exists (select from chunks where not is_taken) and not exists (select from stored_events)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +62,14 @@ class Step:
     script: str
 
     @property
-    def tables(self) -> list[str]:
+    def tables(self) -> set[str]:
         """The stored tables that it inserts into."""
-        return sorted(set(re.findall(r"insert into (stored_\w+)", self.script)))
+        return set(re.findall(r"insert into (stored_\w+)", self.script))
+
+    @property
+    def keyed_tables(self) -> set[str]:
+        """Those of them whose keys it looks at while inserting."""
+        return set(re.findall(r"insert into (stored_\w+)[^;]*\bon conflict\b", self.script))
 
 
 def read_steps() -> list[Step]:
@@ -125,18 +122,24 @@ def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, s
         warehouse.transaction(lock_timeout="1h", statement_timeout="6h"),
     ):
         warehouse.lock_in_transaction(advisory_locks.REFRESH)
-        definition = _define(settings, warehouse, steps)
-        warehouse.run(_CONDITIONS.format(ops=quote_identifier(settings.ops), schema=quote_identifier(settings.schema)))
-        known = warehouse.fetch("select definition from refreshed")
-        if rebuild or known != [(definition,)] or (full and _have_events_changed(settings, warehouse)):
+        views, definition = _define(settings, warehouse, steps)
+        conditions = _CONDITIONS.format(ops=quote_identifier(settings.ops), schema=quote_identifier(settings.schema))
+        warehouse.run(conditions)
+        is_outdated = warehouse.fetch("select definition from refreshed") != [(definition,)]
+        tables = None
+        if rebuild or is_outdated or _has_only_new(warehouse) or (full and _have_events_changed(settings, warehouse)):
             if events := _count(warehouse):
                 report(f"the figures behind the views are built again from {events:,} events")
-            _forget(settings, warehouse)
-        warehouse.run(_BEGIN.format(is_full=full))
+            tables = FreshTables.create(warehouse, settings, set().union(*(step.keyed_tables for step in steps)))
+        begin = _BEGIN.format(is_full=full)
+        warehouse.run(fresh(begin) if tables else begin)
         crash_point("views.refreshing")
         for step in steps:
-            run_step(warehouse, step)
+            run_step(warehouse, step, tables)
         ((events,),) = warehouse.fetch("select count(*) from new_events")
+        if tables:
+            tables.replace(views)
+            warehouse.run(conditions)
         warehouse.fetch("delete from refreshed")
         warehouse.fetch(_DONE, definition, time.monotonic() - started)
     return int(events)
@@ -148,23 +151,22 @@ def _count(warehouse: Warehouse) -> int:
     return int(events)
 
 
-def run_step(warehouse: Warehouse, step: Step) -> None:
-    """Run a step in the refresh's transaction. A table that it fills for the first time is indexed and analyzed after.
+def run_step(warehouse: Warehouse, step: Step, tables: FreshTables | None = None) -> None:
+    """Run a step in the refresh's transaction, on the stored tables or on those that will replace them.
 
     `status` finds the step by the name of the session.
     """
     started = time.monotonic()
     warehouse.run(f"set application_name to '{APPLICATION_NAME} {step.name}'")
-    indexes = warehouse.fetch(_INDEXES, _FILLED_BY[step.name]) if step.name in _FILLED_BY else []
-    empty = [table for table in step.tables if not warehouse.fetch(f"select from {table} limit 1")]
-    for name, _ in indexes:
-        warehouse.run(f"drop index {name}")
-    rows = warehouse.run(step.script)
-    for _, definition in indexes:
-        warehouse.run(definition)
-    for table in empty:
-        warehouse.run(f"analyze {table}")
+    rows = warehouse.run(fresh(step.script) if tables else step.script)
+    if tables:
+        tables.index(step.tables)
     _log(step.name, time.monotonic() - started, f"{rows:,} rows")
+
+
+def _has_only_new(warehouse: Warehouse) -> bool:
+    ((only_new,),) = warehouse.fetch(_EMPTY)
+    return bool(only_new)
 
 
 def _have_events_changed(settings: Settings, warehouse: Warehouse) -> bool:
@@ -173,18 +175,11 @@ def _have_events_changed(settings: Settings, warehouse: Warehouse) -> bool:
     return bool(changed)
 
 
-def _forget(settings: Settings, warehouse: Warehouse) -> None:
-    """Delete the stored figures, and let all chunks be taken again."""
-    for (table,) in warehouse.fetch(_STORED, quote_identifier(settings.ops)):
-        warehouse.run(f"delete from {quote_identifier(table)}; analyze {quote_identifier(table)}")
-    tracks = f"{quote_identifier(settings.schema)}.{TRACKS}"
-    warehouse.run(operation("read_chunks").format(tracks=tracks))
+def _define(settings: Settings, warehouse: Warehouse, steps: Sequence[Step]) -> tuple[list[View], str]:
+    """Return the views, and a hash of all that the stored figures depend on beside the data.
 
-
-def _define(settings: Settings, warehouse: Warehouse, steps: Sequence[Step]) -> str:
-    """Return a hash of all that the stored figures depend on beside the data; views that changed are made again.
-
-    That is on a connection of its own, before the warehouse's transaction has looked at any of them.
+    Views that changed are made again, on a connection of its own, before the warehouse's transaction has looked at any
+    of them.
     """
     with translate_errors(), engine(settings.database_url).begin() as connection:
         views = read_views(settings, connection)
@@ -195,4 +190,4 @@ def _define(settings: Settings, warehouse: Warehouse, steps: Sequence[Step]) -> 
         if warehouse.fetch(f"select definition from {quote_identifier(settings.ops)}.refreshed") != [(definition,)]:
             run_script(connection, "set local lock_timeout = '10s'")
             apply_views(connection, views)
-    return definition
+    return views, definition

@@ -79,9 +79,15 @@ select
     hash_record_extended(found, 0) as hash
 from site_visits as found
 where
-    (select not had_site_rows from this_refresh)
-    or (found.schema_name, found.table_name, found.recorded_day) in (
-        select schema_name, table_name, recorded_day from changed_days where kind = 'visits'
+    (
+        select not had_site_rows or exists (select from changed_days where kind = 'visits')
+        from this_refresh
+    )
+    and (
+        (select not had_site_rows from this_refresh)
+        or (found.schema_name, found.table_name, found.recorded_day) in (
+            select schema_name, table_name, recorded_day from changed_days where kind = 'visits'
+        )
     );
 
 create temporary table conversion_rows on commit drop as
@@ -90,9 +96,15 @@ select
     hash_record_extended(found, 0) as hash
 from site_conversions as found
 where
-    (select not had_site_rows from this_refresh)
-    or (found.schema_name, found.table_name, found.recorded_day) in (
-        select schema_name, table_name, recorded_day from changed_days where kind = 'conversions'
+    (
+        select not had_site_rows or exists (select from changed_days where kind = 'conversions')
+        from this_refresh
+    )
+    and (
+        (select not had_site_rows from this_refresh)
+        or (found.schema_name, found.table_name, found.recorded_day) in (
+            select schema_name, table_name, recorded_day from changed_days where kind = 'conversions'
+        )
     );
 
 create temporary table identify_rows on commit drop as
@@ -101,9 +113,15 @@ select
     hash_record_extended(found, 0) as hash
 from site_identifies as found
 where
-    (select not had_site_rows from this_refresh)
-    or (found.schema_name, found.table_name, found.recorded_day) in (
-        select schema_name, table_name, recorded_day from changed_days where kind = 'identifications'
+    (
+        select not had_site_rows or exists (select from changed_days where kind = 'identifications')
+        from this_refresh
+    )
+    and (
+        (select not had_site_rows from this_refresh)
+        or (found.schema_name, found.table_name, found.recorded_day) in (
+            select schema_name, table_name, recorded_day from changed_days where kind = 'identifications'
+        )
     );
 
 reset enable_seqscan;

@@ -18,7 +18,8 @@ group by recipient, email, has_user;
 
 analyze new_recipients;
 
-insert into stored_people (name)
+-- Names are looked up before the first one is inserted: a table that grows is no place to look for what is missing.
+create temporary table new_people on commit drop as
 with names as (
     select recipient as name from new_recipients
     union
@@ -38,7 +39,10 @@ from names
 left join stored_people on names.name = stored_people.name
 where names.name is not null and stored_people.name is null;
 
-insert into stored_browsers (anonymous_id)
+insert into stored_people (name)
+select name from new_people;
+
+create temporary table new_browsers on commit drop as
 with names as (
     select anonymous_id from identify_rows
     union
@@ -53,6 +57,9 @@ select names.anonymous_id
 from names
 left join stored_browsers on names.anonymous_id = stored_browsers.anonymous_id
 where names.anonymous_id is not null and stored_browsers.anonymous_id is null;
+
+insert into stored_browsers (anonymous_id)
+select anonymous_id from new_browsers;
 
 -- What was said by e-mails of an address and a user.
 create temporary table stale_addresses (address int) on commit drop;
@@ -240,7 +247,7 @@ from changed_identities
 where old_person <> person;
 
 -- Recipients named in a way that is new.
-insert into stored_identities (recipient, address, person, matched_by)
+create temporary table new_identities on commit drop as
 select
     recipients.person as recipient,
     addresses.person as address,
@@ -259,6 +266,14 @@ left join stored_identities as stored
     and coalesce(addresses.person, 0) = coalesce(stored.address, 0)
     and new.has_user = (stored.matched_by = 'u')
 where stored.identity is null;
+
+insert into stored_identities (recipient, address, person, matched_by)
+select
+    recipient,
+    address,
+    person,
+    matched_by
+from new_identities;
 
 -- Browsers that are somebody else's now.
 create temporary table changed_browsers on commit drop as

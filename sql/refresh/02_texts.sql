@@ -55,7 +55,7 @@ left join stored_mailings as stored
     on stored_names.campaign = stored.campaign and contents.email_id = stored.email_id
 where stored.mailing is null;
 
-insert into stored_titles (campaign_name, email_subject)
+create temporary table new_titles on commit drop as
 select distinct
     contents.campaign_name,
     contents.email_subject
@@ -67,16 +67,23 @@ left join stored_titles as stored
     is not distinct from (stored.campaign_name, stored.email_subject)
 where stored.title is null;
 
-insert into stored_targets (link_id, link_name, link_url)
-with targets as (
-    select distinct
-        link_id,
-        link_name,
-        link_url
-    from new_events
-    where event = 'c'
-)
+insert into stored_titles (campaign_name, email_subject)
+select
+    campaign_name,
+    email_subject
+from new_titles;
 
+create temporary table targets on commit drop as
+select distinct
+    link_id,
+    link_name,
+    link_url
+from new_events
+where event = 'c';
+
+analyze targets;
+
+create temporary table new_targets on commit drop as
 select
     targets.link_id,
     targets.link_name,
@@ -88,14 +95,22 @@ left join stored_targets as stored
     is not distinct from (stored.link_id, stored.link_name, stored.link_url)
 where stored.target is null;
 
--- The rules on user agents, once for each.
-insert into stored_agents (user_agent, is_proxy, is_machine)
-with agents as (
-    select distinct context_user_agent as user_agent
-    from new_events
-    where context_user_agent is not null
-)
+insert into stored_targets (link_id, link_name, link_url)
+select
+    link_id,
+    link_name,
+    link_url
+from new_targets;
 
+-- The rules on user agents, once for each.
+create temporary table agents on commit drop as
+select distinct context_user_agent as user_agent
+from new_events
+where context_user_agent is not null;
+
+analyze agents;
+
+create temporary table new_agents on commit drop as
 select
     agents.user_agent,
     agents.user_agent ~* (select value from settings where name = 'proxy_agents') as is_proxy,
@@ -105,6 +120,13 @@ left join stored_agents as stored
     on hashtextextended(agents.user_agent, 0) = hashtextextended(stored.user_agent, 0)
     and agents.user_agent = stored.user_agent
 where stored.agent is null;
+
+insert into stored_agents (user_agent, is_proxy, is_machine)
+select
+    user_agent,
+    is_proxy,
+    is_machine
+from new_agents;
 
 -- Numbers of what the new events name, by the texts: missing ones are told from empty ones by a flag.
 create temporary table named_contents on commit drop as
@@ -142,8 +164,38 @@ inner join stored_identities as stored
     and coalesce(addresses.person, 0) = coalesce(stored.address, 0)
     and new.has_user = (stored.matched_by = 'u');
 
+create temporary table named_agents on commit drop as
+select
+    agents.user_agent,
+    stored.agent
+from agents
+inner join stored_agents as stored
+    on hashtextextended(agents.user_agent, 0) = hashtextextended(stored.user_agent, 0)
+    and agents.user_agent = stored.user_agent;
+
+create temporary table named_targets on commit drop as
+select
+    'c'::"char" as event,
+    coalesce(targets.link_id, '') as link_id,
+    coalesce(targets.link_name, '') as link_name,
+    coalesce(targets.link_url, '') as link_url,
+    targets.link_id is null as has_no_id,
+    targets.link_name is null as has_no_name,
+    targets.link_url is null as has_no_url,
+    stored.target
+from targets
+inner join stored_targets as stored
+    on hashtextextended(coalesce(targets.link_url, ''), 0) = hashtextextended(coalesce(stored.link_url, ''), 0)
+    and (targets.link_id, targets.link_name, targets.link_url)
+    is not distinct from (stored.link_id, stored.link_name, stored.link_url);
+
 analyze named_contents;
 analyze named_recipients;
+analyze named_agents;
+analyze named_targets;
+
+-- Each new event has one row of each table of names; the planner takes so many equal columns for next to none.
+set local enable_nestloop to off;
 
 create temporary table incoming_events on commit drop as
 select
@@ -169,15 +221,15 @@ inner join named_recipients as recipients
     on new.recipient = recipients.recipient
     and coalesce(new.email, '') = recipients.email
     and new.has_user = recipients.has_user
-left join stored_agents as agents
-    on hashtextextended(new.context_user_agent, 0) = hashtextextended(agents.user_agent, 0)
-    and new.context_user_agent = agents.user_agent
-left join stored_targets as targets
-    on new.event = 'c'
-    and hashtextextended(coalesce(new.link_url, ''), 0) = hashtextextended(coalesce(targets.link_url, ''), 0)
-    and coalesce(new.link_id, '') = coalesce(targets.link_id, '')
-    and coalesce(new.link_name, '') = coalesce(targets.link_name, '')
-    and (new.link_id, new.link_name, new.link_url)
-    is not distinct from (targets.link_id, targets.link_name, targets.link_url);
+left join named_agents as agents on new.context_user_agent = agents.user_agent
+left join named_targets as targets
+    on new.event = targets.event
+    and coalesce(new.link_id, '') = targets.link_id
+    and coalesce(new.link_name, '') = targets.link_name
+    and coalesce(new.link_url, '') = targets.link_url
+    and (new.link_id is null) = targets.has_no_id
+    and (new.link_name is null) = targets.has_no_name
+    and (new.link_url is null) = targets.has_no_url;
 
+reset enable_nestloop;
 analyze incoming_events;

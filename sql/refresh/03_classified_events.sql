@@ -187,8 +187,8 @@ where
     );
 
 insert into stored_events (
-    original_timestamp, "timestamp", delivered_at, later_delivered_at, person, mailing, identity, delivery, title, agent,
-    target, event, actor, rule, id
+    original_timestamp, "timestamp", delivered_at, later_delivered_at, person, mailing, identity, delivery, title,
+    agent, target, event, actor, rule, id
 )
 select
     original_timestamp,

@@ -97,7 +97,8 @@ from gone;
 
 with new as (
     insert into stored_conversions (
-        source, recorded_day, buyer, browser, person, converted_at, revenue, currency, id, order_id, order_key, is_counted
+        source, recorded_day, buyer, browser, person, converted_at, revenue, currency, id, order_id, order_key,
+        is_counted
     )
     select
         changes.source,

@@ -12,8 +12,8 @@ select
     models.name,
     models.touches::"char"[] as touches,
     models.is_linear,
-    models.name = (select value from settings where name = 'default_model') as is_default,
-    make_interval(secs => extract(epoch from settings.value::interval)) as attribution_window -- a day is 24 hours
+    models.name = default_models.value as is_default,
+    make_interval(secs => extract(epoch from windows.value::interval)) as attribution_window -- a day is 24 hours
 from (
     values
     (1, 'last_human_click', array['h'], false),
@@ -22,7 +22,8 @@ from (
     (4, 'last_delivery', array['d'], false),
     (5, 'linear_clicks', array['h', 'c'], true)
 ) as models (model, name, touches, is_linear)
-inner join settings on settings.name = 'window_' || models.name
+inner join settings as windows on windows.name = 'window_' || models.name
+inner join settings as default_models on default_models.name = 'default_model'
 on conflict (model) do nothing;
 
 create temporary table changed_spans on commit drop as
@@ -119,7 +120,7 @@ candidates as (
         row_number() over (
             partition by touches.conversion, models.model
             order by
-                touches.touched_at desc, touches.touch desc, campaign_names.campaign_id desc, mailings.email_id desc,
+                touches.touched_at desc, touches.touch desc, campaigns.campaign_id desc, mailings.email_id desc,
                 touches.delivery desc, touches.touch_id desc
         ) as place
     from touches
@@ -127,8 +128,15 @@ candidates as (
         on touches.touch = any(models.touches)
         and touches.touched_at >= touches.converted_at - models.attribution_window
     inner join stored_mailings as mailings on touches.mailing = mailings.mailing
-    inner join campaign_names on mailings.campaign = campaign_names.campaign
-    where not campaign_names.is_transactional
+    inner join stored_names as campaigns on mailings.campaign = campaigns.campaign
+    where
+        (
+            campaigns.campaign_id = any(
+                select unnest(regexp_split_to_array(trim(value), '\s*,\s*'))
+                from settings
+                where name = 'transactional_campaigns' and trim(value) <> ''
+            )
+        ) is not true
 ),
 
 shares as (
@@ -180,36 +188,35 @@ select
 from new
 where model = (select model from stored_models where is_default);
 
-analyze touched_messages;
-
 -- What the default model credits to a message stands with it. One that is gone has taken its credits with it.
-create temporary table credit_changes on commit drop as
+create temporary table credited_messages on commit drop as
 with touched as (
     select distinct
         person,
         mailing,
         delivery
     from touched_messages
-),
-
-credited as (
-    select
-        touched.person,
-        touched.mailing,
-        touched.delivery,
-        sum(credits.credit) as conversions,
-        sum(credits.credit * conversions.revenue) as revenue
-    from touched
-    inner join stored_credits as credits
-        on touched.person = credits.person
-        and touched.mailing = credits.mailing
-        and touched.delivery = credits.delivery
-        and credits.credit > 0
-    inner join stored_models as models on credits.model = models.model and models.is_default
-    inner join stored_conversions as conversions on credits.conversion = conversions.conversion
-    group by touched.person, touched.mailing, touched.delivery
 )
 
+select
+    touched.person,
+    touched.mailing,
+    touched.delivery,
+    sum(credits.credit) filter (where models.is_default) as conversions,
+    sum(credits.credit * conversions.revenue) filter (where models.is_default) as revenue
+from touched
+left join stored_credits as credits
+    on touched.person = credits.person
+    and touched.mailing = credits.mailing
+    and touched.delivery = credits.delivery
+    and credits.credit > 0
+left join stored_models as models on credits.model = models.model
+left join stored_conversions as conversions on credits.conversion = conversions.conversion
+group by touched.person, touched.mailing, touched.delivery;
+
+analyze credited_messages;
+
+create temporary table credit_changes on commit drop as
 select
     messages.ctid as place,
     messages.person,
@@ -220,15 +227,11 @@ select
     messages.revenue as old_revenue,
     credited.conversions,
     credited.revenue
-from touched
+from credited_messages as credited
 inner join stored_messages as messages
-    on touched.person = messages.person
-    and touched.mailing = messages.mailing
-    and touched.delivery = messages.delivery
-left join credited
-    on touched.person = credited.person
-    and touched.mailing = credited.mailing
-    and touched.delivery = credited.delivery
+    on credited.person = messages.person
+    and credited.mailing = messages.mailing
+    and credited.delivery = messages.delivery
 where (messages.conversions, messages.revenue) is distinct from (credited.conversions, credited.revenue);
 
 update stored_messages as stored set conversions = changes.conversions, revenue = changes.revenue

@@ -3,31 +3,43 @@
 -- Reads  visit_rows; the stored visits of the days with changes, by index.
 -- Writes stored_visits; visit_changes (temporary).
 -- Cost   follows the visits of the days with changes.
--- Visits of the days with changes against those that are stored. At first there is nothing to compare with.
-create temporary table visit_changes on commit drop as
-with found as (
-    select
-        sources.source,
-        rows.recorded_day,
-        people.person,
-        case when rows.user_id is null then browsers.browser end as browser,
-        rows."timestamp" as visited_at
-    from visit_rows as rows
-    inner join stored_sources as sources
-        on sources.kind = 'visits'
-        and rows.schema_name = sources.schema_name
-        and rows.table_name = sources.table_name
-    left join stored_people as people on rows.user_id = people.name
-    left join stored_browsers as browsers on rows.user_id is null and rows.anonymous_id = browsers.anonymous_id
-    where rows."timestamp" is not null and coalesce(rows.user_id, rows.anonymous_id) is not null
-),
 
-compared as (
+create temporary view read_visits as
+select
+    sources.source,
+    rows.recorded_day,
+    people.person,
+    case when rows.user_id is null then browsers.browser end as browser,
+    rows."timestamp" as visited_at
+from visit_rows as rows
+inner join stored_sources as sources
+    on sources.kind = 'visits'
+    and rows.schema_name = sources.schema_name
+    and rows.table_name = sources.table_name
+left join stored_people as people on rows.user_id = people.name
+left join stored_browsers as browsers on rows.user_id is null and rows.anonymous_id = browsers.anonymous_id
+where rows."timestamp" is not null and coalesce(rows.user_id, rows.anonymous_id) is not null;
+
+-- The first time there is nothing to compare with, and nobody to look for.
+insert into stored_visits (visited_at, person, browser, source, recorded_day)
+select
+    visited_at,
+    person,
+    browser,
+    source,
+    recorded_day
+from read_visits
+where (select not had_events and not had_site_rows from this_refresh)
+order by recorded_day;
+
+-- Visits of the days with changes against those that are stored.
+create temporary table visit_changes on commit drop as
+with compared as (
     select
-        found.*,
+        read_visits.*,
         1 as number_of_rows
-    from found
-    where (select had_site_rows from this_refresh)
+    from read_visits
+    where (select had_events or had_site_rows from this_refresh)
     union all
     select
         stored.source,
@@ -50,17 +62,7 @@ select
     sum(number_of_rows) as number_of_rows
 from compared
 group by source, recorded_day, person, browser, visited_at
-having sum(number_of_rows) <> 0
-union all
-select
-    source,
-    recorded_day,
-    person,
-    browser,
-    visited_at,
-    1
-from found
-where (select not had_site_rows from this_refresh);
+having sum(number_of_rows) <> 0;
 
 analyze visit_changes;
 
@@ -97,3 +99,4 @@ from visit_changes
 cross join generate_series(1, number_of_rows)
 order by recorded_day;
 
+drop view read_visits;

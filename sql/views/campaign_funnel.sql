@@ -2,24 +2,35 @@
 --
 -- Each step holds only people of the step before: a click proves an open, a conversion proves a visit.
 create or replace view campaign_funnel as
+with reached as (
+    select
+        stored_campaigns.campaign,
+        stored_campaigns.recipients,
+        stored_campaigns.recipients_human_seen,
+        stored_campaigns.recipients_human_clicked,
+        stored_campaigns.recipients_visited,
+        stored_campaigns.recipients_converted
+    from stored_campaigns
+    where recipients > 0
+)
+
 select
     campaign_names.campaign_id,
     campaign_names.campaign_name,
     steps.step_number,
     steps.step,
     steps.people,
-    round(steps.people::numeric / nullif(stored.recipients, 0), 4) as share_of_delivered
-from stored_campaigns as stored
-inner join campaign_names on stored.campaign = campaign_names.campaign
+    round(steps.people::numeric / nullif(reached.recipients, 0), 4) as share_of_delivered
+from reached
+inner join campaign_names on reached.campaign = campaign_names.campaign
 cross join lateral (
     values
-    (1, 'delivered', stored.recipients),
-    (2, 'opened', stored.recipients_human_seen),
-    (3, 'clicked', stored.recipients_human_clicked),
-    (4, 'visited', stored.recipients_visited),
-    (5, 'converted', stored.recipients_converted)
-) as steps (step_number, step, people)
-where stored.recipients > 0;
+    (1, 'delivered', reached.recipients),
+    (2, 'opened', reached.recipients_human_seen),
+    (3, 'clicked', reached.recipients_human_clicked),
+    (4, 'visited', reached.recipients_visited),
+    (5, 'converted', reached.recipients_converted)
+) as steps (step_number, step, people);
 
 comment on view campaign_funnel is 'One row per campaign and step: how many people reached it';
 comment on column campaign_funnel.campaign_id is 'The campaign; empty for e-mails without one';

@@ -75,6 +75,7 @@ def test_missing_columns_are_null_and_new_ones_are_picked_up(connection: Connect
         ("machine_open_seconds", "soon", "'soon' is invalid for 'machine_open_seconds'"),
         ("machine_agents", "(", "'(' is invalid for 'machine_agents'"),
         ("visit_window", "long", "'long' is invalid for 'visit_window'"),
+        ("site_look_back", "far", "'far' is invalid for 'site_look_back'"),
         ("window_last_click", "ever", "'ever' is invalid for 'window_last_click'"),
         ("reporting_time_zone", "Mars", "'Mars' is invalid for 'reporting_time_zone'"),
         ("default_model", "best", "there is no model 'best'"),
