@@ -12,6 +12,7 @@ with running as (
         and pg_locks.objid = hashtext(%(ops)s)::oid
         and pg_locks.database = (select oid from pg_database where datname = current_database())
         and pg_stat_activity.application_name like 'selligent-loader refresh %%'
+    order by pg_locks.pid
     limit 1
 )
 

@@ -363,8 +363,8 @@ def test_rows_of_the_site_that_come_late_change_or_go_are_seen_within_the_look_b
     connection.execute(page, ["other", "nobody", later, later])
     refresh(settings)
 
-    def visitors(**how: bool) -> int:
-        refresh(settings, **how)
+    def visitors(*, full: bool = False) -> int:
+        refresh(settings, full=full)
         ((people,),) = connection.execute("select people from campaign_funnel where step = 'visited'").fetchall()
         return int(people)
 
