@@ -449,11 +449,11 @@ def test_only_a_trusted_proxy_says_who_the_client_is(
 
 
 def test_segments_are_kept_and_then_removed(settings: Settings, tmp_path: Path) -> None:
-    with serving(settings, tmp_path, "--load-every", "1s", "--keep", "6s") as server:
+    with serving(settings, tmp_path, "--load-every", "1s", "--keep", "20s") as server:
         server.post("track", EVENT)
         kept = tmp_path / "selligent" / ".loaded"
         until(lambda: len(list(kept.iterdir())) == 1, 30)
-        until(lambda: not list(kept.iterdir()), 30)
+        until(lambda: not list(kept.iterdir()), 60)
     assert len(stored(settings)) == 1
 
 
