@@ -17,18 +17,19 @@ _TABLES = """
     where relnamespace = to_regnamespace(%s) and relkind = 'r' and starts_with(relname, 'stored_')
     order by relname
 """
-#: Statements that make the primary key, if any, the unique indexes, and the others of a table.
+#: Statements that make the primary key, if any, the unique indexes, and the others of a table. They do not name the
+#: schema, because its name may contain the prefix that is replaced.
 _KEYS = """
     select format('alter table %%s add constraint %%I %%s', conrelid::regclass, conname, pg_get_constraintdef(oid))
     from pg_constraint
     where conrelid = to_regclass(%(table)s) and contype = 'p'
     union all
-    select pg_get_indexdef(indexrelid)
+    select replace(pg_get_indexdef(indexrelid), format(' ON %%I.', current_schema), ' ON ')
     from pg_index
     where indrelid = to_regclass(%(table)s) and not indisprimary and indisunique
 """
 _INDEXES = """
-    select pg_get_indexdef(indexrelid) from pg_index
+    select replace(pg_get_indexdef(indexrelid), format(' ON %%I.', current_schema), ' ON ') from pg_index
     where indrelid = to_regclass(%(table)s) and not indisunique
 """
 _COMMENT = """

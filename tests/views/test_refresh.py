@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from psycopg import Connection
 
 from loader.config import Settings
+from loader.migrate import migrate
 from loader.sample import ndjson
 from loader.views.definitions import View
 from loader.views.rebuild import FreshTables
 from loader.views.refresh import refresh
-from tests.support.loading import event, load_bytes, load_events
+from tests.support.loading import event, load_bytes, load_events, select
 from tests.support.view_oracle import CLICK, DELIVERY, MODELS, Event, Identify, Metrics, Order, Visit, World
 
 EVENTS = (
@@ -415,3 +416,12 @@ def test_readers_see_the_old_figures_until_all_new_ones_are_there(
     assert connection.execute(count).fetchall() == [(2,)]
     left = "select count(*) from pg_class where relname ~ '^(fresh|outdated)_'"
     assert connection.execute(left).fetchall() == [(0,)]
+
+
+def test_a_schema_may_be_named_like_the_tables(settings: Settings, tmp_path: Path) -> None:
+    source = Settings(settings.database_url, "stored_events")
+    migrate(source)
+    load_events(source, [event(messageId="a")], tmp_path)
+    for rebuild in (False, True):
+        assert refresh(source, rebuild=rebuild) == 1
+        assert select(source, "select id from email_events") == [{"id": "a"}]
