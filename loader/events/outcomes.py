@@ -54,8 +54,8 @@ def wrap_reject(raw: bytes, reason: str) -> bytes:
     detail = f"{len(raw):,} bytes" if reason == "too_large" else None
     if detail and len(raw) > MAX_REJECT_BYTES:
         detail += f", of which the first {MAX_REJECT_BYTES >> 10} KB are kept"
-    told = {"reason": reason, "detail": detail, "raw": kept}
-    return json.dumps({ENDPOINT_REJECT: told}, ensure_ascii=False, separators=(",", ":")).encode()
+    wrapped = {"reason": reason, "detail": detail, "raw": kept}
+    return json.dumps({ENDPOINT_REJECT: wrapped}, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def unwrap_reject(line: bytes) -> tuple[bytes, str | None] | None:
@@ -66,8 +66,8 @@ def unwrap_reject(line: bytes) -> tuple[bytes, str | None] | None:
     """
     if not line.startswith(b'{"%s":{' % ENDPOINT_REJECT.encode()):
         return None
-    told = json.loads(line)[ENDPOINT_REJECT]
-    return str(told["raw"]).encode("utf-8", "replace"), told["detail"]
+    wrapped = json.loads(line)[ENDPOINT_REJECT]
+    return str(wrapped["raw"]).encode("utf-8", "replace"), wrapped["detail"]
 
 
 def describe_key_conflict(event: str) -> str:

@@ -40,9 +40,9 @@ _RAW = f"""
 """
 _MARK = "update rejected_events set replayed_at = now() where rejected_id = any(%s)"
 _CHANGE_REASON = """
-    update rejected_events as kept set reason = told.reason, detail = told.detail
-    from unnest(%s::bigint[], %s::text[], %s::text[]) as told (rejected_id, reason, detail)
-    where kept.rejected_id = told.rejected_id
+    update rejected_events as kept set reason = verdict.reason, detail = verdict.detail
+    from unnest(%s::bigint[], %s::text[], %s::text[]) as verdict (rejected_id, reason, detail)
+    where kept.rejected_id = verdict.rejected_id
 """
 _ADD = """
     insert into rejected_events (load_id, uri, line, raw, reason, detail)

@@ -168,7 +168,7 @@ def identifiers(metadata: MetaData, ops: str) -> Table:
         Column("kind", Text, primary_key=True, comment="table or column"),
         Column("parent", Text, primary_key=True, comment="The table of a column; empty for a table"),
         Column("original", Text, primary_key=True, comment="The name as it was sent; dots join the names of a path"),
-        Column("identifier", Text, nullable=False, comment="Its name in the database, for ever"),
+        Column("identifier", Text, nullable=False, comment="Its name in the database, permanently"),
         schema=ops,
         comment="One row per name that was sent and the table or column it became",
     )
@@ -179,11 +179,11 @@ def incidents(metadata: MetaData, ops: str) -> Table:
         "incidents",
         metadata,
         Column("incident_id", BigInteger, Identity(always=True), primary_key=True, comment="Its number"),
-        Column("began_at", timestamptz(), nullable=False, comment="When the first failure was told"),
-        Column("ended_at", timestamptz(), comment="When the recovery was told; null until then"),
+        Column("began_at", timestamptz(), nullable=False, comment="When the first failure was reported"),
+        Column("ended_at", timestamptz(), comment="When the recovery was reported; null until then"),
         Column("error", Text, nullable=False, comment="The first failure"),
         schema=ops,
-        comment="One row per incident: loads failing one after another, told to the webhook once",
+        comment="One row per incident: consecutive failed loads, reported to the webhook once",
     )
 
 
@@ -194,7 +194,7 @@ def announced_columns(metadata: MetaData, ops: str) -> Table:
         Column("table_name", Text, primary_key=True, comment="Table of events"),
         Column("column_name", Text, primary_key=True, comment="Its column"),
         schema=ops,
-        comment="One row per column that was there when the webhook was last told of new ones",
+        comment="One row per column that existed when new columns were last reported to the webhook",
     )
 
 

@@ -157,8 +157,8 @@ def mark_rejected(session: Session, verdicts: Mapping[str, str]) -> None:
     """Set the verdict on events, by name."""
     if verdicts:
         rows = pa.array(list(verdicts), pa.string()), pa.array(list(verdicts.values()), pa.string())
-        session.register("told", pa.table(rows, ["event_text", "verdict"]))
+        session.register("verdicts", pa.table(rows, ["event_text", "verdict"]))
         session.execute(
-            "update envelope set verdict = told.verdict from told "
-            "where envelope.verdict is null and envelope.event_text = told.event_text"
+            "update envelope set verdict = verdicts.verdict from verdicts "
+            "where envelope.verdict is null and envelope.event_text = verdicts.event_text"
         )

@@ -64,7 +64,7 @@ select anonymous_id from new_browsers;
 -- What was said by e-mails of an address and a user.
 create temporary table stale_addresses (address int) on commit drop;
 
-with told as (
+with named as (
     insert into stored_identifications as stored (source, address, owner, identified_at)
     select
         0 as source,
@@ -81,7 +81,7 @@ with told as (
 )
 
 insert into stale_addresses
-select address from told;
+select address from named;
 
 -- What was said on the site, against what it had said of the same days.
 create temporary table identifications on commit drop as

@@ -128,7 +128,7 @@ select
     is_machine
 from new_agents;
 
--- Numbers of what the new events name, by the texts: missing ones are told from empty ones by a flag.
+-- Numbers of what the new events name, by the texts: a flag separates missing ones from empty ones.
 create temporary table named_contents on commit drop as
 select
     contents.campaign_id,

@@ -1,5 +1,5 @@
--- Events of mailings, an e-mail of a campaign to a person, that have news: told apart by delivery, and by whether a person
--- or a machine did them.
+-- Events of mailings, an e-mail of a campaign to a person, that have news: assigned to a delivery, and to a person
+-- or a machine.
 --
 -- Reads  incoming_events, changed_people, and the stored events of the mailings with news, by index.
 -- Writes stored_events; stale_mailings, judged_events (temporary).
