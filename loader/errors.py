@@ -12,6 +12,7 @@ LoaderError                 1
     │   └── DisconnectedError       the connection is lost
     ├── RefusedError            the database refuses a value in the rows
     │   └── OverfullError       a row has more values than a page can hold
+    ├── DeclaredDeadError       another load has recorded this one as killed
     └── ContentionError         a conflict with another transaction, or a lock timeout
 """
 
@@ -70,6 +71,10 @@ class RefusedError(WarehouseError):
 
 class OverfullError(RefusedError):
     """At least one row has more values than a page of PostgreSQL can hold."""
+
+
+class DeclaredDeadError(WarehouseError):
+    """Another load has recorded this one as killed, while its connection was lost."""
 
 
 class ContentionError(WarehouseError):

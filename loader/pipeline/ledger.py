@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from loader.errors import BusyError, LoaderError, TakenError, UnfinishedError, UsageError
+from loader.errors import BusyError, DeclaredDeadError, LoaderError, TakenError, UnfinishedError, UsageError
 from loader.events.outcomes import COUNTS
 from loader.inputs.file import File
 from loader.pipeline.result import LoadResult
@@ -113,6 +113,8 @@ class Ledger:
         self._warehouse.retry(finish, FINISH_RETRY_FOR if status == "failed" else None)
 
     def _finish(self, load_id: int, status: str, error: str | None) -> None:
+        # Wait for a chunk that is being committed: the sums must include it.
+        self._warehouse.fetch("select 1 from loads where load_id = %s for update", load_id)
         self._warehouse.fetch(operation("close_load"), load_id=load_id, status=status, error=error)
 
     def unread(self, files: Sequence[File]) -> list[File]:
@@ -150,6 +152,7 @@ class Ledger:
             status, position, line = last[0] if last and not again else ("failed", 0, 0)
             if status == "done" and not again:
                 return None
+            self._check_running(load_id)
             ((file_id,),) = self._warehouse.fetch(OPEN, load_id, file.uri, file.size, file.fingerprint, position, line)
         return FileCursor(file_id, position, line + 1)
 
@@ -159,12 +162,29 @@ class Ledger:
         return int(position)
 
     def save_cursor(self, cursor: FileCursor, position: int, line: int, counts: Mapping[str, int]) -> None:
-        """Record the position up to which a file has been read, and add counts, in the current transaction."""
+        """Record the position up to which a file has been read, and add counts, in the current transaction.
+
+        Raises DeclaredDeadError if another load has recorded this one as killed, while its connection was lost.
+        """
+        ((load_id,),) = self._warehouse.fetch("select load_id from files where file_id = %s", cursor.file_id)
+        self._check_running(load_id)
         self._warehouse.fetch(ADVANCE, position, line, *_values(counts), cursor.file_id)
 
     def record_chunk(self, load_id: int, events: int) -> None:
         """Record the number of events that the current transaction has stored, for the next refresh."""
         self._warehouse.fetch(RECORD_CHUNK, load_id, events)
+
+    def _check_running(self, load_id: int) -> None:
+        """Raise DeclaredDeadError unless the load is recorded as running, and keep that so in this transaction.
+
+        Its counts have been recorded already, and another load may have read its files since.
+        """
+        running = "select 1 from loads where load_id = %s and status = 'running' for share"
+        if not self._warehouse.fetch(running, load_id):
+            raise DeclaredDeadError(
+                f"another load has recorded load {load_id} as killed, because its connection was lost; "
+                "run the load again, it continues where it ended"
+            )
 
     def _close(self, cursor: FileCursor | None, status: str, error: str | None) -> None:
         if cursor:
