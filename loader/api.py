@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from loader.config import Settings, settings
@@ -15,6 +16,7 @@ from loader.pipeline.replay import replay_rejects
 from loader.pipeline.result import LoadResult, Options
 from loader.pipeline.widen import WideningPlan, widen_column
 from loader.postgres.retry import retry
+from loader.spool.recovery import close_left_open, is_private
 from loader.views.refresh import is_stale, refresh
 
 #: Default of `retry_for`, the time to retry after a lost connection.
@@ -48,7 +50,10 @@ def load(
     Raises InputError if there is nothing to read, SchemaError if the schema is not prepared, WarehouseError if the
     database fails. A failed load is marked in the ledger, and the next one continues where it ended.
     """
-    files, problems = discover(paths, options.days)
+    if not options.dry_run:
+        for path in paths:
+            close_left_open(Path(path))
+    files, problems = discover(paths, options.days, is_private)
     if not files and problems:
         raise InputError("; ".join(str(problem) for problem in problems))
     result = load_files(settings, files, options, reported, problems)

@@ -1,5 +1,6 @@
 """Load the closed segments of the spool and refresh the figures at intervals, in processes of their own."""
 
+import glob
 import logging
 import os
 import subprocess
@@ -93,7 +94,8 @@ class SpoolLoader:
     def _run_load(self, settings: Settings, folder: Path) -> int:
         """Load a folder and return the exit code."""
         options = ["--no-refresh"] if self._plan.refresh_every else []
-        return self._run(settings, [*LOAD, *options, str(folder)])
+        closed = str(Path(glob.escape(str(folder))) / "*.jsonl*")  # the folder has open segments, which this server writes
+        return self._run(settings, [*LOAD, *options, closed])
 
     def _run(self, settings: Settings, arguments: Sequence[str]) -> int:
         """Run a command and return its exit code. A process of its own returns its memory and delays no request."""

@@ -2,7 +2,7 @@
 
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -64,16 +64,23 @@ def received_day(path: str) -> date | None:
     return None if seconds % _SECONDS else datetime.fromtimestamp(seconds, UTC).date()
 
 
-def discover(paths: Sequence[str], days: Days = Days()) -> tuple[list[File], list[InputError]]:
+def _is_never(_: Path) -> bool:
+    return False
+
+
+def discover(
+    paths: Sequence[str], days: Days = Days(), is_excluded: Callable[[Path], bool] = _is_never
+) -> tuple[list[File], list[InputError]]:
     """Return the files that paths, folders, globs and URLs refer to, each once and in order, and errors for the rest.
 
-    Files in folders whose names or sizes exclude events are left out, and files that were not received on these days.
+    Files in folders whose names or sizes exclude events are left out, files that were not received on these days, and
+    local files that `is_excluded`.
     """
     found: dict[str, File] = {}
     errors: list[InputError] = []
     for path in paths:
         try:
-            found.update((file.uri, file) for file in _expand(path) if days.have(file.uri))
+            found.update((file.uri, file) for file in _expand(path, is_excluded) if days.have(file.uri))
         except InputError as exc:
             errors.append(exc)
     return list(found.values()), errors
@@ -97,7 +104,7 @@ def current_file(file: File) -> File:
     return remote_file(file.uri) if file.is_remote else replace(local_file(Path(file.uri)), uri=file.uri)
 
 
-def _expand(path: str) -> list[File]:
+def _expand(path: str, is_excluded: Callable[[Path], bool]) -> list[File]:
     if path == STANDARD_INPUT:
         return [File(path)]
     if "://" in path:
@@ -105,13 +112,18 @@ def _expand(path: str) -> list[File]:
         if [below for below, _ in found] == [""]:
             return [file for _, file in found]
     elif Path(path).is_dir():
-        found = [(p.relative_to(path).as_posix(), local_file(p)) for p in sorted(Path(path).rglob("*")) if p.is_file()]
+        files = [p for p in sorted(Path(path).rglob("*")) if p.is_file()]
+        found = [(p.relative_to(path).as_posix(), local_file(p)) for p in files if not is_excluded(p)]
         problem = "holds no files"
+        if files and not found:
+            return []
     elif Path(path).exists():
+        if is_excluded(Path(path)):
+            raise InputError(f"{path!r} is a private file of a spool, not events; name the folder of a source in it")
         return [local_file(Path(path))]
     else:
         matching = (Path(p) for p in sorted(glob.glob(path, recursive=True)))  # noqa: PTH207
-        found = [(p.name, local_file(p)) for p in matching if p.is_file()]
+        found = [(p.name, local_file(p)) for p in matching if p.is_file() and not is_excluded(p)]
         problem = "matches no files" if glob.has_magic(path) else "does not exist"
     if not found:
         raise InputError(f"{path!r} {problem}; check the path")

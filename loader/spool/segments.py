@@ -28,7 +28,7 @@ from loader.errors import BusyError, UsageError
 log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
-_NAME = re.compile(r"(\d{12})-[0-9a-f]{8}[.]jsonl([.]gz)?")
+SEGMENT_NAME = re.compile(r"(\d{12})-[0-9a-f]{8}[.]jsonl([.]gz)?")
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ def make_folders(folder: Path, schemas: Sequence[str]) -> tuple[IO[bytes], dict[
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _locked(folder)
+        lock = lock_folder(folder)
         places = {schema: folder / folder_name(schema) for schema in schemas}
         for place in places.values():
             for part in (place, place / ".open", place / ".loaded"):
@@ -75,7 +75,11 @@ def make_folders(folder: Path, schemas: Sequence[str]) -> tuple[IO[bytes], dict[
     return lock, places
 
 
-def _locked(folder: Path) -> IO[bytes]:
+def lock_folder(folder: Path) -> IO[bytes]:
+    """Return the lock of a spool, a file, which releases it when closed.
+
+    Raises BusyError if another process has it.
+    """
     lock = (folder / ".lock").open("ab")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,7 +103,7 @@ def folder_name(schema: str) -> str:
 
 def last_number(folder: Path) -> int:
     """Return the highest number of a segment in a spool, 0 if there is none."""
-    return max((int(found[1]) for path in folder.rglob("*.jsonl*") if (found := _NAME.match(path.name))), default=0)
+    return max((int(found[1]) for path in folder.rglob("*.jsonl*") if (found := SEGMENT_NAME.match(path.name))), default=0)
 
 
 def open_segment(place: Path, number: int) -> Segment:
@@ -187,7 +191,7 @@ def _compress(path: Path, size: int, target: IO[bytes]) -> None:
 
 def closed_segments(place: Path) -> list[Path]:
     """Return the segments that `load` can read, oldest first."""
-    return sorted(path for path in place.glob("*.jsonl*") if _NAME.fullmatch(path.name))
+    return sorted(path for path in place.glob("*.jsonl*") if SEGMENT_NAME.fullmatch(path.name))
 
 
 def archive_segment(path: Path) -> None:
