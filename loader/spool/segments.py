@@ -8,6 +8,7 @@
 A name is an increasing number and a random part, so that names stay unique if the clock is set back, and across hosts.
 """
 
+import errno
 import fcntl
 import gzip
 import logging
@@ -15,7 +16,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,23 +38,40 @@ class Segment:
 
     path: Path
     file: int
+    #: The folder, held open, so that it is known whether its path still leads to it.
+    folder: int
     size: int = 0
     begun: float = field(default_factory=time.monotonic)
 
     def write(self, content: bytes) -> None:
-        """Append whole lines and sync them to disk; raise OSError if that fails."""
+        """Append whole lines and sync them to disk; raise OSError if that fails, or if the file has been removed."""
         view = memoryview(content)
         while view:
             view = view[os.write(self.file, view) :]
         crash_point("spool.written")
         os.fdatasync(self.file)
         crash_point("spool.synced")
+        self._check_linked()
         self.size += len(content)
+
+    def _check_linked(self) -> None:
+        """Raise OSError if the file or its folder has been removed or replaced: nobody would find the events."""
+        if os.fstat(self.file).st_nlink:
+            expected, found = os.fstat(self.folder), self.path.parent.stat()
+            if (expected.st_dev, expected.st_ino) == (found.st_dev, found.st_ino):
+                return
+        raise FileNotFoundError(errno.ENOENT, "the spool's folder has been removed", str(self.path))
+
+    def cut(self) -> None:
+        """Free the disk space of what was not synced."""
+        with suppress(OSError):
+            os.ftruncate(self.file, self.size)
 
     def close(self) -> None:
         """Close the file, whose content has been synced."""
-        with suppress(OSError):
-            os.close(self.file)
+        for handle in (self.file, self.folder):
+            with suppress(OSError):
+                os.close(handle)
 
 
 def make_folders(folder: Path, schemas: Sequence[str]) -> tuple[IO[bytes], dict[str, Path]]:
@@ -65,14 +83,29 @@ def make_folders(folder: Path, schemas: Sequence[str]) -> tuple[IO[bytes], dict[
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = lock_folder(folder)
         places = {schema: folder / folder_name(schema) for schema in schemas}
-        for place in places.values():
-            for part in (place, place / ".open", place / ".loaded"):
-                part.mkdir(mode=0o700, exist_ok=True)
-            sync(place)
-        sync(folder)
+        make_places(folder, places.values())
     except OSError as exc:
         raise UsageError(f"the spool {str(folder)!r} cannot be used: {exc}; name another with --spool") from exc
     return lock, places
+
+
+def make_places(folder: Path, places: Iterable[Path]) -> None:
+    """Create the missing folders of sources; raise OSError if that fails."""
+    for place in places:
+        for part in (place, place / ".open", place / ".loaded"):
+            part.mkdir(mode=0o700, exist_ok=True)
+        sync(place)
+    sync(folder)
+
+
+def is_same_file(lock: IO[bytes], folder: Path) -> bool:
+    """Return whether the lock file of a spool is still the one that this process has locked."""
+    try:
+        found = (folder / ".lock").stat()
+    except OSError:
+        return False
+    held = os.fstat(lock.fileno())
+    return (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino)
 
 
 def lock_folder(folder: Path) -> IO[bytes]:
@@ -109,9 +142,14 @@ def last_number(folder: Path) -> int:
 def open_segment(place: Path, number: int) -> Segment:
     """Create a segment and sync its folder, so that the file survives a power failure."""
     path = place / ".open" / f"{number:012d}-{secrets.token_hex(4)}.jsonl"
-    file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
-    sync(path.parent)
-    return Segment(path, file)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+        os.fsync(folder)
+    except OSError:
+        os.close(folder)
+        raise
+    return Segment(path, file, folder)
 
 
 def unfinished_segments(place: Path) -> Iterator[tuple[Path, int]]:
@@ -204,6 +242,15 @@ def remove_older(place: Path, seconds: float) -> None:
     for path in closed_segments(place / ".loaded"):
         if path.stat().st_mtime < time.time() - seconds:
             path.unlink()
+
+
+def remove_oldest(places: Iterable[Path]) -> bool:
+    """Remove the oldest of the loaded segments that are kept; return False if there is none."""
+    kept = [path for place in places for path in closed_segments(place / ".loaded")]
+    if not kept:
+        return False
+    min(kept, key=lambda path: path.name).unlink(missing_ok=True)
+    return True
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """Write events to disk before they are acknowledged; one write and one fsync for all that wait."""
 
+import errno
 import logging
 import os
 import sys
@@ -12,16 +13,21 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from loader.crash_points import crash_point
+from loader.errors import BusyError
 from loader.spool.segments import (
     Segment,
     archive_segment,
     close_segment,
     closed_segments,
+    is_same_file,
     is_writable,
     last_number,
+    lock_folder,
     make_folders,
+    make_places,
     open_segment,
     remove_older,
+    remove_oldest,
     unfinished_segments,
 )
 
@@ -43,6 +49,30 @@ class FullError(Exception):
     """The spool accepts no events now; the message says why."""
 
 
+#: Errors of a full disk, or of a quota.
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+#: Seconds between log lines about writes that fail.
+FAILURE_LOG_SECONDS = 60.0
+
+
+class Failures:
+    """Logs the first of several failed writes, and how many followed, once every FAILURE_LOG_SECONDS."""
+
+    def __init__(self) -> None:
+        self._reported: dict[int | None, float] = {}
+        self._count = 0
+
+    def report(self, folder: Path, error: OSError) -> None:
+        """Log an error, unless one of its kind has been logged a short time ago."""
+        now = time.monotonic()
+        self._count += 1
+        if now < self._reported.get(error.errno, -FAILURE_LOG_SECONDS) + FAILURE_LOG_SECONDS:
+            return
+        more = f" ({self._count} failed writes since the last message)" if self._reported else ""
+        log.error("events cannot be written to the spool %s: %s; senders get 503%s", folder, error.strerror, more)
+        self._reported[error.errno], self._count = now, 0
+
+
 class Spool:
     """The segments of several sources. One thread writes them, another one compresses them."""
 
@@ -62,6 +92,7 @@ class Spool:
         self._changed = threading.Condition()
         self._stored = self._pending = self._compressing = 0
         self._problem: OSError | None = None
+        self._failures = Failures()
         self._recover()
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._write, self._compress)]
         for thread in self._threads:
@@ -94,6 +125,9 @@ class Spool:
 
     def is_ready(self) -> bool:
         """Return whether events can be accepted now. After a failure, this is tested with a file."""
+        if not self._is_intact():
+            self._queue.put(self._restore)
+            return False
         if self._problem and is_writable(self._folder):
             self._problem = None
         return self._problem is None and self.depth < self._limit and self._threads[0].is_alive()
@@ -172,21 +206,55 @@ class Spool:
         return items
 
     def _store(self, schema: str, content: bytes, waiting: Sequence[Any]) -> None:
-        error = None
-        try:
-            self._segment(schema).write(content)
-        except OSError as exc:
-            log.error("events cannot be written to the spool %s: %s", self._folder, exc.strerror)
-            error = exc
+        error = self._try_write(schema, content)
+        while error and error.errno in NO_SPACE and remove_oldest(self._places.values()):
+            error = self._try_write(schema, content)
         with self._changed:
             self._problem = error
             self._pending -= len(content)
             self._stored += 0 if error else len(content)
         self._deliver(waiting, error)
-        # After a failed fsync, the pages may be lost although the next fsync succeeds. So begin a new segment.
-        segment = self._segments.get(schema)
-        if segment and (error or segment.size >= SEGMENT_SIZE):
+        if error:
+            self._failures.report(self._folder, error)
+            self._restore()
+        elif self._segments[schema].size >= SEGMENT_SIZE:
             self._close(schema)
+
+    def _try_write(self, schema: str, content: bytes) -> OSError | None:
+        try:
+            self._segment(schema).write(content)
+        except OSError as exc:
+            # After a failed fsync, the pages may be lost although the next fsync succeeds. So begin a new segment.
+            if segment := self._segments.get(schema):
+                segment.cut()
+                self._close(schema)
+            return exc
+        return None
+
+    def _is_intact(self) -> bool:
+        """Return whether the folders exist, and the lock is the one of this server."""
+        parts = [place / part for place in self._places.values() for part in (".open", ".loaded")]
+        return is_same_file(self._lock, self._folder) and all(part.is_dir() for part in parts)
+
+    def _restore(self) -> None:
+        """Make the folders again if they have been removed, and begin new segments; the events in them are lost."""
+        if self._is_intact():
+            return
+        for schema in list(self._segments):
+            self._segments.pop(schema).close()
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not is_same_file(self._lock, self._folder):
+                lock = lock_folder(self._folder)
+                self._lock.close()
+                self._lock = lock
+            make_places(self._folder, self._places.values())
+        except (OSError, BusyError) as exc:
+            log.debug("the spool %s cannot be made again: %s", self._folder, exc)
+            return
+        log.error("the spool %s was removed, with events that waited to be loaded; it is made again", self._folder)
+        with self._changed:
+            self._stored = sum(path.stat().st_size for place in self._places.values() for path in closed_segments(place))
 
     def _segment(self, schema: str) -> Segment:
         if schema not in self._segments:

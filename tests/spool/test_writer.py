@@ -3,12 +3,13 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
@@ -22,6 +23,7 @@ from loader.pipeline.result import Options
 from loader.spool.writer import FullError, Spool
 from tests.support.crash_points import at
 from tests.support.loading import event, load, ndjson, one, select
+from tests.support.waiting import until
 
 LIMIT = 1 << 30
 
@@ -268,3 +270,73 @@ def test_two_receivers_load_into_one_warehouse(settings: Settings, tmp_path: Pat
             delivered.wait(1)
         load(settings, [str(tmp_path / name)], Options())
     assert one(settings, "select count(*), count(distinct id) as ids from tracks") == {"count": 15, "ids": 15}
+
+
+def test_what_is_written_to_a_removed_folder_is_not_delivered(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    with spool(folder) as (made, delivered):
+        made.append("selligent", b"1\n", 1)
+        delivered.wait(1)
+        shutil.rmtree(folder)
+        assert not made.is_ready()
+        made.append("selligent", b"2\n", 2)
+        made.append("selligent", b"3\n", 3)
+        delivered.wait(3)
+        until(made.is_ready, 5)
+        made.append("selligent", b"4\n", 4)
+        delivered.wait(4)
+        lost, on_disk = {1}, {int(line) for line in written(folder)}
+        assert set(delivered.done) - lost == on_disk
+        assert 4 in delivered.done
+        made.rotate()
+        assert made.depth == sum(path.stat().st_size for path in made.closed("selligent"))
+        with pytest.raises(BusyError):
+            Spool(folder, ["selligent"], LIMIT, Delivered())
+
+
+def test_each_way_to_remove_the_folder_is_seen_by_the_next_write(tmp_path: Path) -> None:
+    def replace(place: Path) -> None:
+        (place / ".open").rename(place / "moved")
+        (place / ".open").mkdir()
+
+    ways: list[Callable[[Path], object]] = [
+        shutil.rmtree,
+        lambda place: place.rename(place.with_name("moved")),
+        lambda place: next((place / ".open").glob("*.jsonl")).unlink(),
+        replace,
+    ]
+    for number, remove in enumerate(ways):
+        with spool(tmp_path / f"{number}") as (made, delivered):
+            made.append("selligent", b"1\n", 1)
+            delivered.wait(1)
+            remove(tmp_path / f"{number}" / "selligent")
+            made.append("selligent", b"2\n", 2)
+            delivered.wait(2)
+            assert (delivered.done, len(delivered.failed)) == ([1], 1)
+            made.append("selligent", b"3\n", 3)
+            delivered.wait(3)
+            assert delivered.done == [1, 3]
+            assert b"3" in written(tmp_path / f"{number}" / "selligent")
+
+
+def test_on_a_full_disk_kept_copies_are_given_up_first_and_one_line_is_logged(
+    disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with spool(disk) as (made, delivered):
+        kept = disk / "selligent" / ".loaded"
+        for number in range(1, 11):
+            (kept / f"{number:012d}-0123abcd.jsonl.gz").write_bytes(os.urandom(100_000))
+        sent = 0
+        while not delivered.failed:
+            made.append("selligent", os.urandom(20_000).hex().encode() + b"\n", sent)
+            sent += 1
+            delivered.wait(sent)
+            assert not delivered.failed or not list(kept.iterdir())
+            if len(found := sorted(path.name for path in kept.iterdir())) == 5:
+                assert found[0].startswith("000000000006")
+        assert sent > 25  # more than without the space of the copies
+        for _ in range(50):
+            made.append("selligent", os.urandom(20_000).hex().encode() + b"\n", sent)
+            sent += 1
+            delivered.wait(sent)
+    assert caplog.text.count("cannot be written to the spool") == 1
