@@ -94,7 +94,9 @@ class SpoolLoader:
     def _run_load(self, settings: Settings, folder: Path) -> int:
         """Load a folder and return the exit code."""
         options = ["--no-refresh"] if self._plan.refresh_every else []
-        closed = str(Path(glob.escape(str(folder))) / "*.jsonl*")  # the folder has open segments, which this server writes
+        closed = str(
+            Path(glob.escape(str(folder))) / "*.jsonl*"
+        )  # the folder has open segments, which this server writes
         return self._run(settings, [*LOAD, *options, closed])
 
     def _run(self, settings: Settings, arguments: Sequence[str]) -> int:

@@ -101,10 +101,9 @@ def make_places(folder: Path, places: Iterable[Path]) -> None:
 def is_same_file(lock: IO[bytes], folder: Path) -> bool:
     """Return whether the lock file of a spool is still the one that this process has locked."""
     try:
-        found = (folder / ".lock").stat()
-    except OSError:
+        found, held = (folder / ".lock").stat(), os.fstat(lock.fileno())
+    except (OSError, ValueError):  # removed, or closed by the thread that makes the folders again
         return False
-    held = os.fstat(lock.fileno())
     return (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino)
 
 
@@ -136,7 +135,9 @@ def folder_name(schema: str) -> str:
 
 def last_number(folder: Path) -> int:
     """Return the highest number of a segment in a spool, 0 if there is none."""
-    return max((int(found[1]) for path in folder.rglob("*.jsonl*") if (found := SEGMENT_NAME.match(path.name))), default=0)
+    return max(
+        (int(found[1]) for path in folder.rglob("*.jsonl*") if (found := SEGMENT_NAME.match(path.name))), default=0
+    )
 
 
 def open_segment(place: Path, number: int) -> Segment:

@@ -254,7 +254,9 @@ class Spool:
             return
         log.error("the spool %s was removed, with events that waited to be loaded; it is made again", self._folder)
         with self._changed:
-            self._stored = sum(path.stat().st_size for place in self._places.values() for path in closed_segments(place))
+            self._stored = sum(
+                path.stat().st_size for place in self._places.values() for path in closed_segments(place)
+            )
 
     def _segment(self, schema: str) -> Segment:
         if schema not in self._segments:

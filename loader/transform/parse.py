@@ -149,8 +149,7 @@ class ParsedChunk:
 
     def with_nested(self, objects: Iterable[Path]) -> "ParsedChunk":
         """Return the chunk with an envelope that includes the keys of more objects."""
-        wider = _with_envelope(self.lines, self.session, self.objects | frozenset(objects))
-        return replace(wider, limited=self.limited)
+        return _with_envelope(self.lines, self.session, self.objects | frozenset(objects))
 
 
 def parse_chunk(chunk: Chunk, session: Session, objects: frozenset[Path]) -> ParsedChunk:

@@ -23,7 +23,8 @@ DIFFERENT = """
 
 def declare_dead(settings: Settings) -> None:
     """Terminate the sessions of loads, as a crash of PostgreSQL does, and begin another load before they reconnect."""
-    end = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name ~ '^selligent-loader load'"
+    sessions = "select pg_terminate_backend(pid, 10000) from pg_stat_activity"
+    end = f"{sessions} where application_name ~ '^selligent-loader load'"
     with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
         connection.execute(f"{end} and datname = current_database()".encode())
     with open_warehouse(settings) as warehouse:
@@ -36,7 +37,10 @@ def test_a_load_that_another_one_recorded_as_killed_stops(
 ) -> None:
     monkeypatch.setattr(worker, "CHUNK_SIZE", 20_000)
     data = ndjson(event(messageId=f"m{n}") for n in range(EVENTS))
-    with at("chunk.committed", lambda: declare_dead(settings)), pytest.raises(DeclaredDeadError, match="run the load again"):
+    with (
+        at("chunk.committed", lambda: declare_dead(settings)),
+        pytest.raises(DeclaredDeadError, match="run the load again"),
+    ):
         load_bytes(settings, data, tmp_path)
     assert select(settings, DIFFERENT) == []
     assert 0 < one(settings, "select count(*) from tracks")["count"] < EVENTS

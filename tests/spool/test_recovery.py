@@ -17,7 +17,7 @@ TORN = b'{"type":"track","event":"Email Op'
 
 
 def left_open(folder: Path) -> Path:
-    """Return a spool with a closed and an open segment, a torn line, a reject and a copy of keys, as a killed server leaves."""
+    """Return a spool with closed and open segments, a torn line, a reject and a copy of keys, as after a kill."""
     live = folder / "live"
     with spool(live) as (made, delivered):
         made.append("selligent", ndjson([event(messageId="closed")]), 0)

@@ -3,7 +3,9 @@
 import asyncio
 import gzip
 import json
+import os
 import random
+import shutil
 import threading
 import time
 from collections import Counter
@@ -26,7 +28,9 @@ from tests.support.waiting import until
 from tests.system.test_server_faults import crash
 
 CONNECTIONS = 50
-KILLS = 20
+#: Kills of a server for each of SEEDS; together more than 100.
+KILLS = int(os.environ.get("SELLIGENT_TEST_KILLS", "34"))
+SEEDS = (5, 6, 7)
 
 
 class Senders:
@@ -86,17 +90,20 @@ def check(settings: Settings, senders: Senders) -> None:
 
 
 @pytest.mark.slow
-def test_a_server_killed_again_and_again_under_load_loses_nothing(settings: Settings, tmp_path: Path) -> None:
-    key, port, chance = new_key(settings), free_port(), random.Random(5)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_server_killed_again_and_again_under_load_loses_nothing(
+    settings: Settings, tmp_path: Path, seed: int
+) -> None:
+    key, port, chance = new_key(settings), free_port(), random.Random(seed)
     senders = Senders(port, key)
     try:
         for _ in range(KILLS):
             server = Server(settings, tmp_path, "--load-every", "1s", "--rate", "0", key=key, port=port)
-            time.sleep(chance.uniform(0.05, 1.5))
+            time.sleep(chance.uniform(0.02, 0.8))
             server.kill()
     finally:
         senders.stop()
-    assert len(senders.answered) > 2000
+    assert len(senders.answered) > 50 * KILLS
     with serving(settings, tmp_path, "--load-every", "1s", key=key) as server:
         wait_for(settings, len(senders.answered), 120)
         deadline = time.monotonic() + 60
@@ -149,6 +156,22 @@ def test_while_postgresql_is_away_events_are_taken_and_wait(home: Path, tmp_path
         embedded.start(home)
         assert wait_for(settings, 4, 90) == ["away", "before", "started", "still"]
     assert key not in (tmp_path / "keys.json").read_text()
+
+
+def test_a_removed_spool_is_refused_and_made_again(settings: Settings, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    with serving(settings, spool, "--load-every", "1h") as server:
+        assert server.post("track", event(messageId="before")).status_code == 200
+        shutil.rmtree(spool)
+        assert server.client.get("/readyz").status_code == 503
+        until(lambda: server.client.get("/readyz").status_code == 200, 10)
+        shutil.rmtree(spool)
+        assert server.post("track", event(messageId="refused")).status_code == 503
+        until(lambda: server.client.get("/readyz").status_code == 200, 10)
+        assert server.post("track", event(messageId="after")).status_code == 200
+        server.stop()
+    load(settings, [str(spool / settings.schema)], Options())
+    assert stored(settings) == ["after"]
 
 
 def test_without_postgresql_and_without_a_copy_of_the_keys_nothing_starts(tmp_path: Path) -> None:
