@@ -346,7 +346,8 @@ def test_a_refresh_of_one_event_reads_no_event_table_as_a_whole(
     # Before 18 a server counts all rows of the pages that a BRIN index names, 1 MB a table at least.
     counts_pages = connection.info.server_version < 180000
     read = {table: sum(rows) for table, (_, *rows) in changes.items() if not (counts_pages and table in events)}
-    assert sum(read.values()) < 5000, read
+    # A refresh that read its tables as a whole would read some 100,000 rows; autovacuum may read some beside it.
+    assert sum(read.values()) < 20_000, read
 
 
 def test_rows_of_the_site_that_come_late_change_or_go_are_seen_within_the_look_back(
