@@ -19,7 +19,7 @@ from loader.schema.event_tables import TRACKS
 from loader.schema.source import open_warehouse
 from loader.views.definitions import View, apply_views, read_views
 from loader.views.rebuild import FreshTables, fresh
-from loader.views.settings import read_settings
+from loader.views.site import SITE_VIEWS
 
 log = logging.getLogger(__name__)
 
@@ -30,24 +30,23 @@ LONG_SECONDS = 1.0
 #: The name of a refreshing session begins so; the name of the step follows.
 APPLICATION_NAME = "selligent-loader refresh"
 
-#: Set-based work on much data. Connections are set up for key look-ups otherwise.
+#: Set-based work on much data. Connections are set up for key look-ups otherwise. With the usual cost of a random page,
+#: a night's events would be joined by reading all that is stored.
 _CONDITIONS = """
     set local temp_buffers to '64MB';
     set local search_path to {ops}, {schema}, pg_catalog;
     set local enable_hashjoin to on;
     set local enable_mergejoin to on;
+    set local random_page_cost to 0.2;
+    set local default_statistics_target to 10;
     set local work_mem to '256MB';
     set local jit to off;
 """
-#: What the steps read about the refresh itself: a first refresh does some things in another way.
-_BEGIN = """
-    create temporary table this_refresh on commit drop as
-    select
-        exists (select from stored_events) as had_events,
-        exists (select from stored_site_days) as had_site_rows,
-        {is_full} as is_full
+_KNOWN = "select definition, coalesce(site_definition, '') from {ops}.refreshed"
+_DONE = """
+    insert into refreshed (loaded_until, definition, site_definition, seconds, settings)
+    select now(), %s, %s, %s, settings from this_refresh
 """
-_DONE = "insert into refreshed (loaded_until, definition, seconds) values (now(), %s, %s)"
 _FAILED = "update refreshed set failed_at = clock_timestamp(), error = %s"
 _STALE = "select exists (select from chunks where not is_taken) or not exists (select from refreshed)"
 #: Whether there are events, and none of them is stored.
@@ -72,6 +71,14 @@ class Step:
         return set(re.findall(r"insert into (stored_\w+)[^;]*\bon conflict\b", self.script))
 
 
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """Hashes of what the stored figures depend on beside data and settings: SQL, and columns of the site's tables."""
+
+    figures: str
+    site: str
+
+
 def read_steps() -> list[Step]:
     """Return the steps of a refresh in their order."""
     paths = sorted((data_root() / "sql" / "refresh").glob("*.sql"))
@@ -93,10 +100,11 @@ def refresh(settings: Settings, *, rebuild: bool = False, full: bool = False, re
     rows that are older, are missed. A `full` refresh compares all of the site's rows, and the number of events by chunk
     with the ledger, which finds events that others have added or deleted.
 
-    All figures are computed again with `rebuild`, if the full comparison finds a difference, and if settings, SQL or
-    the columns of the site's tables have changed. Readers see the old figures until all new ones are complete. Raises
-    SchemaError if the schema is not prepared, WarehouseError if the database fails; the failure is recorded for `check`
-    and `status`.
+    A changed setting computes again what it touches: a window or the model the credits, the time zone the days, a rule
+    what is judged by it. If the columns of the site's tables have changed, all of their rows are compared. All figures
+    are computed again with `rebuild`, if the full comparison finds a difference in events, and if the SQL has changed.
+    Readers see the old figures until all new ones are complete. Raises SchemaError if the schema is not prepared,
+    WarehouseError if the database fails; the failure is recorded for `check` and `status`.
     """
     started = time.monotonic()
     try:
@@ -122,16 +130,16 @@ def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, s
         warehouse.transaction(lock_timeout="1h", statement_timeout="6h"),
     ):
         warehouse.lock_in_transaction(advisory_locks.REFRESH)
-        views, definition = _define(settings, warehouse, steps)
+        views, definition, known = _define(settings, warehouse, steps)
         conditions = _CONDITIONS.format(ops=quote_identifier(settings.ops), schema=quote_identifier(settings.schema))
         warehouse.run(conditions)
-        is_outdated = warehouse.fetch("select definition from refreshed") != [(definition,)]
         tables = None
+        is_outdated = known is None or known.figures != definition.figures
         if rebuild or is_outdated or _has_only_new(warehouse) or (full and _have_events_changed(settings, warehouse)):
             if events := _count(warehouse):
                 report(f"the figures behind the views are built again from {events:,} events")
             tables = FreshTables.create(warehouse, settings, set().union(*(step.keyed_tables for step in steps)))
-        begin = _BEGIN.format(is_full=full)
+        begin = operation("this_refresh").format(is_whole=full or known != definition)
         warehouse.run(fresh(begin) if tables else begin)
         crash_point("views.refreshing")
         for step in steps:
@@ -141,7 +149,7 @@ def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, s
             tables.replace(views)
             warehouse.run(conditions)
         warehouse.fetch("delete from refreshed")
-        warehouse.fetch(_DONE, definition, time.monotonic() - started)
+        warehouse.fetch(_DONE, definition.figures, definition.site, time.monotonic() - started)
     return int(events)
 
 
@@ -175,19 +183,26 @@ def _have_events_changed(settings: Settings, warehouse: Warehouse) -> bool:
     return bool(changed)
 
 
-def _define(settings: Settings, warehouse: Warehouse, steps: Sequence[Step]) -> tuple[list[View], str]:
-    """Return the views, and a hash of all that the stored figures depend on beside the data.
+def _define(
+    settings: Settings, warehouse: Warehouse, steps: Sequence[Step]
+) -> tuple[list[View], Definition, Definition | None]:
+    """Return the views, what the stored figures depend on, and what they depended on at the last refresh.
 
     Views that changed are made again, on a connection of its own, before the warehouse's transaction has looked at any
     of them.
     """
+    known = [Definition(*row) for row in warehouse.fetch(_KNOWN.format(ops=quote_identifier(settings.ops)))]
     with translate_errors(), engine(settings.database_url).begin() as connection:
         views = read_views(settings, connection)
-        scripts = [step.script for step in steps]
-        definition = hashlib.sha256(
-            repr([scripts, views, read_settings(connection.exec_driver_sql, settings.schema)]).encode()
-        ).hexdigest()
-        if warehouse.fetch(f"select definition from {quote_identifier(settings.ops)}.refreshed") != [(definition,)]:
+        definition = Definition(
+            _hash([step.script for step in steps], [view for view in views if view.name not in SITE_VIEWS]),
+            _hash([view for view in views if view.name in SITE_VIEWS]),
+        )
+        if known != [definition]:
             run_script(connection, "set local lock_timeout = '10s'")
             apply_views(connection, views)
-    return views, definition
+    return views, definition, next(iter(known), None)
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -83,6 +83,8 @@ MACHINE_OPENS = Adapter(
     dict.fromkeys((*STANDARD, *MAILING), ""),
     is_internal=True,
 )
+#: Names of the views on the site's tables.
+SITE_VIEWS = {view.name for view in (SITE_EVENTS, CONVERSIONS, SITE_VISITS, SITE_CONVERSIONS, SITE_IDENTIFIES)}
 #: Columns that are not text.
 _TYPES = dict.fromkeys(
     ("timestamp", "original_timestamp", "sent_at", "received_at", "uuid_ts", "recorded_at"), "timestamptz"

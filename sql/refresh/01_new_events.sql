@@ -3,6 +3,16 @@
 -- Reads  chunks, and the tables of events once: by the index on uuid_ts, or as a whole if many of their events are new.
 -- Writes new_chunks and new_events (temporary), chunks.
 -- Cost   follows the new events.
+
+-- Pages that a BRIN index has not summarized would be read by every refresh.
+select brin_summarize_new_values(indexes.oid)
+from pg_class as indexes
+inner join pg_am as methods on indexes.relam = methods.oid and methods.amname = 'brin'
+where
+    indexes.relnamespace = (select relnamespace from pg_class where oid = 'tracks'::regclass)
+    and indexes.relkind = 'i'
+    and pg_has_role(indexes.relowner, 'usage');
+
 create temporary table new_chunks on commit drop as
 select
     uuid_ts,
@@ -16,8 +26,7 @@ create temporary table reading on commit drop as
 select sum(events) filter (where not is_taken) * 4 > sum(events) as is_whole
 from chunks;
 
--- Of the two statements one reads nothing.
-create temporary table new_events on commit drop as
+create temporary view coded_events as
 select
     id,
     user_id is not null as has_user,
@@ -32,6 +41,7 @@ select
     end::"char" as event,
     original_timestamp,
     "timestamp",
+    uuid_ts,
     campaign_id,
     campaign_name,
     email_id,
@@ -42,7 +52,12 @@ select
     context_user_agent,
     recipient,
     email
-from recorded_events
+from recorded_events;
+
+-- Of the two statements one reads nothing.
+create temporary table new_events on commit drop as
+select *
+from coded_events
 where
     (select is_whole from reading)
     and uuid_ts in (select uuid_ts from new_chunks);
@@ -50,36 +65,14 @@ where
 set local enable_seqscan to off;
 
 insert into new_events
-select
-    id,
-    user_id is not null as has_user,
-    case event
-        when 'email_delivered' then 'd'
-        when 'email_opened' then 'o'
-        when 'email_machine_opened' then 'm'
-        when 'email_link_clicked' then 'c'
-        when 'email_bounced' then 'b'
-        when 'email_unsubscribed' then 'u'
-        else 's'
-    end::"char" as event,
-    original_timestamp,
-    "timestamp",
-    campaign_id,
-    campaign_name,
-    email_id,
-    email_subject,
-    link_id,
-    link_name,
-    link_url,
-    context_user_agent,
-    recipient,
-    email
-from recorded_events
+select *
+from coded_events
 where
     (select is_whole is not true from reading)
     and uuid_ts = any(array(select uuid_ts from new_chunks));
 
 reset enable_seqscan;
+drop view coded_events;
 analyze new_events;
 
 update chunks set is_taken = true

@@ -8,7 +8,7 @@
 -- Writes stored_sources, stored_site_days; site_days, visit_rows, conversion_rows, identify_rows (temporary).
 -- Cost   follows the rows within the look-back; without an index on their cursor each table is read once.
 update stored_sources set read_from = case
-    when this_refresh.is_full or stored_sources.recorded_until is null then '-infinity'
+    when this_refresh.reads_whole_site or stored_sources.recorded_until is null then '-infinity'
     else date_trunc('day', stored_sources.recorded_until - settings.value::interval, 'UTC')
 end
 from this_refresh
@@ -21,15 +21,15 @@ create temporary table site_days on commit drop as
 with found as (
     select 'visits' as kind, schema_name, table_name, recorded_day, hash_record_extended(site_visits, 0) as hash
     from site_visits
-    where (select had_site_rows from this_refresh)
+    where exists (select from stored_site_days)
     union all
     select 'conversions', schema_name, table_name, recorded_day, hash_record_extended(site_conversions, 0)
     from site_conversions
-    where (select had_site_rows from this_refresh)
+    where exists (select from stored_site_days)
     union all
     select 'identifications', schema_name, table_name, recorded_day, hash_record_extended(site_identifies, 0)
     from site_identifies
-    where (select had_site_rows from this_refresh)
+    where exists (select from stored_site_days)
 )
 
 select

@@ -61,27 +61,58 @@ where names.anonymous_id is not null and stored_browsers.anonymous_id is null;
 insert into stored_browsers (anonymous_id)
 select anonymous_id from new_browsers;
 
+-- The recipients by numbers.
+create temporary table numbered_recipients on commit drop as
+select
+    new.recipient as name,
+    new.email,
+    new.has_user,
+    new."timestamp",
+    recipients.person as recipient,
+    addresses.person as address
+from new_recipients as new
+inner join stored_people as recipients on new.recipient = recipients.name
+left join stored_people as addresses on new.email = addresses.name
+order by recipients.person;
+
+analyze numbered_recipients;
+
 -- What was said by e-mails of an address and a user.
-create temporary table stale_addresses (address int) on commit drop;
+create temporary table named_addresses on commit drop as
+select
+    address,
+    recipient as owner,
+    "timestamp" as identified_at
+from numbered_recipients
+where has_user and address is not null;
 
-with named as (
-    insert into stored_identifications as stored (source, address, owner, identified_at)
-    select
-        0 as source,
-        addresses.person as address,
-        owners.person as owner,
-        new."timestamp"
-    from new_recipients as new
-    inner join stored_people as addresses on new.email = addresses.name
-    inner join stored_people as owners on new.recipient = owners.name
-    where new.has_user
-    on conflict (address, owner) where source = 0 do update set identified_at = excluded.identified_at
-    where excluded.identified_at > stored.identified_at
-    returning address
-)
+analyze named_addresses;
 
-insert into stale_addresses
-select address from named;
+update stored_identifications as stored set identified_at = greatest(stored.identified_at, named.identified_at)
+from named_addresses as named
+where
+    stored.source = 0
+    and stored.address = named.address
+    and stored.owner = named.owner
+    and stored.identified_at < named.identified_at;
+
+insert into stored_identifications (source, address, owner, identified_at)
+select
+    0 as source,
+    named.address,
+    named.owner,
+    named.identified_at
+from named_addresses as named
+left join stored_identifications as stored
+    on stored.source = 0 and named.address = stored.address and named.owner = stored.owner
+where stored.address is null;
+
+-- An address that is said again to be its owner's stays theirs.
+create temporary table stale_addresses on commit drop as
+select named.address
+from named_addresses as named
+inner join stored_people as stored on named.address = stored.person
+where stored.owner is distinct from named.owner or stored.is_ambiguous;
 
 -- What was said on the site, against what it had said of the same days.
 create temporary table identifications on commit drop as
@@ -249,21 +280,20 @@ where old_person <> person;
 -- Recipients named in a way that is new.
 create temporary table new_identities on commit drop as
 select
-    recipients.person as recipient,
-    addresses.person as address,
-    case when new.has_user then recipients.person else coalesce(recipients.owner, recipients.person) end as person,
+    new.recipient,
+    new.address,
+    case when new.has_user then new.recipient else coalesce(people.owner, new.recipient) end as person,
     case
         when new.has_user then 'u'
-        when recipients.owner is not null then 'e'
-        when recipients.is_ambiguous then 'a'
+        when people.owner is not null then 'e'
+        when people.is_ambiguous then 'a'
         else 'n'
     end::"char" as matched_by
-from new_recipients as new
-inner join stored_people as recipients on new.recipient = recipients.name
-left join stored_people as addresses on new.email = addresses.name
+from numbered_recipients as new
+inner join stored_people as people on new.recipient = people.person
 left join stored_identities as stored
-    on recipients.person = stored.recipient
-    and coalesce(addresses.person, 0) = coalesce(stored.address, 0)
+    on new.recipient = stored.recipient
+    and coalesce(new.address, 0) = coalesce(stored.address, 0)
     and new.has_user = (stored.matched_by = 'u')
 where stored.identity is null;
 

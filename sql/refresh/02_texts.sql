@@ -1,6 +1,6 @@
 -- New events by numbers: whose they are, which e-mail, which link.
 --
--- Reads  new_events.
+-- Reads  new_events, numbered_recipients.
 -- Writes stored_names, stored_mailings, stored_titles, stored_targets, stored_agents; incoming_events (temporary).
 -- Cost   follows the new events.
 create temporary table contents on commit drop as
@@ -103,6 +103,16 @@ select
 from new_targets;
 
 -- The rules on user agents, once for each.
+update stored_agents as stored set
+    is_proxy = stored.user_agent ~* proxies.value,
+    is_machine = stored.user_agent ~* machines.value
+from settings as proxies
+cross join settings as machines
+where
+    (select judges_again from this_refresh)
+    and proxies.name = 'proxy_agents'
+    and machines.name = 'machine_agents';
+
 create temporary table agents on commit drop as
 select distinct context_user_agent as user_agent
 from new_events
@@ -151,17 +161,15 @@ inner join stored_titles
 
 create temporary table named_recipients on commit drop as
 select
-    new.recipient,
+    new.name as recipient,
     coalesce(new.email, '') as email,
     new.has_user,
     stored.identity,
     stored.person
-from new_recipients as new
-inner join stored_people as recipients on new.recipient = recipients.name
-left join stored_people as addresses on new.email = addresses.name
+from numbered_recipients as new
 inner join stored_identities as stored
-    on recipients.person = stored.recipient
-    and coalesce(addresses.person, 0) = coalesce(stored.address, 0)
+    on new.recipient = stored.recipient
+    and coalesce(new.address, 0) = coalesce(stored.address, 0)
     and new.has_user = (stored.matched_by = 'u');
 
 create temporary table named_agents on commit drop as

@@ -10,14 +10,14 @@ select
 from stale_mailings as stale
 inner join stored_messages as stored on stale.person = stored.person and stale.mailing = stored.mailing;
 
-create temporary table new_messages on commit drop as
+create temporary table new_messages (like stored_messages) on commit drop;
+
 with messages as (
     select
         judged.person,
         judged.mailing,
         judged.delivery,
-        min(identities.address) as address,
-        max(identities.address) as other_address,
+        max(identities.address) filter (where event = 'd') as address,
         min("timestamp") filter (where event = 'd') as delivered_at,
         min("timestamp") filter (where event = 'b') as bounced_at,
         min("timestamp") filter (where event in ('o', 'm')) as opened_at,
@@ -29,7 +29,9 @@ with messages as (
         min("timestamp") filter (where event = 'c' and actor = 'h') as human_clicked_at,
         max("timestamp") filter (where event = 'c' and actor = 'h') as last_human_clicked_at,
         min("timestamp") filter (where event = 'u') as unsubscribed_at,
+        max("timestamp") filter (where event = 'u') as last_unsubscribed_at,
         min("timestamp") filter (where event = 's') as complained_at,
+        max("timestamp") filter (where event = 's') as last_complained_at,
         nullif(count(*) filter (where event in ('o', 'm')), 0)::int as opens,
         nullif(count(*) filter (where event = 'o' and actor = 'h'), 0)::int as human_opens,
         nullif(count(*) filter (where event = 'c'), 0)::int as clicks,
@@ -37,58 +39,46 @@ with messages as (
     from judged_events as judged
     inner join stored_identities as identities on judged.identity = identities.identity
     group by judged.person, judged.mailing, judged.delivery
-),
-
--- Of several addresses in the events of one message the last one counts, in the order of the alphabet.
-addressed as (
-    select
-        messages.person,
-        messages.mailing,
-        messages.delivery,
-        (array_agg(identities.address order by people.name desc))[1] as address
-    from messages
-    inner join judged_events as judged
-        on messages.person = judged.person
-        and messages.mailing = judged.mailing
-        and messages.delivery = judged.delivery
-    inner join stored_identities as identities on judged.identity = identities.identity
-    inner join stored_people as people on identities.address = people.person
-    where messages.address <> messages.other_address
-    group by messages.person, messages.mailing, messages.delivery
 )
 
+insert into new_messages (
+    person, mailing, delivery, address, delivered_at, bounced_at, opened_at, last_opened_at, human_opened_at,
+    last_human_opened_at, clicked_at, last_clicked_at, human_clicked_at, last_human_clicked_at, unsubscribed_at,
+    last_unsubscribed_at, complained_at, last_complained_at, opens, human_opens, clicks, human_clicks, conversions,
+    revenue
+)
 select
-    messages.delivered_at,
-    messages.bounced_at,
-    messages.opened_at,
-    messages.last_opened_at,
-    messages.human_opened_at,
-    messages.last_human_opened_at,
-    messages.clicked_at,
-    messages.last_clicked_at,
-    messages.human_clicked_at,
-    messages.last_human_clicked_at,
-    messages.unsubscribed_at,
-    messages.complained_at,
-    messages.person,
-    messages.mailing,
-    messages.delivery,
-    coalesce(addressed.address, messages.address) as address,
-    messages.opens,
-    messages.human_opens,
-    messages.clicks,
-    messages.human_clicks,
+    messages.*,
     old_messages.conversions,
     old_messages.revenue
 from messages
-left join addressed
-    on messages.person = addressed.person
-    and messages.mailing = addressed.mailing
-    and messages.delivery = addressed.delivery
 left join old_messages
     on messages.person = old_messages.person
     and messages.mailing = old_messages.mailing
     and messages.delivery = old_messages.delivery;
+
+analyze new_messages;
+
+-- The address of a message is its delivery's, which is a single one, else that of the latest bounce, else that of the
+-- latest other event.
+update new_messages as new set address = named.address
+from (
+    select distinct on (judged.person, judged.mailing, judged.delivery)
+        judged.person,
+        judged.mailing,
+        judged.delivery,
+        identities.address
+    from judged_events as judged
+    inner join stored_identities as identities on judged.identity = identities.identity
+    where
+        identities.address is not null
+        and (judged.person, judged.mailing, judged.delivery) in (
+            select person, mailing, delivery from new_messages where address is null
+        )
+    order by
+        judged.person, judged.mailing, judged.delivery, judged.event <> 'b', judged."timestamp" desc, judged.id
+) as named
+where new.person = named.person and new.mailing = named.mailing and new.delivery = named.delivery;
 
 -- Those that are what they were are left out.
 with unchanged as (
@@ -101,16 +91,18 @@ with unchanged as (
             old_messages.delivered_at, old_messages.bounced_at, old_messages.opened_at, old_messages.last_opened_at,
             old_messages.human_opened_at, old_messages.last_human_opened_at, old_messages.clicked_at,
             old_messages.last_clicked_at, old_messages.human_clicked_at, old_messages.last_human_clicked_at,
-            old_messages.unsubscribed_at, old_messages.complained_at, old_messages.address, old_messages.opens,
-            old_messages.human_opens, old_messages.clicks, old_messages.human_clicks
+            old_messages.unsubscribed_at, old_messages.last_unsubscribed_at, old_messages.complained_at,
+            old_messages.last_complained_at, old_messages.address, old_messages.opens, old_messages.human_opens,
+            old_messages.clicks, old_messages.human_clicks
         )
         is not distinct from
         (
             new.delivered_at, new.bounced_at, new.opened_at, new.last_opened_at,
             new.human_opened_at, new.last_human_opened_at, new.clicked_at,
             new.last_clicked_at, new.human_clicked_at, new.last_human_clicked_at,
-            new.unsubscribed_at, new.complained_at, new.address, new.opens,
-            new.human_opens, new.clicks, new.human_clicks
+            new.unsubscribed_at, new.last_unsubscribed_at, new.complained_at,
+            new.last_complained_at, new.address, new.opens, new.human_opens,
+            new.clicks, new.human_clicks
         )
     returning new.person, new.mailing, new.delivery
 )
@@ -136,7 +128,9 @@ update stored_messages as stored set
     human_clicked_at = new.human_clicked_at,
     last_human_clicked_at = new.last_human_clicked_at,
     unsubscribed_at = new.unsubscribed_at,
+    last_unsubscribed_at = new.last_unsubscribed_at,
     complained_at = new.complained_at,
+    last_complained_at = new.last_complained_at,
     address = new.address,
     opens = new.opens,
     human_opens = new.human_opens,
@@ -153,32 +147,8 @@ left join new_messages as new
     on old.person = new.person and old.mailing = new.mailing and old.delivery = new.delivery
 where stored.ctid = old.place and new.person is null;
 
-insert into stored_messages (
-    delivered_at, bounced_at, opened_at, last_opened_at, human_opened_at, last_human_opened_at, clicked_at,
-    last_clicked_at, human_clicked_at, last_human_clicked_at, unsubscribed_at, complained_at, person, mailing, delivery,
-    address, opens, human_opens, clicks, human_clicks
-)
-select
-    new.delivered_at,
-    new.bounced_at,
-    new.opened_at,
-    new.last_opened_at,
-    new.human_opened_at,
-    new.last_human_opened_at,
-    new.clicked_at,
-    new.last_clicked_at,
-    new.human_clicked_at,
-    new.last_human_clicked_at,
-    new.unsubscribed_at,
-    new.complained_at,
-    new.person,
-    new.mailing,
-    new.delivery,
-    new.address,
-    new.opens,
-    new.human_opens,
-    new.clicks,
-    new.human_clicks
+insert into stored_messages
+select new.*
 from new_messages as new
 left join old_messages as old
     on new.person = old.person and new.mailing = old.mailing and new.delivery = old.delivery

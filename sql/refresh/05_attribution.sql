@@ -5,7 +5,7 @@
 --
 -- Reads  judged_events, stale_conversions, and the stored events of their people, by index.
 -- Writes stored_models, stored_credits, the credits in stored_messages; credit_changes (temporary).
--- Cost   follows the events of people with such conversions.
+-- Cost   follows the events of people with such conversions; after a change of the models, all conversions.
 insert into stored_models as stored (model, name, touches, is_linear, is_default, attribution_window)
 select
     models.model,
@@ -24,7 +24,10 @@ from (
 ) as models (model, name, touches, is_linear)
 inner join settings as windows on windows.name = 'window_' || models.name
 inner join settings as default_models on default_models.name = 'default_model'
-on conflict (model) do nothing;
+on conflict (model) do update set
+is_default = excluded.is_default,
+attribution_window = excluded.attribution_window
+where (stored.is_default, stored.attribution_window) <> (excluded.is_default, excluded.attribution_window);
 
 create temporary table changed_spans on commit drop as
 with changed as (
@@ -33,8 +36,8 @@ with changed as (
         "timestamp"
     from judged_events
     where
-        place is null
-        or (old_person, old_delivery, old_delivered_at, old_later_delivered_at, old_actor)
+        (select had_conversions from this_refresh)
+        and (old_person, old_delivery, old_delivered_at, old_later_delivered_at, old_actor)
         is distinct from (person, delivery, delivered_at, later_delivered_at, actor)
 )
 
@@ -52,6 +55,10 @@ create temporary table credited_conversions on commit drop as
 select conversion
 from stale_conversions
 union
+select conversion
+from stored_conversions
+where (select credits_again from this_refresh)
+union
 select stored.conversion
 from changed_spans as changed
 inner join stored_conversions as stored
@@ -68,7 +75,7 @@ with gone as (
     delete from stored_credits as stored
     using credited_conversions as stale
     where stored.conversion = stale.conversion
-    returning stored.person, stored.mailing, stored.delivery, stored.model
+    returning stored.person, stored.mailing, stored.delivery
 )
 
 insert into touched_messages
@@ -76,8 +83,7 @@ select
     person,
     mailing,
     delivery
-from gone
-where model = (select model from stored_models where is_default);
+from gone;
 
 with stale as (
     select
@@ -177,7 +183,7 @@ new as (
         touch,
         round(so_far / whole, 6) - round((so_far - share) / whole, 6) as credit
     from summed
-    returning person, mailing, delivery, model
+    returning person, mailing, delivery
 )
 
 insert into touched_messages
@@ -185,8 +191,7 @@ select
     person,
     mailing,
     delivery
-from new
-where model = (select model from stored_models where is_default);
+from new;
 
 -- What the default model credits to a message stands with it. One that is gone has taken its credits with it.
 create temporary table credited_messages on commit drop as

@@ -2,22 +2,34 @@
 --
 -- Reads  old_messages, new_messages, credit_changes; stored_messages by index.
 -- Writes stored_campaigns, stored_campaign_days, stored_waits.
--- Cost   follows the messages that changed.
+-- Cost   follows the messages that changed; in another time zone, all messages.
+--
+-- In another time zone the days start again from all messages, which change nothing of their campaigns.
 create temporary table message_changes on commit drop as
 with changed as (
     select
         -1 as sign,
+        true as is_change,
         old_messages.*
     from old_messages
     union all
     select
         1 as sign,
+        true as is_change,
         new_messages.*
     from new_messages
+    union all
+    select
+        1 as sign,
+        false as is_change,
+        stored_messages.*
+    from stored_messages
+    where (select dates_again from this_refresh)
 )
 
 select
     mailings.campaign,
+    changed.is_change,
     (coalesce(changed.delivered_at, changed.bounced_at) at time zone settings.value)::date as delivery_day,
     sum(sign) filter (where delivered_at is not null or bounced_at is not null) as attempted,
     sum(sign) filter (where bounced_at is not null) as bounced,
@@ -39,11 +51,12 @@ select
 from changed
 inner join stored_mailings as mailings on changed.mailing = mailings.mailing
 inner join settings on settings.name = 'reporting_time_zone'
-group by mailings.campaign, delivery_day;
+group by mailings.campaign, changed.is_change, delivery_day;
 
-insert into message_changes (campaign, delivery_day, conversions, revenue, converted)
+insert into message_changes (campaign, is_change, delivery_day, conversions, revenue, converted)
 select
     mailings.campaign,
+    true as is_change,
     (changes.attempted_at at time zone settings.value)::date as delivery_day,
     sum(coalesce(changes.conversions, 0) - coalesce(changes.old_conversions, 0)) as conversions,
     sum(coalesce(changes.revenue, 0) - coalesce(changes.old_revenue, 0)) as revenue,
@@ -76,6 +89,7 @@ select
     coalesce(sum(converted), 0) as converted,
     coalesce(sum(revenue), 0) as revenue
 from message_changes
+where is_change
 group by campaign
 on conflict (campaign) do update set
 attempted = stored.attempted + excluded.attempted,
@@ -95,6 +109,9 @@ converted = stored.converted + excluded.converted,
 revenue = stored.revenue + excluded.revenue;
 
 -- By day of delivery, or of the bounce of what was never delivered.
+delete from stored_campaign_days
+where (select dates_again from this_refresh);
+
 insert into stored_campaign_days as stored (
     campaign, delivery_day, attempted, delivered, bounced, opened, human_opened, clicked, human_clicked, unsubscribed,
     complained, conversions, revenue
@@ -114,7 +131,7 @@ select
     coalesce(sum(conversions), 0) as conversions,
     coalesce(sum(revenue), 0) as revenue
 from message_changes
-where delivery_day is not null
+where delivery_day is not null and is_change <> (select dates_again from this_refresh)
 group by campaign, delivery_day
 on conflict (campaign, delivery_day) do update set
 attempted = stored.attempted + excluded.attempted,

@@ -34,7 +34,16 @@ group by mailings.campaign, changed.person;
 analyze people_changes;
 
 -- What their other messages of the campaign prove, before and after. At first there are no others.
-with others as (
+-- Without `offset 0` the planner reads all messages of each person.
+with campaigns as (
+    select
+        campaign,
+        array_agg(mailing) as mailings
+    from stored_mailings
+    group by campaign
+),
+
+others as (
     select
         changes.campaign,
         changes.person,
@@ -43,9 +52,13 @@ with others as (
         bool_or(stored.clicked_at is not null) as has_clicked,
         bool_or(stored.human_clicked_at is not null) as has_human_clicked
     from people_changes as changes
-    inner join stored_messages as stored on changes.person = stored.person
-    inner join stored_mailings as mailings
-        on stored.mailing = mailings.mailing and changes.campaign = mailings.campaign
+    inner join campaigns on changes.campaign = campaigns.campaign
+    cross join lateral (
+        select *
+        from stored_messages
+        where person = changes.person and mailing = any(campaigns.mailings)
+        offset 0 -- noqa: AM09
+    ) as stored
     left join new_messages as new
         on stored.person = new.person and stored.mailing = new.mailing and stored.delivery = new.delivery
     where

@@ -1,89 +1,118 @@
--- Figures of the people whose messages or conversions changed.
+-- Figures of the people whose messages or conversions changed: sums change by the difference, first and last times move
+-- on. Whoever lost a message, a time or an address starts again from all their messages.
 --
--- Reads  old_messages, new_messages, conversion_people; stored messages, conversions and credits by index.
--- Writes stored_recipients; stale_people (temporary).
--- Cost   follows the people with changes.
-create temporary table stale_people on commit drop as
-select person
-from old_messages
+-- Reads  old_messages, new_messages, credit_changes, conversion_people; by index the stored messages of those who start
+--        again, and stored conversions.
+-- Writes stored_recipients.
+-- Cost   follows the messages that changed.
+create temporary table restarted_people on commit drop as
+select old.person
+from old_messages as old
+left join new_messages as new
+    on old.person = new.person and old.mailing = new.mailing and old.delivery = new.delivery
+where
+    new.person is null
+    or (new.delivered_at, new.address) is distinct from (old.delivered_at, old.address)
+    or old.last_human_opened_at > coalesce(new.last_human_opened_at, '-infinity')
+    or old.last_human_clicked_at > coalesce(new.last_human_clicked_at, '-infinity')
+    or old.last_unsubscribed_at > coalesce(new.last_unsubscribed_at, '-infinity')
+    or old.last_complained_at > coalesce(new.last_complained_at, '-infinity')
 union
-select person
-from new_messages
-union
-select person
-from conversion_people;
+select new.person
+from new_messages as new
+inner join stored_recipients as stored on new.person = stored.person
+where new.address <> stored.address and (new.delivered_at > stored.last_delivered_at) is not true;
 
-analyze stale_people;
+analyze restarted_people;
 
-create temporary table new_recipients_figures on commit drop as
-with messages as (
+delete from stored_recipients
+where person in (select person from restarted_people);
+
+create temporary table recipient_changes on commit drop as
+with changed as (
     select
-        stored.person,
-        min(stored.address) as address,
-        max(stored.address) as other_address,
-        min(stored.delivered_at) as first_delivered_at,
-        max(stored.delivered_at) as last_delivered_at,
-        max(stored.last_human_opened_at) as last_human_opened_at,
-        max(stored.last_human_clicked_at) as last_human_clicked_at,
-        max(stored.unsubscribed_at) as unsubscribed_at,
-        max(stored.complained_at) as complained_at,
-        count(stored.delivered_at) as delivered,
-        count(stored.bounced_at) as bounced,
-        count(stored.human_opened_at) filter (where stored.delivered_at is not null) as human_opened,
-        count(stored.human_clicked_at) filter (where stored.delivered_at is not null) as human_clicked,
-        sum(stored.revenue) as attributed_revenue
-    from stale_people as stale
-    inner join stored_messages as stored on stale.person = stored.person
-    group by stored.person
+        -1 as sign,
+        old_messages.*
+    from old_messages
+    union all
+    select
+        1 as sign,
+        new_messages.*
+    from new_messages
 ),
 
--- Of several addresses the last one, in the order of the alphabet.
-addressed as (
+-- Revenue of old and new messages is what was credited to them before; the rest is in credit_changes.
+counted as (
     select
-        messages.person,
-        (array_agg(stored.address order by people.name desc))[1] as address
-    from messages
-    inner join stored_messages as stored on messages.person = stored.person
-    inner join stored_people as people on stored.address = people.person
-    where messages.address <> messages.other_address
-    group by messages.person
-),
-
-conversions as (
+        sign, person, address, delivered_at, last_human_opened_at, last_human_clicked_at, last_unsubscribed_at,
+        last_complained_at, bounced_at, human_opened_at, human_clicked_at, sign * revenue as revenue
+    from changed
+    where person not in (select person from restarted_people)
+    union all
     select
-        stored.person,
-        count(*) as conversions,
-        sum(stored.revenue) as revenue
-    from stale_people as stale
-    inner join stored_conversions as stored on stale.person = stored.person
-    where stored.is_counted
-    group by stored.person
+        0, person, null, null, null, null, null,
+        null, null, null, null, coalesce(revenue, 0) - coalesce(old_revenue, 0)
+    from credit_changes
+    where person not in (select person from restarted_people)
+    union all
+    select
+        1, stored.person, stored.address, stored.delivered_at, stored.last_human_opened_at,
+        stored.last_human_clicked_at, stored.last_unsubscribed_at, stored.last_complained_at, stored.bounced_at,
+        stored.human_opened_at, stored.human_clicked_at, stored.revenue
+    from restarted_people as restarted
+    inner join stored_messages as stored on restarted.person = stored.person
 )
 
 select
-    messages.first_delivered_at,
-    messages.last_delivered_at,
-    messages.last_human_opened_at,
-    messages.last_human_clicked_at,
-    messages.unsubscribed_at,
-    messages.complained_at,
-    messages.person,
-    coalesce(addressed.address, messages.address) as address,
-    messages.delivered,
-    messages.bounced,
-    messages.human_opened,
-    messages.human_clicked,
-    coalesce(conversions.conversions, 0) as conversions,
-    coalesce(conversions.revenue, 0) as revenue,
-    coalesce(messages.attributed_revenue, 0) as attributed_revenue
-from messages
-left join addressed on messages.person = addressed.person
-left join conversions on messages.person = conversions.person;
+    person,
+    min(address) as address,
+    max(address) as other_address,
+    min(delivered_at) filter (where sign > 0) as first_delivered_at,
+    max(delivered_at) filter (where sign > 0) as last_delivered_at,
+    max(last_human_opened_at) filter (where sign > 0) as last_human_opened_at,
+    max(last_human_clicked_at) filter (where sign > 0) as last_human_clicked_at,
+    max(last_unsubscribed_at) filter (where sign > 0) as unsubscribed_at,
+    max(last_complained_at) filter (where sign > 0) as complained_at,
+    coalesce(sum(sign) filter (where delivered_at is not null), 0) as delivered,
+    coalesce(sum(sign) filter (where bounced_at is not null), 0) as bounced,
+    coalesce(sum(sign) filter (where delivered_at is not null and human_opened_at is not null), 0) as human_opened,
+    coalesce(sum(sign) filter (where delivered_at is not null and human_clicked_at is not null), 0) as human_clicked,
+    coalesce(sum(revenue), 0) as attributed_revenue
+from counted
+group by person;
 
-delete from stored_recipients as stored
-using stale_people as stale
-left join new_recipients_figures as new on stale.person = new.person
-where stored.person = stale.person and new.person is null;
+analyze recipient_changes;
+
+-- Of several addresses that of the latest delivery counts, else that of the latest bounce.
+update recipient_changes as changes set address = named.address
+from (
+    select
+        several.person,
+        (
+            array_agg(
+                messages.address
+                order by messages.delivered_at desc nulls last, messages.bounced_at desc nulls last, people.name
+            )
+        )[1] as address
+    from recipient_changes as several
+    inner join stored_messages as messages on several.person = messages.person
+    inner join stored_people as people on messages.address = people.person
+    where several.address <> several.other_address
+    group by several.person
+) as named
+where changes.person = named.person;
+
+-- Whose conversions are counted: those of people who were no recipients before, too.
+create temporary table stale_buyers on commit drop as
+select person
+from conversion_people
+union
+select changes.person
+from recipient_changes as changes
+left join stored_recipients as stored on changes.person = stored.person
+where stored.person is null;
+
+analyze stale_buyers;
 
 insert into stored_recipients as stored (
     first_delivered_at, last_delivered_at, last_human_opened_at, last_human_clicked_at, unsubscribed_at, complained_at,
@@ -102,22 +131,34 @@ select
     bounced,
     human_opened,
     human_clicked,
-    conversions,
-    revenue,
+    0 as conversions,
+    0 as revenue,
     attributed_revenue
-from new_recipients_figures
+from recipient_changes
 on conflict (person) do update set
-first_delivered_at = excluded.first_delivered_at,
-last_delivered_at = excluded.last_delivered_at,
-last_human_opened_at = excluded.last_human_opened_at,
-last_human_clicked_at = excluded.last_human_clicked_at,
-unsubscribed_at = excluded.unsubscribed_at,
-complained_at = excluded.complained_at,
-address = excluded.address,
-delivered = excluded.delivered,
-bounced = excluded.bounced,
-human_opened = excluded.human_opened,
-human_clicked = excluded.human_clicked,
-conversions = excluded.conversions,
-revenue = excluded.revenue,
-attributed_revenue = excluded.attributed_revenue;
+first_delivered_at = least(stored.first_delivered_at, excluded.first_delivered_at),
+last_delivered_at = greatest(stored.last_delivered_at, excluded.last_delivered_at),
+last_human_opened_at = greatest(stored.last_human_opened_at, excluded.last_human_opened_at),
+last_human_clicked_at = greatest(stored.last_human_clicked_at, excluded.last_human_clicked_at),
+unsubscribed_at = greatest(stored.unsubscribed_at, excluded.unsubscribed_at),
+complained_at = greatest(stored.complained_at, excluded.complained_at),
+address = coalesce(excluded.address, stored.address),
+delivered = stored.delivered + excluded.delivered,
+bounced = stored.bounced + excluded.bounced,
+human_opened = stored.human_opened + excluded.human_opened,
+human_clicked = stored.human_clicked + excluded.human_clicked,
+attributed_revenue = stored.attributed_revenue + excluded.attributed_revenue;
+
+update stored_recipients as stored set conversions = counted.conversions, revenue = counted.revenue
+from (
+    select
+        stale.person,
+        count(conversions.conversion) as conversions,
+        coalesce(sum(conversions.revenue), 0) as revenue
+    from stale_buyers as stale
+    left join stored_conversions as conversions on stale.person = conversions.person and conversions.is_counted
+    group by stale.person
+) as counted
+where
+    stored.person = counted.person
+    and (stored.conversions, stored.revenue) is distinct from (counted.conversions, counted.revenue);

@@ -1,12 +1,21 @@
 -- How far people of each campaign got: those who clicked, with their visits and conversions.
 --
--- Reads  visit_changes, changed_browsers, stale_people; stored messages, visits and credits by index.
+-- Reads  old_messages, new_messages, conversion_people, visit_changes, changed_browsers; stored messages, visits and
+--        credits by index.
 -- Writes stored_clickers, stored_campaigns.
 -- Cost   follows the changed visits, and the people with changes who clicked.
 -- Whoever has other clicks, visits or conversions than before.
 create temporary table funnel_people on commit drop as
 select person
-from stale_people
+from old_messages
+where human_clicked_at is not null
+union
+select person
+from new_messages
+where human_clicked_at is not null
+union
+select person
+from conversion_people
 union
 select coalesce(changes.person, browsers.person)
 from visit_changes as changes
@@ -14,7 +23,11 @@ left join stored_browsers as browsers on changes.browser = browsers.browser
 where (select had_events from this_refresh)
 union
 select unnest(array[old_person, person])
-from changed_browsers;
+from changed_browsers
+union
+select person
+from stored_clickers
+where (select looks_for_visits_again from this_refresh);
 
 delete from funnel_people
 where person is null;

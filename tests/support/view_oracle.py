@@ -21,6 +21,7 @@ MODELS = {
     "linear_clicks": ({"human_click", "click"}, timedelta(days=5)),
 }
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,14 @@ class Metrics:
         return "no_evidence" if judged.delivered_at is None and event.agent is None else "otherwise"
 
     @staticmethod
+    def _address(rows: Sequence[Judged]) -> str | None:
+        """Return the address of the delivery, else of the latest bounce, else of the latest other event."""
+        named = sorted((j for j in rows if j.event.address), key=lambda j: j.event.id)
+        named.sort(key=lambda j: j.event.at, reverse=True)
+        named.sort(key=lambda j: (j.event.event != DELIVERY, j.event.event != BOUNCE))
+        return named[0].event.address if named else None
+
+    @staticmethod
     def _message(rows: Sequence[Judged]) -> dict[str, Any]:
         def times(*events: str, human: bool = False) -> list[datetime]:
             return sorted(j.event.at for j in rows if j.event.event in events and (not human or j.actor == "human"))
@@ -226,7 +235,7 @@ class Metrics:
         opens, clicks = times(*OPENS), times(CLICK)
         human_opens, human_clicks = times("email_opened", human=True), times(CLICK, human=True)
         return {
-            "email": max((j.event.address for j in rows if j.event.address), default=None),
+            "email": Metrics._address(rows),
             "delivered_at": first(times(DELIVERY)),
             "bounced_at": first(times(BOUNCE)),
             "opened_at": first(opens),
@@ -393,29 +402,40 @@ class Metrics:
 
     def domains(self) -> Counter[str | None]:
         """Return the deliveries by domain of the address, or else of another address of the person."""
-        addresses = {
-            person: max((row["email"] for _, row in rows if row["email"]), default="")
-            for person, rows in grouped(self.messages.items(), lambda item: item[0][0]).items()
-        }
+        addresses = {person: row[0] or "" for person, row in self.recipients().items()}
         found: Counter[str | None] = Counter()
         for (person, *_), row in self.messages.items():
             found[(row["email"] or addresses[person]).partition("@")[2] or None] += row["delivered_at"] is not None
         return found
 
     def recipients(self) -> dict[str, tuple[Any, ...]]:
-        """Return deliveries, last click, conversions and revenue by person."""
+        """Return address, deliveries, last times, conversions and revenue by person."""
         people = grouped(self.messages.items(), lambda item: item[0][0])
         found = {}
         for person, rows in people.items():
             orders = [order for order in self.orders if self.person_on_site(order) == person]
-            clicks = [row["last_human_clicked_at"] for _, row in rows if row["last_human_clicked_at"]]
             found[person] = (
+                self._recipient_address([row for _, row in rows]),
                 sum(row["delivered_at"] is not None for _, row in rows),
-                max(clicks, default=None),
+                max((row["delivered_at"] for _, row in rows if row["delivered_at"]), default=None),
+                max((row["last_human_clicked_at"] for _, row in rows if row["last_human_clicked_at"]), default=None),
+                self._last(person, "email_unsubscribed"),
+                self._last(person, "email_marked_as_spam"),
                 len(orders),
                 sum((order.revenue or Decimal(0) for order in orders), Decimal(0)),
             )
         return found
+
+    def _last(self, person: str, event: str) -> datetime | None:
+        return max((j.event.at for j in self.events if j.person == person and j.event.event == event), default=None)
+
+    @staticmethod
+    def _recipient_address(messages: Sequence[dict[str, Any]]) -> str | None:
+        """Return the address of the latest delivery, else of the latest bounce; of two at once the first by name."""
+        named = sorted((row for row in messages if row["email"]), key=lambda row: row["email"])
+        named.sort(key=lambda row: row["bounced_at"] or EARLIEST, reverse=True)
+        named.sort(key=lambda row: row["delivered_at"] or EARLIEST, reverse=True)
+        return named[0]["email"] if named else None
 
 
 def grouped(items: Iterable[Any], key: Any) -> dict[Any, list[Any]]:
