@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from loader.config import Settings, data_root
 from loader.crash_points import crash_point
-from loader.errors import LoaderError
+from loader.errors import ContentionError, LoaderError
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse, engine, operation, run_script
 from loader.postgres.sqlstate import translate_errors
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 Report = Callable[[str], None]
 #: A step that takes longer is logged with level INFO, in seconds.
 LONG_SECONDS = 1.0
+#: Of two cores, with as many page views. Other machines need half or twice the time.
+EVENTS_A_MINUTE = 1_800_000
 #: The name of a refreshing session begins so; the name of the step follows.
 APPLICATION_NAME = "selligent-loader refresh"
 
@@ -125,32 +127,59 @@ def _log(name: str, seconds: float, result: str) -> None:
 def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, started: float) -> int:
     """Run all steps in one transaction."""
     steps = read_steps()
-    with (
-        open_warehouse(settings, "refresh") as warehouse,
-        warehouse.transaction(lock_timeout="1h", statement_timeout="6h"),
-    ):
-        warehouse.lock_in_transaction(advisory_locks.REFRESH)
-        views, definition, known = _define(settings, warehouse, steps)
-        conditions = _CONDITIONS.format(ops=quote_identifier(settings.ops), schema=quote_identifier(settings.schema))
-        warehouse.run(conditions)
-        tables = None
-        is_outdated = known is None or known.figures != definition.figures
-        if rebuild or is_outdated or _has_only_new(warehouse) or (full and _have_events_changed(settings, warehouse)):
-            if events := _count(warehouse):
-                report(f"the figures behind the views are built again from {events:,} events")
-            tables = FreshTables.create(warehouse, settings, set().union(*(step.keyed_tables for step in steps)))
-        begin = operation("this_refresh").format(is_whole=full or known != definition)
-        warehouse.run(fresh(begin) if tables else begin)
-        crash_point("views.refreshing")
-        for step in steps:
-            run_step(warehouse, step, tables)
-        ((events,),) = warehouse.fetch("select count(*) from new_events")
-        if tables:
-            tables.replace(views)
+    with open_warehouse(settings, "refresh") as warehouse:
+        _summarize_pages(settings, warehouse)
+        with warehouse.transaction(lock_timeout="1h", statement_timeout="6h"):
+            warehouse.lock_in_transaction(advisory_locks.REFRESH)
+            views, definition, known = _define(settings, warehouse, steps)
+            ops, schema = quote_identifier(settings.ops), quote_identifier(settings.schema)
+            conditions = _CONDITIONS.format(ops=ops, schema=schema)
             warehouse.run(conditions)
-        warehouse.fetch("delete from refreshed")
-        warehouse.fetch(_DONE, definition.figures, definition.site, time.monotonic() - started)
+            is_outdated = known is None or known.figures != definition.figures
+            tables = None
+            if (
+                rebuild
+                or is_outdated
+                or _has_only_new(warehouse)
+                or (full and _have_events_changed(settings, warehouse))
+            ):
+                if events := _count(warehouse):
+                    report(_announce(events))
+                tables = FreshTables.create(warehouse, settings, set().union(*(step.keyed_tables for step in steps)))
+            begin = operation("this_refresh").format(is_whole=full or known != definition)
+            warehouse.run(fresh(begin) if tables else begin)
+            crash_point("views.refreshing")
+            for step in steps:
+                run_step(warehouse, step, tables)
+            ((events,),) = warehouse.fetch("select count(*) from new_events")
+            if tables:
+                tables.replace(views)
+                warehouse.run(conditions)
+            warehouse.fetch("delete from refreshed")
+            warehouse.fetch(_DONE, definition.figures, definition.site, time.monotonic() - started)
     return int(events)
+
+
+def _summarize_pages(settings: Settings, warehouse: Warehouse) -> None:
+    """Let the BRIN indexes know the pages that loads have added.
+
+    A table that is being vacuumed is not waited for: waiting would end the vacuum, which does the same.
+    """
+    with suppress(ContentionError), warehouse.transaction(lock_timeout="50ms"):
+        warehouse.fetch(operation("summarize_pages"), schema=quote_identifier(settings.schema))
+
+
+def _announce(events: int) -> str:
+    """Return what is about to be done, with its duration if it is worth knowing.
+
+    >>> _announce(600)
+    'the figures behind the views are built again from 600 events'
+    >>> _announce(5_000_000)
+    'the figures behind the views are built again from 5,000,000 events, which takes some 3 minutes'
+    """
+    minutes = round(events / EVENTS_A_MINUTE)
+    text = f"the figures behind the views are built again from {events:,} events"
+    return f"{text}, which takes some {minutes} minutes" if minutes > 1 else text
 
 
 def _count(warehouse: Warehouse) -> int:

@@ -3,16 +3,6 @@
 -- Reads  chunks, and the tables of events once: by the index on uuid_ts, or as a whole if many of their events are new.
 -- Writes new_chunks and new_events (temporary), chunks.
 -- Cost   follows the new events.
-
--- Pages that a BRIN index has not summarized would be read by every refresh.
-select brin_summarize_new_values(indexes.oid)
-from pg_class as indexes
-inner join pg_am as methods on indexes.relam = methods.oid and methods.amname = 'brin'
-where
-    indexes.relnamespace = (select relnamespace from pg_class where oid = 'tracks'::regclass)
-    and indexes.relkind = 'i'
-    and pg_has_role(indexes.relowner, 'usage');
-
 create temporary table new_chunks on commit drop as
 select
     uuid_ts,
