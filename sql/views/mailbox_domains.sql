@@ -1,6 +1,6 @@
 -- One row per domain of the recipients' addresses: deliveries, bounces, opens and complaints.
 --
--- A message without an address counts for an address at which its person got other messages.
+-- A message without an address counts for the address of its person's latest delivery.
 create or replace view mailbox_domains as
 with addresses as (
     select

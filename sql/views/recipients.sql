@@ -40,7 +40,7 @@ from people;
 
 comment on view recipients is 'One row per person who was sent an e-mail: latest and total deliveries, opens and clicks';
 comment on column recipients.person is 'A user id, else an e-mail address';
-comment on column recipients.email is 'An address they got e-mails at';
+comment on column recipients.email is 'The address of their latest delivery';
 comment on column recipients.first_delivered_at is 'Their first delivery';
 comment on column recipients.last_delivered_at is 'Their last delivery';
 comment on column recipients.last_human_opened_at is 'Time of their last open of an e-mail, machines excluded';
