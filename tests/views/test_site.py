@@ -229,7 +229,7 @@ def test_views_that_cannot_be_brought_up_to_date_are_told_and_the_load_counts(
 ) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(ndjson([event()]))
-    connection.execute("update settings set value = 'no number' where name = 'burst_links'")
+    connection.execute("update settings set value = 'no number' where name = 'machine_open_seconds'")
     code, output, error = command("load", str(path), "--json")
     assert (code, json.loads(output)["events_loaded"]) == (1, 1)
     assert "events are loaded, but the views are not up to date" in error
