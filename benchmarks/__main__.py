@@ -14,7 +14,7 @@ from benchmarks import peers
 from benchmarks.history import fill
 from benchmarks.loading import copy_rows, empty, execute, load_file, prepare_rows, truncate
 from benchmarks.nightly import compare_nights
-from benchmarks.views import compare_views
+from benchmarks.views import compare_views, compare_whole
 from loader.config import Settings
 from loader.postgres import embedded
 from loader.sample import ndjson as sample
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--history", type=int, default=20_000_000, help="rows that are there before; 0 leaves this out")
     parser.add_argument("--large", type=int, default=3_200_000, help="events of the large file; 0 leaves this out")
     parser.add_argument("--peer-events", type=int, default=100_000, help="events for the peers; 0 leaves them out")
-    views = [1_000_000, 5_000_000]
+    views = [1_000_000, 5_000_000, 20_000_000]
     parser.add_argument("--views", type=int, nargs="*", default=views, help="events behind the views, by warehouse")
     nights = [0, 5_000_000, 20_000_000]
     parser.add_argument("--nights", type=int, nargs="*", default=nights, help="rows that are there before a night's")
@@ -52,6 +52,7 @@ def run(settings: Settings, folder: Path, options: argparse.Namespace) -> Iterat
     yield from compare_nights(settings, folder, options.nights)
     if options.large:
         yield from compare_memory(settings, folder, options)
+    yield from compare_whole(settings, folder, 400_000, options.rounds)
     for events in options.views:
         yield from compare_views(settings, folder, events, options.rounds)
     if options.peer_events:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 
@@ -20,15 +20,26 @@ from loader.views.refresh import refresh
 from loader.views.settings import change_setting
 
 SITE = "bench_site"
-#: Events of the loads after which the figures are refreshed.
-BATCHES = (100_000, 1_000, 1)
+PAGE_VIEWS = 5_000_000  # at most
+PART = 1_000_000  # events of a file of the load before
+NIGHT, NIGHTS = 100_000, 10
+#: Events of the smaller loads after the nights.
+BATCHES = (1_000, 1, 1)
+#: Settings that are changed in the end: of the credits, the days, the visits and the rules.
+CHANGES = {
+    "window_last_human_click": "4 days",
+    "default_model": "last_click",
+    "reporting_time_zone": "Europe/Brussels",
+    "visit_window": "6 days",
+    "burst_links": "4",
+}
 #: Bytes of the figures and of the tables of events, indexes included.
 SIZES = """
     select sum(pg_total_relation_size(oid)) filter (where starts_with(relname, 'stored_'))::bigint,
         sum(pg_total_relation_size(oid)) filter (where relnamespace = %s::regnamespace)::bigint
     from pg_class where relnamespace in (%s::regnamespace, %s::regnamespace) and relkind = 'r'
 """
-#: A question of the views, and the same of the tables of events, without machines told apart.
+#: A question of the views, and the same of the tables of events, in which machines count as people.
 QUESTIONS = {
     "campaigns of the last 30 days": (
         """
@@ -102,31 +113,41 @@ QUESTIONS = {
 }
 
 
-def prepare(settings: Settings, folder: Path, events: int) -> float:
-    """Load a year of events but its last batches, and the site's data; return the seconds of the first refresh."""
-    script = folder / "site.sql"
+def prepare(settings: Settings, folder: Path, events: int) -> Iterator[Path]:
+    """Load events and the site's data; yield files of the nights after that, and of the smaller batches."""
+    script, path = folder / "site.sql", folder / "part.jsonl"
     with script.open("wb") as stream:
-        for block in site.script(events, 1, SITE):
+        for block in site.script(min(events, PAGE_VIEWS), 1, SITE):
             stream.write(block)
     psql = find_wheel() / "pginstall/bin/psql"
     execute(settings, f"drop schema if exists {SITE} cascade")
     subprocess.run([psql, "-q", "-f", str(script), settings.database_url or ""], check=True, stdout=subprocess.DEVNULL)
+    script.unlink()
     empty(settings)
     with closing(Warehouse(settings)) as warehouse:
         change_setting(warehouse, "segment_schemas", SITE)
+    batches = (*(NIGHTS * [NIGHT]), *BATCHES)
     lines = (line for block in ndjson.lines(events, 1) for line in block.splitlines(keepends=True))
-    for name, count in (("year", events - sum(BATCHES)), *((str(batch), batch) for batch in BATCHES)):
-        with (folder / f"{name}.jsonl").open("wb") as stream:
-            stream.writelines(islice(lines, count))
-    load_file(settings, folder / "year.jsonl")
-    return seconds(lambda: refresh(settings))
+    before = events - sum(batches)
+    for count in (*(before // PART * [PART]), before % PART):
+        _write(path, lines, count)
+        load_file(settings, path)
+    for count in batches:
+        _write(path, lines, count)
+        yield path
+
+
+def _write(path: Path, lines: Iterator[bytes], count: int) -> None:
+    with path.open("wb") as stream:
+        stream.writelines(islice(lines, count))
 
 
 def compare_views(settings: Settings, folder: Path, events: int, rounds: int) -> Iterator[tuple[str, str, str]]:
-    """Yield what the first refresh, each question, and refreshes after loads of several sizes take."""
-    first = prepare(settings, folder, events)
-    behind = f"views, {events / 1_000_000:,.0f} million events and page views"
-    yield f"{behind}: first refresh", f"{first:,.0f} s", ""
+    """Yield what the first refresh, each question, refreshes after loads of several sizes and settings take."""
+    behind = f"views, {events / 1_000_000:,.0f} million events"
+    files = prepare(settings, folder, events)
+    night = next(files)
+    yield f"{behind}: first refresh", f"{seconds(lambda: refresh(settings)):,.0f} s", ""
     yield f"{behind}: disk of the figures", *_disk(settings)
     ((campaign,),) = ask(settings, "select campaign_id from campaigns order by delivered desc limit 1 offset 5")
     names = {"campaign": f"'{campaign}'", "site": SITE}
@@ -134,10 +155,37 @@ def compare_views(settings: Settings, folder: Path, events: int, rounds: int) ->
         quick = median(seconds(partial(ask, settings, by_views.format(**names))) for _ in range(rounds))
         slow = seconds(partial(ask, settings, by_events.format(**names)))
         yield f"{behind}: {question}", f"{quick * 1000:,.1f} ms", f"{slow / quick:,.0f} times as fast as of the events"
-    for batch in BATCHES:
-        load_file(settings, folder / f"{batch}.jsonl")
+    nights = []
+    for path in chain([night], islice(files, NIGHTS - 1)):
+        load_file(settings, path)
+        nights.append(seconds(lambda: refresh(settings)))
+    spread = f"{min(nights):,.1f} to {max(nights):,.1f} s"
+    yield f"{behind}: refresh after a night of {NIGHT:,}, {NIGHTS} nights", f"{median(nights):,.1f} s", spread
+    yield f"{behind}: disk of the figures after these nights", *_disk(settings)
+    for batch, path in zip(BATCHES, files, strict=True):
+        load_file(settings, path)
         yield f"{behind}: refresh after {batch:,}", f"{seconds(lambda: refresh(settings)):,.2f} s", ""
     yield f"{behind}: full refresh", f"{seconds(lambda: refresh(settings, full=True)):,.1f} s", ""
+    for name, value in CHANGES.items():
+        with closing(Warehouse(settings)) as warehouse:
+            change_setting(warehouse, name, value)
+        yield f"{behind}: refresh after {name} changed", f"{seconds(lambda: refresh(settings)):,.1f} s", ""
+
+
+def compare_whole(settings: Settings, folder: Path, events: int, rounds: int) -> Iterator[tuple[str, str, str]]:
+    """Yield the rate of loads into an empty warehouse with the refresh after them."""
+    path = folder / "part.jsonl"
+    _write(path, (line for block in ndjson.lines(events, 1) for line in block.splitlines(keepends=True)), events)
+    shares = []
+    for _ in range(rounds):
+        empty(settings)
+        alone = load_file(settings, path).seconds
+        shares.append(alone / (alone + seconds(lambda: refresh(settings))))
+    yield (
+        f"load and refresh of {events:,} events into empty tables",
+        f"{median(shares):.2f} of the rate of the load",
+        "",
+    )
 
 
 def _disk(settings: Settings) -> tuple[str, str]:

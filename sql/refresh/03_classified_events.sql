@@ -31,23 +31,21 @@ create temporary table judged_events on commit drop as
 with thresholds as (
     select
         max(value) filter (where name = 'machine_open_seconds')::numeric * interval '1 s' as machine_open,
-        max(value) filter (where name = 'machine_click_seconds')::numeric * interval '1 s' as machine_click,
-        max(value) filter (where name = 'burst_seconds')::numeric * interval '1 s' as burst_gap
+        max(value) filter (where name = 'machine_click_seconds')::numeric * interval '1 s' as machine_click
     from settings
 ),
 
 events as (
     select
         null::tid as place, id, original_timestamp, "timestamp", person, mailing, identity, title, agent, target, event,
-        event <> 'd' as is_reaction, null::int as old_person, null::int as old_delivery,
-        null::timestamptz as old_delivered_at, null::timestamptz as old_later_delivered_at, null::"char" as old_actor,
-        null::"char" as old_rule
+        null::int as old_person, null::int as old_delivery, null::timestamptz as old_delivered_at,
+        null::timestamptz as old_later_delivered_at, null::"char" as old_actor, null::"char" as old_rule
     from incoming_events
     union all
     select
         stored.ctid, stored.id, stored.original_timestamp, stored."timestamp", coalesce(changed.person, stored.person),
-        stored.mailing, stored.identity, stored.title, stored.agent, stored.target, stored.event, stored.event <> 'd',
-        stored.person, stored.delivery, stored.delivered_at, stored.later_delivered_at, stored.actor, stored.rule
+        stored.mailing, stored.identity, stored.title, stored.agent, stored.target, stored.event, stored.person,
+        stored.delivery, stored.delivered_at, stored.later_delivered_at, stored.actor, stored.rule
     from stale_mailings as stale
     inner join stored_events as stored on stale.person = stored.person and stale.mailing = stored.mailing
     left join changed_people as changed on stored.identity = changed.identity
@@ -60,53 +58,33 @@ delivered as (
         events.*,
         count(*) filter (where event = 'd') over so_far as delivery,
         max("timestamp") filter (where event = 'd') over so_far as delivered_at,
-        max("timestamp") filter (where event = 'c') over before as earlier_clicked_at,
         min("timestamp") filter (where event = 'd') over whole as first_delivered_at
     from events
     window
         whole as (partition by person, mailing),
-        ordered as (whole order by "timestamp", is_reaction, original_timestamp, id),
-        so_far as (ordered rows unbounded preceding),
-        before as (ordered rows between unbounded preceding and 1 preceding)
-),
-
--- Clicks of a message that follow each other closely are one burst.
-burst as (
-    select
-        delivered.*,
-        count(*) filter (
-            where event = 'c' and (
-                earlier_clicked_at >= coalesce(delivered_at, '-infinity')
-                and "timestamp" - earlier_clicked_at <= thresholds.burst_gap
-            ) is not true
-        ) over (
-            partition by person, mailing
-            order by "timestamp", is_reaction, original_timestamp, id rows unbounded preceding
-        ) as burst
-    from delivered
-    cross join thresholds
+        so_far as (whole order by "timestamp", event <> 'd', original_timestamp, id rows unbounded preceding)
 ),
 
 ruled as (
     select
-        burst.*,
-        coalesce(targets.link_id, targets.link_url, targets.link_name, '') as link,
+        delivered.*,
+        case when event = 'c' then coalesce(targets.link_id, targets.link_url, targets.link_name, '') end as link,
         (case
-            when burst.event not in ('o', 'm', 'c') then null
-            when burst.event = 'm' then 'r'
-            when burst.event = 'o' and agents.is_proxy then 'p'
+            when delivered.event not in ('o', 'm', 'c') then null
+            when delivered.event = 'm' then 'r'
+            when delivered.event = 'o' and agents.is_proxy then 'p'
             when agents.is_machine then 'a'
             when
-                burst."timestamp" - burst.delivered_at
-                < case when burst.event = 'o' then thresholds.machine_open else thresholds.machine_click end
+                delivered."timestamp" - delivered.delivered_at
+                < case when delivered.event = 'o' then thresholds.machine_open else thresholds.machine_click end
                 then 't'
-            when burst.delivered_at is null and burst.agent is null then 'n'
+            when delivered.delivered_at is null and delivered.agent is null then 'n'
             else 'o'
         end)::"char" as rule
-    from burst
+    from delivered
     cross join thresholds
-    left join stored_agents as agents on burst.agent = agents.agent
-    left join stored_targets as targets on burst.target = targets.target
+    left join stored_agents as agents on delivered.agent = agents.agent
+    left join stored_targets as targets on delivered.target = targets.target
 )
 
 select
@@ -121,8 +99,7 @@ select
     agent,
     target,
     event,
-    case when event = 'c' then link end as link,
-    case when event = 'c' then burst::int end as burst,
+    link,
     old_person,
     old_delivery,
     old_delivered_at,
@@ -140,23 +117,52 @@ select
     rule
 from ruled;
 
--- A burst on many links is a machine's. What its user agent says of a click goes before.
-update judged_events as judged set rule = 'b', actor = 'm'
-from (
+-- Clicks of a message that follow each other closely are one burst. A burst on many links is a machine's, unless the
+-- user agent has said so already.
+with followed as (
+    select
+        judged.ctid as row_place,
+        judged.*,
+        judged."timestamp" - lag(judged."timestamp") over message
+        <= settings.value::numeric * interval '1 s' as follows
+    from judged_events as judged
+    inner join settings on settings.name = 'burst_seconds'
+    where judged.event = 'c'
+    window message as (
+        partition by judged.person, judged.mailing, judged.delivery
+        order by judged."timestamp", judged.original_timestamp, judged.id
+    )
+),
+
+bursts as (
+    select
+        followed.*,
+        count(*) filter (where follows is not true) over (
+            partition by person, mailing, delivery
+            order by "timestamp", original_timestamp, id rows unbounded preceding
+        ) as burst
+    from followed
+),
+
+crowded as (
     select
         person,
         mailing,
+        delivery,
         burst
-    from judged_events
-    where event = 'c'
-    group by person, mailing, burst
+    from bursts
+    group by person, mailing, delivery, burst
     having count(distinct link) >= (select value::int from settings where name = 'burst_links')
-) as crowded
-where
-    judged.person = crowded.person
-    and judged.mailing = crowded.mailing
-    and judged.burst = crowded.burst
-    and judged.rule <> 'a';
+)
+
+update judged_events as judged set rule = 'b', actor = 'm'
+from bursts
+inner join crowded
+    on bursts.person = crowded.person
+    and bursts.mailing = crowded.mailing
+    and bursts.delivery = crowded.delivery
+    and bursts.burst = crowded.burst
+where judged.ctid = bursts.row_place and judged.rule <> 'a';
 
 -- By changed rules most events are judged as before: mailings without a difference are left out.
 create temporary table changed_mailings on commit drop as

@@ -1,5 +1,8 @@
 -- How many people a campaign reached: each with any of its messages counts once.
 --
+-- What a message proves of its person are bits: 1 reached, 2 opened, 4 opened by a person, 8 clicked, 16 clicked by a
+-- person. A person has the bits of all their messages of the campaign.
+--
 -- Reads  old_messages, new_messages; other messages of the same people and campaigns, by index.
 -- Writes stored_campaigns.
 -- Cost   follows the people with changed messages.
@@ -12,24 +15,26 @@ with changed as (
     select 1, mailing, person, opened_at, human_opened_at, clicked_at, human_clicked_at
     from new_messages
     where delivered_at is not null
+),
+
+proved as (
+    select
+        sign,
+        mailing,
+        person,
+        1 + 2 * (opened_at is not null)::int + 4 * (human_opened_at is not null)::int
+        + 8 * (clicked_at is not null)::int + 16 * (human_clicked_at is not null)::int as bits
+    from changed
 )
 
 select
     mailings.campaign,
-    changed.person,
-    coalesce(bool_or(sign < 0), false) as was_reached,
-    coalesce(bool_or(sign < 0 and opened_at is not null), false) as had_opened,
-    coalesce(bool_or(sign < 0 and human_opened_at is not null), false) as had_human_opened,
-    coalesce(bool_or(sign < 0 and clicked_at is not null), false) as had_clicked,
-    coalesce(bool_or(sign < 0 and human_clicked_at is not null), false) as had_human_clicked,
-    coalesce(bool_or(sign > 0), false) as is_reached,
-    coalesce(bool_or(sign > 0 and opened_at is not null), false) as has_opened,
-    coalesce(bool_or(sign > 0 and human_opened_at is not null), false) as has_human_opened,
-    coalesce(bool_or(sign > 0 and clicked_at is not null), false) as has_clicked,
-    coalesce(bool_or(sign > 0 and human_clicked_at is not null), false) as has_human_clicked
-from changed
-inner join stored_mailings as mailings on changed.mailing = mailings.mailing
-group by mailings.campaign, changed.person;
+    proved.person,
+    coalesce(bit_or(bits) filter (where sign < 0), 0) as old_bits,
+    coalesce(bit_or(bits) filter (where sign > 0), 0) as new_bits
+from proved
+inner join stored_mailings as mailings on proved.mailing = mailings.mailing
+group by mailings.campaign, proved.person;
 
 analyze people_changes;
 
@@ -47,10 +52,10 @@ others as (
     select
         changes.campaign,
         changes.person,
-        bool_or(stored.opened_at is not null) as has_opened,
-        bool_or(stored.human_opened_at is not null) as has_human_opened,
-        bool_or(stored.clicked_at is not null) as has_clicked,
-        bool_or(stored.human_clicked_at is not null) as has_human_clicked
+        bit_or(
+            1 + 2 * (stored.opened_at is not null)::int + 4 * (stored.human_opened_at is not null)::int
+            + 8 * (stored.clicked_at is not null)::int + 16 * (stored.human_clicked_at is not null)::int
+        ) as bits
     from people_changes as changes
     inner join campaigns on changes.campaign = campaigns.campaign
     cross join lateral (
@@ -69,40 +74,30 @@ others as (
 )
 
 update people_changes as changes set
-    was_reached = true,
-    had_opened = changes.had_opened or others.has_opened,
-    had_human_opened = changes.had_human_opened or others.has_human_opened,
-    had_clicked = changes.had_clicked or others.has_clicked,
-    had_human_clicked = changes.had_human_clicked or others.has_human_clicked,
-    is_reached = true,
-    has_opened = changes.has_opened or others.has_opened,
-    has_human_opened = changes.has_human_opened or others.has_human_opened,
-    has_clicked = changes.has_clicked or others.has_clicked,
-    has_human_clicked = changes.has_human_clicked or others.has_human_clicked
+    old_bits = changes.old_bits | others.bits,
+    new_bits = changes.new_bits | others.bits
 from others
 where changes.campaign = others.campaign and changes.person = others.person;
 
-with summed as (
+with counted as (
     select
         campaign,
-        sum(is_reached::int - was_reached::int) as reached,
-        sum(has_opened::int - had_opened::int) as opened,
-        sum(has_human_opened::int - had_human_opened::int) as human_opened,
-        sum(has_clicked::int - had_clicked::int) as clicked,
-        sum(has_human_clicked::int - had_human_clicked::int) as human_clicked,
-        sum(
-            (has_human_opened or has_human_clicked)::int - (had_human_opened or had_human_clicked)::int
-        ) as human_seen
+        sum((new_bits & 1 > 0)::int - (old_bits & 1 > 0)::int) as reached,
+        sum((new_bits & 2 > 0)::int - (old_bits & 2 > 0)::int) as opened,
+        sum((new_bits & 4 > 0)::int - (old_bits & 4 > 0)::int) as human_opened,
+        sum((new_bits & 8 > 0)::int - (old_bits & 8 > 0)::int) as clicked,
+        sum((new_bits & 16 > 0)::int - (old_bits & 16 > 0)::int) as human_clicked,
+        sum((new_bits & 20 > 0)::int - (old_bits & 20 > 0)::int) as human_seen
     from people_changes
     group by campaign
 )
 
 update stored_campaigns as stored set
-    recipients = stored.recipients + summed.reached,
-    recipients_opened = stored.recipients_opened + summed.opened,
-    recipients_human_opened = stored.recipients_human_opened + summed.human_opened,
-    recipients_clicked = stored.recipients_clicked + summed.clicked,
-    recipients_human_clicked = stored.recipients_human_clicked + summed.human_clicked,
-    recipients_human_seen = stored.recipients_human_seen + summed.human_seen
-from summed
-where stored.campaign = summed.campaign;
+    recipients = stored.recipients + counted.reached,
+    recipients_opened = stored.recipients_opened + counted.opened,
+    recipients_human_opened = stored.recipients_human_opened + counted.human_opened,
+    recipients_clicked = stored.recipients_clicked + counted.clicked,
+    recipients_human_clicked = stored.recipients_human_clicked + counted.human_clicked,
+    recipients_human_seen = stored.recipients_human_seen + counted.human_seen
+from counted
+where stored.campaign = counted.campaign;
