@@ -11,7 +11,7 @@ import psycopg
 from adbc_driver_postgresql import dbapi
 from sqlalchemy import Connection, create_engine, make_url
 
-#: What to_sql is told. Its default, `executemany`, is several times faster with psycopg 3 than `multi`.
+#: Options of `to_sql`. Its default, `executemany`, is several times faster with psycopg 3 than `multi`.
 OPTIONS = {"multi": {"method": "multi", "chunksize": 200}}
 
 

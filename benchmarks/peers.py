@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "peers.txt"
 ENVIRONMENT = HERE / ".peers"
 
-#: Peer → its script, and what that is told besides the events and the schema. pandas comes three ways: `to_sql` with
+#: Each peer with its script and the arguments after events and schema. pandas is measured three ways: `to_sql` with
 #: its defaults over SQLAlchemy, over ADBC (by COPY, the fastest it documents), and with `method="multi"` (the slowest).
 PEERS = {
     "dlt": ("peer_dlt.py",),
@@ -56,7 +56,7 @@ Row = dict[str, str]
 
 
 def prepare() -> Path:
-    """The peers' Python; its environment is made anew whenever `peers.txt` has changed."""
+    """Return the peers' Python. Their environment is created again whenever `peers.txt` has changed."""
     python = ENVIRONMENT / "bin" / "python"
     stamp = ENVIRONMENT / "peers.txt"
     if not (python.exists() and stamp.exists() and stamp.read_text() == REQUIREMENTS.read_text()):
@@ -69,7 +69,7 @@ def prepare() -> Path:
 
 
 def versions() -> dict[str, str]:
-    """Which version of each peer was found and installed."""
+    """Return the installed version of each peer."""
     script = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
     command = [str(ENVIRONMENT / "bin" / "python"), "-c", script, *PACKAGES]
     found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
@@ -77,7 +77,7 @@ def versions() -> dict[str, str]:
 
 
 def run(peer: str, events: Path, database_url: str, schema: str) -> float:
-    """Seconds that `peer`, one of `PEERS`, takes to load `events` into `schema`, which is dropped and made anew.
+    """Return the seconds that a peer, one of `PEERS`, takes to load events into a schema, which is dropped before.
 
     Starting Python, imports and the check of the rows are not counted.
     """

@@ -1,4 +1,4 @@
-"""Read the spool of a server that no longer runs: close its open segments, and tell its private files from events."""
+"""Read the spool of a server that no longer runs: close its open segments, and recognize its private files."""
 
 import logging
 from contextlib import suppress
