@@ -227,7 +227,11 @@ select
     messages.person,
     messages.mailing,
     messages.delivery,
-    coalesce(messages.delivered_at, messages.bounced_at) as attempted_at,
+    coalesce(
+        messages.delivered_at,
+        messages.bounced_at,
+        least(messages.opened_at, messages.clicked_at, messages.unsubscribed_at, messages.complained_at)
+    ) as dated_at,
     messages.conversions as old_conversions,
     messages.revenue as old_revenue,
     credited.conversions,

@@ -30,7 +30,10 @@ with changed as (
 select
     mailings.campaign,
     changed.is_change,
-    (coalesce(changed.delivered_at, changed.bounced_at) at time zone settings.value)::date as delivery_day,
+    (
+        coalesce(delivered_at, bounced_at, least(opened_at, clicked_at, unsubscribed_at, complained_at))
+        at time zone settings.value
+    )::date as delivery_day,
     sum(sign) filter (where delivered_at is not null or bounced_at is not null) as attempted,
     sum(sign) filter (where bounced_at is not null) as bounced,
     sum(sign) filter (where delivered_at is not null) as delivered,
@@ -57,7 +60,7 @@ insert into message_changes (campaign, is_change, delivery_day, conversions, rev
 select
     mailings.campaign,
     true as is_change,
-    (changes.attempted_at at time zone settings.value)::date as delivery_day,
+    (changes.dated_at at time zone settings.value)::date as delivery_day,
     sum(coalesce(changes.conversions, 0) - coalesce(changes.old_conversions, 0)) as conversions,
     sum(coalesce(changes.revenue, 0) - coalesce(changes.old_revenue, 0)) as revenue,
     count(*) filter (where changes.delivery > 0 and changes.conversions > 0)
@@ -108,7 +111,7 @@ conversions = stored.conversions + excluded.conversions,
 converted = stored.converted + excluded.converted,
 revenue = stored.revenue + excluded.revenue;
 
--- By day of delivery, or of the bounce of what was never delivered.
+-- By day of delivery, else of the bounce, else of the first event, which a message with credit may have alone.
 delete from stored_campaign_days
 where (select dates_again from this_refresh);
 
@@ -151,7 +154,7 @@ using message_changes as changes
 where
     stored.campaign = changes.campaign
     and stored.delivery_day = changes.delivery_day
-    and stored.attempted = 0;
+    and (stored.attempted, stored.conversions, stored.revenue) = (0, 0, 0);
 
 -- The first and the last delivery, by the index on (mailing, delivered_at).
 update stored_campaigns as stored set

@@ -1,7 +1,7 @@
 -- How far people of each campaign got: those who clicked, with their visits and conversions.
 --
--- Reads  old_messages, new_messages, conversion_people, visit_changes, changed_browsers; stored messages, visits and
---        credits by index.
+-- Reads  old_messages, new_messages, conversion_people, visit_changes, changed_browsers; stored messages, events, visits
+--        and credits by index.
 -- Writes stored_clickers, stored_campaigns.
 -- Cost   follows the changed visits, and the people with changes who clicked.
 -- Whoever has other clicks, visits or conversions than before.
@@ -34,47 +34,63 @@ where person is null;
 
 analyze funnel_people;
 
+create temporary table new_clicks on commit drop as
+select
+    mailings.campaign,
+    events.person,
+    events."timestamp" as clicked_at
+from funnel_people as stale
+inner join stored_messages as messages
+    on stale.person = messages.person and messages.human_clicked_at is not null and messages.delivered_at is not null
+inner join stored_mailings as mailings on messages.mailing = mailings.mailing
+inner join stored_events as events
+    on messages.person = events.person
+    and messages.mailing = events.mailing
+    and messages.delivery = events.delivery
+    and events.event = 'c'
+    and events.actor = 'h';
+
+analyze new_clicks;
+
+-- A visit counts within the window after any of the person's clicks.
 create temporary table new_clickers on commit drop as
 with clicked as (
     select
-        mailings.campaign,
-        stored.person,
-        min(stored.human_clicked_at) as clicked_at
-    from funnel_people as stale
-    inner join stored_messages as stored on stale.person = stored.person
-    inner join stored_mailings as mailings on stored.mailing = mailings.mailing
-    where stored.delivered_at is not null and stored.human_clicked_at is not null
-    group by mailings.campaign, stored.person
+        campaign,
+        person,
+        min(clicked_at) as clicked_at
+    from new_clicks
+    group by campaign, person
+),
+
+clickers as (
+    select distinct person from new_clicks
 ),
 
 visits as (
     select
-        clicked.campaign,
-        clicked.person,
+        clickers.person,
         stored.visited_at
-    from clicked
-    inner join stored_visits as stored on clicked.person = stored.person
+    from clickers
+    inner join stored_visits as stored on clickers.person = stored.person
     union all
     select
-        clicked.campaign,
-        clicked.person,
+        clickers.person,
         stored.visited_at
-    from clicked
-    inner join stored_browsers as browsers on clicked.person = browsers.person
+    from clickers
+    inner join stored_browsers as browsers on clickers.person = browsers.person
     inner join stored_visits as stored on browsers.browser = stored.browser
 ),
 
 visited as (
     select distinct
-        clicked.campaign,
-        clicked.person
-    from clicked
-    inner join visits on clicked.person = visits.person and clicked.campaign = visits.campaign
+        clicks.campaign,
+        clicks.person
+    from new_clicks as clicks
+    inner join visits on clicks.person = visits.person and clicks.clicked_at <= visits.visited_at
     inner join settings on settings.name = 'visit_window'
     where
-        visits.visited_at >= clicked.clicked_at
-        and visits.visited_at
-        <= clicked.clicked_at + make_interval(secs => extract(epoch from settings.value::interval))
+        visits.visited_at <= clicks.clicked_at + make_interval(secs => extract(epoch from settings.value::interval))
 ),
 
 converted as (

@@ -1,6 +1,7 @@
 -- One row per campaign and day of delivery, in the time zone of the setting reporting_time_zone.
 --
--- All events of a message count on the day of its delivery (or bounce), so that days add up.
+-- All events of a message count on the day of its delivery, so that days add up. What was never delivered counts on the
+-- day of its bounce, or of its first event.
 create or replace view campaign_days as
 select
     campaign_names.campaign_id,
@@ -23,7 +24,7 @@ inner join campaign_names on stored.campaign = campaign_names.campaign;
 comment on view campaign_days is 'One row per campaign and day of delivery; all figures add up over days';
 comment on column campaign_days.campaign_id is 'The campaign; empty for e-mails without one';
 comment on column campaign_days.campaign_name is 'Its latest name';
-comment on column campaign_days.delivery_day is 'Day of the delivery, or of the bounce of what was never delivered, in the reporting time zone';
+comment on column campaign_days.delivery_day is 'Day of the delivery, else of the bounce, else of the message''s first event, in the reporting time zone';
 comment on column campaign_days.attempted is 'Messages that were delivered or bounced';
 comment on column campaign_days.delivered is 'Messages that were delivered';
 comment on column campaign_days.bounced is 'Messages that bounced, at once or after a delivery';

@@ -346,31 +346,53 @@ class Metrics:
             "conversion_rate": rate(len(converted), len(delivered)),
         }
 
-    def days(self) -> dict[tuple[str, Any], dict[str, int]]:
+    def days(self) -> dict[tuple[str, Any], dict[str, Any]]:
         """Return the additive figures by campaign and day of delivery."""
-        found: dict[tuple[str, Any], dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        for (_, campaign, _, _), row in self.messages.items():
-            if at := row["delivered_at"] or row["bounced_at"]:
-                day = found[campaign, at.astimezone(ZoneInfo(self.world.zone)).date()]
-                day["attempted"] += 1
+        names = ("attempted", "delivered", "human_opened", "clicked", "conversions", "revenue")
+        found: dict[tuple[str, Any], dict[str, Any]] = defaultdict(lambda: dict.fromkeys(names, 0))
+        for key, row in self.messages.items():
+            others = (row[name] for name in ("opened_at", "clicked_at", "unsubscribed_at", "complained_at"))
+            attempted = row["delivered_at"] or row["bounced_at"]
+            at = attempted or min(filter(None, others))
+            credited = self._credited(key)
+            if attempted or credited:
+                day = found[key[1], at.astimezone(ZoneInfo(self.world.zone)).date()]
+                day["attempted"] += bool(attempted)
                 day["delivered"] += row["delivered_at"] is not None
                 day["human_opened"] += bool(row["delivered_at"] and row["human_opened_at"])
                 day["clicked"] += bool(row["delivered_at"] and row["clicked_at"])
+                day["conversions"] += len(credited)
+                day["revenue"] += sum((order.revenue or Decimal(0) for order in credited), Decimal(0))
         return found
+
+    def _credited(self, message: tuple[str, str, str, int]) -> list[Order]:
+        """Return the orders that the default model attributes to a message."""
+        return [
+            order
+            for order in self.orders
+            for id_, model, credited, credit in self.credits
+            if id_ == order.id
+            and model == "last_human_click"
+            and credit
+            and credited == message[1:]
+            and self.person_on_site(order) == message[0]
+        ]
 
     def funnel(self) -> dict[str, list[int]]:
         """Return the people at each step, by campaign."""
         steps: dict[str, list[set[str]]] = defaultdict(lambda: [set(), set(), set(), set(), set()])
-        clicked: dict[tuple[str, str], datetime] = {}
+        clicks: dict[tuple[str, str], list[datetime]] = defaultdict(list)
         for (person, campaign, _, _), row in self.messages.items():
             if row["delivered_at"]:
                 steps[campaign][0].add(person)
                 if row["human_opened_at"] or row["human_clicked_at"]:
                     steps[campaign][1].add(person)
-                if at := row["human_clicked_at"]:
+                if row["human_clicked_at"]:
                     steps[campaign][2].add(person)
-                    clicked[person, campaign] = min(at, clicked.get((person, campaign), at))
-        for (person, campaign), at in clicked.items():
+        for judged in self.events:
+            if judged.event.event == CLICK and judged.actor == "human" and judged.delivery:
+                clicks[judged.person, judged.event.campaign].append(judged.event.at)
+        for (person, campaign), times in clicks.items():
             bought = any(
                 self.person_on_site(order) == person and message and message[0] == campaign
                 for order in self.orders
@@ -380,6 +402,7 @@ class Metrics:
             visited = any(
                 self.person_on_site(visit) == person and timedelta(0) <= visit.at - at <= timedelta(days=5)
                 for visit in self.world.visits
+                for at in times
             )
             if bought:
                 steps[campaign][4].add(person)

@@ -291,9 +291,10 @@ def compare_campaigns(connection: Connection[Any], metrics: Metrics) -> None:
     ((count,),) = connection.execute("select count(*) from campaigns").fetchall()
     assert count == len(expected)
     days = connection.execute(
-        "select campaign_id, delivery_day, attempted, delivered, human_opened, clicked from campaign_days"
+        "select campaign_id, delivery_day, attempted, delivered, human_opened, clicked, conversions, revenue "
+        "from campaign_days"
     )
-    names = ("attempted", "delivered", "human_opened", "clicked")
+    names = ("attempted", "delivered", "human_opened", "clicked", "conversions", "revenue")
     assert {tuple(row[:2]): dict(zip(names, row[2:], strict=True)) for row in days} == metrics.days()
     funnel: dict[str, list[int]] = {}
     for campaign, people in connection.execute("select campaign_id, people from campaign_funnel order by step_number"):
@@ -329,6 +330,7 @@ def check_totals(connection: Connection[Any], world: World) -> None:
     assert connection.execute("select check_name, found, expected from load_health where not is_ok").fetchall() == []
     coverage = connection.execute("select sum(events), sum(share_of_events) from identity_coverage").fetchone()
     assert coverage == (len(world.events), pytest.approx(Decimal(1), abs=Decimal("0.0002")) if world.events else None)
+    check_sums(connection)
     rates = connection.execute(
         """
         select max(greatest(delivery_rate, bounce_rate, open_rate, human_open_rate, click_rate, human_click_rate,
@@ -339,6 +341,79 @@ def check_totals(connection: Connection[Any], world: World) -> None:
     ).fetchone()
     assert rates is not None
     assert rates[0] is None or rates[0] <= 1
+
+
+#: Sums of views that must be equal, by figure: each a query.
+SUMS = {
+    "deliveries": (
+        "select sum(delivered) from campaigns",
+        "select sum(delivered) from campaign_days",
+        "select sum(delivered) from recipients",
+        "select sum(delivered) from mailbox_domains",
+        "select count(delivered_at) from email_messages",
+        "select count(*) from email_events where event = 'email_delivered'",
+    ),
+    "attempted": (
+        "select sum(attempted) from campaigns",
+        "select sum(attempted) from campaign_days",
+        "select sum(attempted) from mailbox_domains",
+        "select count(*) from email_messages where delivered_at is not null or bounced_at is not null",
+    ),
+    "bounces": (
+        "select sum(bounced) from campaigns",
+        "select sum(bounced) from campaign_days",
+        "select sum(bounced) from recipients",
+        "select sum(bounced) from mailbox_domains",
+        "select count(bounced_at) from email_messages",
+    ),
+    "human opens": (
+        "select sum(human_opened) from campaigns",
+        "select sum(human_opened) from campaign_days",
+        "select sum(human_opened) from recipients",
+        "select sum(human_opened) from mailbox_domains",
+        "select count(human_opened_at) from email_messages where delivered_at is not null",
+    ),
+    "human clicks": (
+        "select sum(human_clicked) from campaigns",
+        "select sum(human_clicked) from campaign_days",
+        "select sum(human_clicked) from recipients",
+        "select count(human_clicked_at) from email_messages where delivered_at is not null",
+    ),
+    "clicks": (
+        "select sum(clicks) from links",
+        "select sum(clicks) from email_messages",
+        "select count(*) from email_events where event = 'email_link_clicked'",
+    ),
+    "unsubscribes": (
+        "select sum(unsubscribed) from campaigns",
+        "select sum(unsubscribed) from campaign_days",
+        "select count(unsubscribed_at) from email_messages where delivered_at is not null",
+    ),
+    "complaints": (
+        "select sum(complained) from campaigns",
+        "select sum(complained) from campaign_days",
+        "select sum(complained) from mailbox_domains",
+        "select count(complained_at) from email_messages where delivered_at is not null",
+    ),
+    "conversions": (
+        "select sum(conversions) from campaigns",
+        "select sum(conversions) from campaign_days",
+        "select sum(credit) from conversions_attributed where is_default",
+    ),
+    "revenue": (
+        "select sum(revenue) from campaigns",
+        "select sum(revenue) from campaign_days",
+        "select sum(attributed_revenue) from recipients",
+        "select sum(attributed_revenue) from conversions_attributed where is_default",
+    ),
+}
+
+
+def check_sums(connection: Connection[Any]) -> None:
+    """Check that what several views show has the same sum in each."""
+    for figure, queries in SUMS.items():
+        found = {query: connection.execute(query.encode()).fetchall()[0][0] or 0 for query in queries}
+        assert len(set(found.values())) == 1, (figure, found)
 
 
 def counted(connection: Connection[Any]) -> dict[str, tuple[int, int, int]]:
