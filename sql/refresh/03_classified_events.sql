@@ -164,15 +164,22 @@ inner join crowded
     and bursts.burst = crowded.burst
 where judged.ctid = bursts.row_place and judged.rule <> 'a';
 
--- By changed rules most events are judged as before: mailings without a difference are left out.
+-- By changed rules most events are judged as before: mailings in which nothing has changed are left out.
 create temporary table changed_mailings on commit drop as
-select distinct
+select
     person,
     mailing
 from judged_events
 where
     (select judges_again from this_refresh)
-    and (place is null or old_person <> person or (old_actor, old_rule) is distinct from (actor, rule));
+    and (old_person, old_delivery, old_delivered_at, old_later_delivered_at, old_actor, old_rule)
+    is distinct from (person, delivery, delivered_at, later_delivered_at, actor, rule)
+union
+select
+    old_person,
+    mailing
+from judged_events
+where (select judges_again from this_refresh) and old_person <> person;
 
 analyze changed_mailings;
 
@@ -190,8 +197,7 @@ where
     and not exists (
         select from changed_mailings as changed
         where stale.person = changed.person and stale.mailing = changed.mailing
-    )
-    and stale.person not in (select old_person from changed_people);
+    );
 
 analyze judged_events;
 
