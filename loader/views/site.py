@@ -182,7 +182,9 @@ def adapters(schema: str, connection: Connection | None) -> list[tuple[Adapter, 
 def _visits(tables: Iterable[Table]) -> Iterator[Found]:
     for table in tables:
         if table.name in {"pages", "screens", "tracks"} and "id" in table.columns:
-            event = table.text("event_text", "event") if table.name == "tracks" else quote_literal(table.name[:-1])
+            event = quote_literal(table.name[:-1])
+            if table.name == "tracks":
+                event = f"coalesce({table.text('event_text')}, {table.text('event')})"
             yield (
                 {
                     **_who(table),

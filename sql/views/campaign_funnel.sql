@@ -1,6 +1,7 @@
 -- One row per campaign and step: how many people reached it.
 --
--- Each step holds only people of the step before: a click proves an open, a conversion proves a visit.
+-- Each step holds only people of the step before: a click proves an open, a conversion proves a visit. A campaign without
+-- deliveries has no rows.
 create or replace view campaign_funnel as
 with reached as (
     select
@@ -32,7 +33,7 @@ cross join lateral (
     (5, 'converted', reached.recipients_converted)
 ) as steps (step_number, step, people);
 
-comment on view campaign_funnel is 'One row per campaign and step: how many people reached it';
+comment on view campaign_funnel is 'One row per campaign with deliveries and step: how many people reached it';
 comment on column campaign_funnel.campaign_id is 'The campaign; empty for e-mails without one';
 comment on column campaign_funnel.campaign_name is 'Its latest name';
 comment on column campaign_funnel.step_number is 'Place of the step, from 1';

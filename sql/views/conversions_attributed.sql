@@ -27,7 +27,7 @@ select
     credits.touched_at,
     stored.converted_at - credits.touched_at as time_since,
     trim_scale(coalesce(credits.credit, 0)) as credit,
-    trim_scale(coalesce(credits.credit * stored.revenue, 0)) as attributed_revenue
+    trim_scale(coalesce(credits.credit, 0) * stored.revenue) as attributed_revenue
 from stored_conversions as stored
 inner join stored_sources as sources on stored.source = sources.source
 cross join stored_models as models
@@ -57,4 +57,4 @@ comment on column conversions_attributed.touch is 'The credited touch: human_cli
 comment on column conversions_attributed.touched_at is 'Time of that touch; of several, the last';
 comment on column conversions_attributed.time_since is 'Time from that touch to the conversion';
 comment on column conversions_attributed.credit is 'Share of the conversion: 1, a part in the linear model, 0 without an e-mail';
-comment on column conversions_attributed.attributed_revenue is 'credit × revenue';
+comment on column conversions_attributed.attributed_revenue is 'credit × revenue; null where the revenue is';

@@ -1,4 +1,5 @@
--- One row per person who was sent an e-mail: latest and total deliveries, opens and clicks.
+-- One row per person with an e-mail event, also one that only bounced or whose delivery is not in the data: latest and
+-- total deliveries, opens and clicks.
 create or replace view recipients as
 with people as (
     select
@@ -38,7 +39,7 @@ select
     trim_scale(attributed_revenue) as attributed_revenue
 from people;
 
-comment on view recipients is 'One row per person who was sent an e-mail: latest and total deliveries, opens and clicks';
+comment on view recipients is 'One row per person with an e-mail event, delivered or not: latest and total deliveries, opens and clicks';
 comment on column recipients.person is 'A user id, else an e-mail address';
 comment on column recipients.email is 'The address of their latest delivery';
 comment on column recipients.first_delivered_at is 'Their first delivery';

@@ -51,6 +51,27 @@ def test_without_the_sites_data_its_views_are_empty_not_absent(connection: Conne
     assert columns(connection, "site_events") == columns(connection, "conversions") == []
 
 
+def test_a_site_event_without_text_shows_its_name(connection: Connection[Any], command: Any) -> None:
+    connection.execute("create schema shop; create table shop.tracks (id text, event text, event_text text)")
+    connection.execute("insert into shop.tracks values ('a', 'signed_up', null), ('b', 'signed_up', 'Signed Up')")
+    assert command("init", "--segment-schema", "shop")[0] == 0
+    query = "select id, event from site_events order by id"
+    assert connection.execute(query).fetchall() == [("a", "signed_up"), ("b", "Signed Up")]
+
+
+def test_revenue_that_is_unknown_is_attributed_as_unknown(connection: Connection[Any], command: Any) -> None:
+    connection.execute(
+        """
+        create schema shop;
+        create table shop.order_completed (id text, user_id text, "timestamp" timestamptz, revenue numeric);
+        insert into shop.order_completed values ('a', 'p', '2025-01-01', null), ('b', 'p', '2025-01-01', 5)
+        """
+    )
+    assert command("init", "--segment-schema", "shop")[0] == 0
+    query = "select id, credit, attributed_revenue from conversions_attributed where is_default order by id"
+    assert connection.execute(query).fetchall() == [("a", 0, None), ("b", 0, 0)]
+
+
 def test_missing_columns_are_null_and_new_ones_are_picked_up(connection: Connection[Any], command: Any) -> None:
     connection.execute("create schema shop; create table shop.pages (id text, received_at timestamp)")
     connection.execute("create table shop.order_completed (id text, total text)")
