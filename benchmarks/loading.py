@@ -79,7 +79,9 @@ def prepare_rows(settings: Settings, path: Path) -> list[Encoded]:
         transform = Transform(Catalog(warehouse, SchemaLimits()))
         with open_file(File(str(path))) as (stream, _):
             return [
-                encode_batch(_unseen(transform.finish(transform.prepare(chunk)), seen)) for chunk in read_chunks(stream)
+                encode_batch(_unseen(batch, seen))
+                for chunk in read_chunks(stream)
+                for batch in transform.finish(transform.prepare(chunk))
             ]
 
 

@@ -1,5 +1,6 @@
 """Run an in-memory DuckDB session, and build its SQL expressions for casts and JSON paths."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
@@ -14,12 +15,18 @@ class MalformedError(Exception):
     """At least one line is not valid JSON."""
 
 
+#: Memory of a session, without the Arrow tables that it reads and returns. A query that needs more fails.
+MEMORY_LIMIT = "400MB"
+#: A progress bar would be written to standard output.
+_SETTINGS = "set timezone = 'UTC'; set autoload_known_extensions = false; set enable_progress_bar = false"
+
+
 class Session:
     """An in-memory database on one thread, which leaves the other cores to PostgreSQL."""
 
     def __init__(self) -> None:
-        self._connection = duckdb.connect(config={"threads": 1})
-        self._connection.execute("set timezone = 'UTC'; set autoload_known_extensions = false")
+        self._connection = duckdb.connect(config={"threads": 1, "memory_limit": MEMORY_LIMIT, "temp_directory": ""})
+        self._connection.execute(_SETTINGS)
 
     def register(self, name: str, table: pa.Table) -> None:
         """Make an Arrow table readable as `name`."""
@@ -38,6 +45,12 @@ class Session:
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query as tuples."""
         return self._connection.execute(query).fetchall()
+
+    def stream(self, query: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query as tuples. No other query may run until the last one has been read."""
+        result = self._connection.execute(query)
+        while rows := result.fetchmany(1000):
+            yield from rows
 
     def exists(self, condition: str) -> bool:
         """Return whether a condition holds for any row of `envelope`."""

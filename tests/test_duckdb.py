@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.duckdb import cast_sql
+from loader.duckdb import Session, cast_sql
 from loader.events.values import BIGINT, BOOLEAN, DOUBLE, ISO_8601, TEXT, TIMESTAMPTZ
 
 DATABASE = duckdb.connect()
@@ -69,3 +69,12 @@ def test_a_whole_number_is_exact_or_refused(number: int) -> None:
     for kind in (BIGINT, DOUBLE):
         value = stored(str(number), kind)
         assert value is None or int(float(value) if kind == DOUBLE else value) == number
+
+
+def test_a_session_writes_no_progress_bar_and_takes_no_more_than_its_memory() -> None:
+    session = Session()
+    assert session.rows("select current_setting('enable_progress_bar')") == [(False,)]
+    with pytest.raises(duckdb.OutOfMemoryException):
+        session.execute(
+            "create temp table large as select random()::varchar || repeat('x', 100) from range(10_000_000)"
+        )

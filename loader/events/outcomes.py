@@ -20,6 +20,7 @@ REJECT_REASONS = {
     "no_time": "none of `receivedAt`, `sentAt`, `originalTimestamp` and `timestamp` is a valid time",
     "id_too_long": "`messageId` has more than 100 characters",
     "key_conflict": "an event with another name has the same `messageId` and time",
+    "too_complex": "the event, or the batch that it is in, takes more time or memory than a load may use",
     "no_table": "the table of the event could not be created",
     "refused_by_database": "the database refused the row",
 }
@@ -86,6 +87,7 @@ DISCARD_REMEDIES = {
     "nameless": "ask the sender for a name with ASCII letters or digits",
     "unread_time": "ask the sender to write times in ISO 8601",
     "empty_list": "ask the sender to send an empty object, or nothing",
+    "too_many_names": "ask the sender for fewer names: the value is an object with all such properties of the event",
     "unknown_field": "ask the sender to send it as a property",
 }
 

@@ -1,10 +1,13 @@
 """A chunk of raw events, which every input yields."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from loader.events.outcomes import Reject
 
@@ -21,7 +24,7 @@ class Chunk:
     Positions are decompressed bytes, or rows of a Parquet file or a data frame. Elements of a JSON array are numbered
     as lines. If `overlong`, the only text is a piece of a line above MAX_LINE. If not `ended`, the last text has no
     line end or separator: the file ends there, or is truncated. For rows of a table, `lines` has the line number of
-    each text, and `rejects` the malformed rows.
+    each text, `positions` where it begins, and `rejects` the malformed rows.
     """
 
     texts: pa.Array
@@ -32,6 +35,7 @@ class Chunk:
     ended: bool = True
     lines: npt.NDArray[np.int64] | None = None
     rejects: tuple[Reject, ...] = ()
+    positions: npt.NDArray[np.int64] | None = None
 
     def line(self, n: int) -> int:
         """Return the number of the line on which text `n` begins."""
@@ -42,7 +46,45 @@ class Chunk:
         text: bytes = self.texts[n].as_py()
         return text.removesuffix(b"\n").removesuffix(b"\r")
 
+    def content(self) -> bytes:
+        """Return the texts, one after the other."""
+        _, offsets, content = self.texts.buffers()
+        if content is None:
+            return b""
+        first = self.texts.offset
+        begin, end = np.frombuffer(offsets, np.int32)[[first, first + len(self.texts)]].tolist()
+        return bytes(content[begin:end])
+
     def without_last(self) -> "Chunk":
         """Return the chunk without its last text."""
         last = self.texts[-1].as_py()
         return Chunk(self.texts[:-1], self.first_line, self.next_line - 1, self.end - len(last))
+
+    def split(self, parts: int) -> Iterator["Chunk"]:
+        """Yield the texts in at most so many chunks of about the same number of texts, and at least one text."""
+        count = len(self.texts)
+        cuts = sorted({part * count // min(parts, count) for part in range(1, min(parts, count))})
+        for start, stop in pairwise([0, *cuts, count]):
+            yield self._part(start, stop)
+
+    def _part(self, start: int, stop: int) -> "Chunk":
+        """Return texts with the malformed rows that come before the next part, but after the previous one."""
+        first = self.line(start) if start else self.first_line
+        is_last = stop == len(self.texts)
+        next_line = self.next_line if is_last else self.line(stop)
+        return Chunk(
+            self.texts[start:stop],
+            first,
+            next_line,
+            self.end if is_last else self._position(stop),
+            ended=self.ended or not is_last,
+            lines=None if self.lines is None else self.lines[start:stop],
+            rejects=tuple(r for r in self.rejects if first <= r.line and (is_last or r.line < next_line)),
+            positions=None if self.positions is None else self.positions[start:stop],
+        )
+
+    def _position(self, n: int) -> int:
+        """Return where text `n` begins."""
+        if self.positions is not None:
+            return int(self.positions[n])
+        return self.end - int(pc.sum(pc.binary_length(self.texts[n:])).as_py())

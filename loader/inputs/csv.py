@@ -178,7 +178,14 @@ class CsvChunks:
         ]
         kept = block if good.all() else np.frombuffer(block, np.uint8)[np.repeat(good, lengths)].tobytes()
         return Chunk(
-            self._parsed(kept), line, line + len(breaks), place + len(block), False, ended, lines[good], tuple(rejects)
+            self._parsed(kept),
+            line,
+            line + len(breaks),
+            place + len(block),
+            ended=ended,
+            lines=lines[good],
+            rejects=tuple(rejects),
+            positions=place + found.starts[good],
         )
 
     def _parsed(self, rows: bytes) -> pa.Array:

@@ -50,4 +50,5 @@ def _chunks(table: pa.Table, rows_to_json: RowsToJson, first: int, position: int
     rows = table.slice(max(position - first, 0))
     first, end = max(first, position), first + len(table)
     if len(rows):
-        yield Chunk(rows_to_json.texts(rows.columns), first + 1, end + 1, end, lines=np.arange(first + 1, end + 1))
+        numbers = np.arange(first + 1, end + 1)
+        yield Chunk(rows_to_json.texts(rows.columns), first + 1, end + 1, end, lines=numbers, positions=numbers - 1)

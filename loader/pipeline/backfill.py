@@ -158,7 +158,13 @@ def _update(warehouse: Warehouse, table: str, targets: Sequence[tuple[int, Targe
         warehouse.fetch(statement.format(same_time=same_time), *map(array_literal, keys))
 
 
-_WAITING = "select table_name, property from discarded_values where reason = 'no_column' group by 1, 2 order by 1, 2"
+#: Properties with waiting values that one load considers, those with the most values first. A sender can invent any
+#: number of properties with one value each.
+MAX_WAITING = 20_000
+_WAITING = """
+    select table_name, property from discarded_values where reason = 'no_column' group by 1, 2
+    order by count(*) desc, 1, 2 limit %s
+"""
 #: The value of the earliest event for each property. Like the first value in a load, it decides the type.
 _FIRST = """
     select distinct on (property) property, value from discarded_values
@@ -174,7 +180,7 @@ def backfill_waiting_columns(warehouse: Warehouse, limits: SchemaLimits) -> tupl
     now stay `no_column`; values that do not fit become `misfit`. Raises WarehouseError if the database fails.
     """
     with warehouse.transaction():
-        waiting = warehouse.fetch(_WAITING)
+        waiting = sorted(warehouse.fetch(_WAITING, MAX_WAITING))
     if not waiting:
         return 0, []
     catalog = Catalog(warehouse, limits)

@@ -59,6 +59,11 @@ class ReplayChunk:
     chunk: Chunk
     ids: Sequence[int]
 
+    def part(self, chunk: Chunk) -> "ReplayChunk":
+        """Return the rejects of a part of the chunk."""
+        first = chunk.first_line - self.chunk.first_line
+        return ReplayChunk(chunk, self.ids[first : first + len(chunk.texts)])
+
     def save_rejects(self, warehouse: Warehouse, load_id: int, rejects: Sequence[Reject]) -> None:
         """Mark rejects that loaded as replayed, and set the new reasons of the others, in the current transaction.
 
@@ -99,12 +104,12 @@ def _replay(warehouse: Warehouse, catalog: Catalog, choice: RejectFilter, result
         if cursor is None:
             return
         for replayed in _chunks(warehouse, choice):
-            batch = encode_batch(transform.finish(transform.prepare(replayed.chunk)))
-            save_rejects = partial(replayed.save_rejects, warehouse, load_id)
-            written = writer.write(batch, REJECTS.uri, cursor, save_rejects)
-            result.files = 1
-            result.counts += written.counts
-            result.tables.update({table: part.rows.num_rows for table, part in written.parts.items()})
+            for batch in transform.finish(transform.prepare(replayed.chunk)):
+                save_rejects = partial(replayed.part(batch.chunk).save_rejects, warehouse, load_id)
+                written = writer.write(encode_batch(batch), REJECTS.uri, cursor, save_rejects)
+                result.files = 1
+                result.counts += written.counts
+                result.tables.update({table: part.rows.num_rows for table, part in written.parts.items()})
     result.ddl = catalog.statements
 
 

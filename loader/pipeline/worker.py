@@ -22,7 +22,7 @@ from loader.postgres.connection import Warehouse
 from loader.schema.catalog import Catalog
 from loader.transform.batch import Batch
 from loader.transform.parse import ParsedChunk
-from loader.transform.transform import Transform
+from loader.transform.transform import Transform, Unconverted
 
 #: Called with the number of bytes read, as stored in the file, and the number of events in them.
 Progress = Callable[[int, int], None]
@@ -95,14 +95,18 @@ class Worker:
                 consumed = position
                 del batch, written  # frees their memory before the next one arrives
 
-    def _prepare(self, file: File, cursor: FileCursor) -> Iterator[tuple[ParsedChunk | Batch, int]]:
+    def _prepare(self, file: File, cursor: FileCursor) -> Iterator[tuple[ParsedChunk | Batch | Unconverted, int]]:
         """Yield the parsed chunks of a file, each with the number of bytes read so far, as stored."""
         for chunk, consumed in read_contents(file, cursor.position, cursor.line, CHUNK_SIZE, self._options.table):
             yield self._transform.prepare(chunk), consumed
 
-    def _finish(self, prepared: Iterator[tuple[ParsedChunk | Batch, int]]) -> Iterator[tuple[Encoded, int]]:
+    def _finish(
+        self, prepared: Iterator[tuple[ParsedChunk | Batch | Unconverted, int]]
+    ) -> Iterator[tuple[Encoded, int]]:
         for chunk, position in prepared:
-            yield encode_batch(self._transform.finish(chunk)), position
+            for batch in self._transform.finish(chunk):
+                yield encode_batch(batch), position
+                del batch  # frees its memory before the next one is made
 
 
 T = TypeVar("T")

@@ -53,6 +53,14 @@ def encode_batch(batch: Batch, before: Encoded | None = None) -> Encoded:
     return Encoded(batch, rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the database refuses a row. The exception would keep the rows of the attempt in memory."""
+
+    message: str
+    is_overfull: bool
+
+
 class Writer:
     """Writes batches of one load; without a load it only determines which rows are new."""
 
@@ -186,16 +194,15 @@ class Writer:
         tracks = batch.parts[TRACKS]
         events = _with_keys(tracks, pa.array(range(tracks.rows.num_rows), pa.int64()))
         refusals = dict(self._refused(batch, [event.n for event in events]))
-        overfull = [n for n, refusal in refusals.items() if isinstance(refusal, OverfullError)]
-        batch, narrower = limit_values(batch, overfull)
-        reasons = {n: str(refusal) for n, refusal in refusals.items() if n not in narrower}
+        batch, narrower = limit_values(batch, [n for n, refusal in refusals.items() if refusal.is_overfull])
+        reasons = {n: refusal.message for n, refusal in refusals.items() if n not in narrower}
         keys = {event.key: reasons[event.n] for event in events if event.n in reasons}
         reasons |= {event.n: keys[event.key] for event in batch.repeated if event.key in keys}
         rejects = [batch.lines.reject(n, REFUSED, why) for n, why in reasons.items() if batch.lines]
         rest = [event for event in batch.repeated if event.n not in reasons]
         return replace(batch.without(list(reasons), rejects), repeated=rest)
 
-    def _refused(self, batch: Batch, numbers: list[int]) -> list[tuple[int, RefusedError]]:
+    def _refused(self, batch: Batch, numbers: list[int]) -> list[tuple[int, Refusal]]:
         """Find the events that the database refuses, with the errors, by bisection."""
         selected = pa.array(numbers, pa.int32())
         tried = replace(batch, parts={table: part.only(selected) for table, part in batch.parts.items()})
@@ -204,7 +211,7 @@ class Writer:
                 self._copy_rows(encode_batch(self._without_stored(tried)))
         except RefusedError as exc:
             if len(numbers) == 1:
-                return [(numbers[0], exc)]
+                return [(numbers[0], Refusal(str(exc), isinstance(exc, OverfullError)))]
             middle = len(numbers) // 2
             return self._refused(batch, numbers[:middle]) + self._refused(batch, numbers[middle:])
         return []

@@ -1,6 +1,7 @@
 """Read which event tables and columns exist, and add missing ones when first needed, as Segment does."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 
 #: Default limits on columns per table and tables per source, because new names from a sender create them.
 MAX_COLUMNS, MAX_TABLES = 500, 200
+#: Names that are recorded for a table or a column, and for all, as a sender can invent any number of spellings.
+MAX_SPELLINGS, MAX_NAMES = 20, 200_000
+#: Bytes of a name that is recorded: longer ones do not fit into the index (PostgreSQL, "B-Tree Indexes").
+MAX_NAME_BYTES = 2000
 #: Share of a limit from which a load warns of it.
 WARNING_SHARE = 0.8
 
@@ -60,7 +65,10 @@ class Catalog:
         self._warned: set[str] = set()
         self._dry = dry
         self._refused: set[tuple[str, str]] = set()
+        #: Tables to which no more columns are added in this run.
+        self._full: set[str] = set()
         self._names: set[Name] = set()
+        self._spellings = Counter[tuple[str, str]]()
         self._tables: dict[str, str] = {}
         self._columns: dict[str, dict[str, str]] = {}
         #: DDL that was run, or would be if `dry` were not set.
@@ -86,16 +94,19 @@ class Catalog:
         if name not in self._columns:
             self._check_room()
             self._create(name)
-        self._tables[event] = name
         self.record([Name("", event, name)])
         return name
 
+    def free_columns(self, table: str) -> int:
+        """Return how many columns a table can still get."""
+        return max(self._limits.columns - len(self._columns[table]), 0)
+
     def columns_within_limit(self, table: str, columns: Sequence[str]) -> Sequence[str]:
-        """Return the columns that fit within the table's limit; refuse the others for the rest of the run."""
-        limit, existing = self._limits.columns, len(self._columns[table])
-        free = max(limit - existing, 0)
-        self._refused.update((table, column) for column in columns[free:])
-        self._warn(f"columns of {table!r}", "--max-columns", existing + len(columns), limit)
+        """Return the columns that fit within the table's limit; otherwise refuse all others in this run."""
+        free, existing = self.free_columns(table), len(self._columns[table])
+        if len(columns) > free:
+            self._full.add(table)
+        self._warn(f"columns of {table!r}", "--max-columns", existing + len(columns), self._limits.columns)
         return columns[:free]
 
     def add_columns(self, table: str, kinds: Mapping[str, str]) -> None:
@@ -104,7 +115,7 @@ class Catalog:
         Raises OutageError.
         """
         try:
-            self._run([s for column, kind in kinds.items() for s in self._add(table, column, kind)])
+            self._run(table, [s for column, kind in kinds.items() for s in self._add(table, column, kind)])
         except OutageError:
             raise
         except LoaderError as exc:
@@ -116,15 +127,15 @@ class Catalog:
 
     def is_refused(self, table: str, column: str) -> bool:
         """Return whether a column was refused in this run."""
-        return (table, column) in self._refused
+        return table in self._full or (table, column) in self._refused
 
     def can_have_column(self, column: str) -> bool:
         """Return whether a collection can have a column: those of the context must be in `tracks` first."""
         return not is_context(column) or column in self._columns[TRACKS]
 
     def record(self, names: Iterable[Name]) -> None:
-        """Add names to the table `identifiers`."""
-        new = [name for name in names if name not in self._names]
+        """Add names to the table `identifiers`, a limited number of them for each table or column."""
+        new = [name for name in names if self._remember(name)]
         if new and not self._dry:
             kinds = ["column" if name.parent else "table" for name in new]
             rows = [[n.parent for n in new], [n.original for n in new], [n.identifier for n in new]]
@@ -134,18 +145,34 @@ class Catalog:
                     self._warehouse.fetch(_RECORD, kinds, *rows)
 
             self._warehouse.retry(write)
-        self._names.update(new)
+
+    def _remember(self, name: Name) -> bool:
+        """Return whether a name is new and within the limits, and remember it."""
+        place = name.parent, name.identifier
+        if name in self._names or self._spellings[place] >= MAX_SPELLINGS or len(self._names) >= MAX_NAMES:
+            return False
+        if len(name.original.encode()) > MAX_NAME_BYTES:
+            return False
+        self._names.add(name)
+        self._spellings[place] += 1
+        if not name.parent:
+            self._tables[name.original] = name.identifier
+        return True
 
     def _read(self) -> None:
         columns, named = self._warehouse.retry(self._fetch)
         self._columns = {table: dict(kinds) for table, kinds in columns.items()}
-        self._names = {Name(*name) for name in named}
-        self._tables = {name.original: name.identifier for name in self._names if not name.parent}
+        for name in named:
+            self._remember(Name(*name))
 
     def _fetch(self) -> tuple[Columns, list[Any]]:
         with self._warehouse.transaction():
-            names = self._warehouse.fetch("select parent, original, identifier from identifiers")
+            names = self._warehouse.fetch("select parent, original, identifier from identifiers limit %s", MAX_NAMES)
             return read_columns(self._warehouse), names
+
+    def _fetch_columns(self, table: str) -> dict[str, str]:
+        with self._warehouse.transaction():
+            return dict(read_columns(self._warehouse, [table])[table])
 
     def _check_room(self) -> None:
         limit, existing = self._limits.tables, self._count_collections()
@@ -174,7 +201,7 @@ class Catalog:
             CreateIndex(index, if_not_exists=True) for index in sorted(table.indexes, key=lambda i: str(i.name))
         ]
         elements += [SetColumnComment(column) for column in table.columns]
-        self._run([_sql(element) for element in elements])
+        self._run(name, [_sql(element) for element in elements])
         if self._dry:
             self._columns[name] = {column.name: str(column.type.compile(_DIALECT)).lower() for column in table.columns}
 
@@ -186,12 +213,12 @@ class Catalog:
             f"comment on column {place}.{quote_identifier(column)} is {comment}",
         ]
 
-    def _run(self, statements: list[str]) -> None:
+    def _run(self, table: str, statements: list[str]) -> None:
         """Run DDL in its own short transaction, under a lock that serializes loaders; record it in `statements`."""
         if statements and not self._dry:
             self._warehouse.retry(partial(self._change, statements))
             crash_point("columns.added")
-            self._read()
+            self._columns[table] = self._warehouse.retry(partial(self._fetch_columns, table))
         self.statements += statements
 
     def _change(self, statements: list[str]) -> None:

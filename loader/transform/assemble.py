@@ -12,12 +12,21 @@ from loader.events.outcomes import Reject
 from loader.quoting import quote_literal
 from loader.schema.catalog import Catalog
 from loader.schema.event_tables import TRACKS
-from loader.transform.batch import REPEATED, Batch, Part, mark_duplicates, merge_parts
-from loader.transform.columns import Planner
+from loader.transform.batch import REPEATED, Batch, Part, Repeated, mark_duplicates, merge_parts
+from loader.transform.columns import Layout, Planner
 from loader.transform.discards import discard_unfit, read_repetitions, read_unread_times, read_without_column
 from loader.transform.extract import Column, Query, extraction_queries
+from loader.transform.limits import check_cells, check_rows
 from loader.transform.parse import ParsedChunk
-from loader.transform.shapes import Shape, find_objects, mark_rejected, mark_wrong_kinds, name_tables, read_shapes
+from loader.transform.shapes import (
+    NestedObjectsFound,
+    Shape,
+    find_objects,
+    mark_rejected,
+    mark_wrong_kinds,
+    name_tables,
+    read_shapes,
+)
 
 #: The verdict on calls that are not loaded and not rejected.
 IGNORED = "ignored"
@@ -26,7 +35,8 @@ IGNORED = "ignored"
 def assemble(prepared: ParsedChunk, catalog: Catalog) -> tuple[Batch, frozenset[Path]]:
     """Return the batch of a chunk, and the paths of the objects in its events; create missing tables and columns.
 
-    Raises NestedObjectsFound if the envelope must be created again with the keys of more objects.
+    Raises NestedObjectsFound if the envelope must be created again with the keys of more objects, ManyNamesFound if the
+    chunk has to be flattened, TooLargeError if it has to be split.
     """
     assembly = Assembly(prepared, catalog)
     shapes = read_shapes(prepared.session, prepared.objects)
@@ -39,8 +49,7 @@ def assemble(prepared: ParsedChunk, catalog: Catalog) -> tuple[Batch, frozenset[
         if table := tables.get(shape.event_text):
             by_table.setdefault(table, []).append(shape)
     parts, discards = assembly.extract(by_table)
-    rejects, others = assembly.judge(failures)
-    batch = Batch(prepared.lines.chunk, prepared.lines, parts, rejects, repeated, discards, others)
+    batch = assembly.batch(parts, discards, repeated, failures)
     return batch, frozenset(path for shape in shapes for path in shape.keys if path)
 
 
@@ -74,29 +83,65 @@ class Assembly:
         planner = Planner(self.prepared.session, self.catalog, self.prepared.objects)
         shapes = [shape for of_table in by_table.values() for shape in of_table]
         shared = planner.plan_context(shapes)
-        layouts = {table: planner.plan(table, of_table) for table, of_table in by_table.items()}
+        layouts = self._plan(planner, by_table)
         mixed = {path for layout in layouts.values() for path in layout.mixed}
         without_column = [values for layout in layouts.values() for values in layout.discarded]
         discards = [
             read_without_column(self.prepared.session, without_column, self.prepared.objects),
-            read_repetitions(self.prepared.session, [shape for shape in shapes if shape.repeats]),
+            read_repetitions(self.prepared.session, shapes),
+            *self.read_unread_times(),
         ]
-        if self.prepared.session.exists("has_unread_time"):
-            discards.append(read_unread_times(self.prepared.session))
+        rows = {table: sum(shape.events for shape in of_table) for table, of_table in by_table.items()}
+        columns = {table: layout.columns for table, layout in layouts.items()}
+        parts, unfit = self.read_rows(columns, shared, mixed, rows)
+        return parts, merge_discards([*discards, *unfit])
+
+    def _plan(self, planner: Planner, by_table: Mapping[str, Sequence[Shape]]) -> dict[str, Layout]:
+        """Return the layouts of all tables.
+
+        Raises NestedObjectsFound with the objects of all tables: the envelope is created again for each time.
+        """
+        layouts: dict[str, Layout] = {}
+        nested: set[Path] = set()
+        for table, shapes in by_table.items():
+            try:
+                layouts[table] = planner.plan(table, shapes)
+            except NestedObjectsFound as exc:
+                nested |= exc.paths
+        if nested:
+            raise NestedObjectsFound(nested)
+        return layouts
+
+    def read_unread_times(self) -> list[pa.Table]:
+        """Return the discarded times, in no or one table."""
+        session = self.prepared.session
+        return [read_unread_times(session)] if session.exists("has_unread_time") else []
+
+    def read_rows(
+        self,
+        columns: Mapping[str, Sequence[Column]],
+        shared: Sequence[Column],
+        mixed: set[Path],
+        rows: Mapping[str, int],
+    ) -> tuple[dict[str, Part], list[pa.Table]]:
+        """Return the rows of each table, and the values that did not fit into their columns.
+
+        `rows` are the numbers of events by table. Raises NestedObjectsFound if a value is an object, TooLargeError.
+        """
+        check_cells(sum(rows[table] * (len(own) + len(shared)) for table, own in columns.items()))
         parts: dict[str, Part] = {}
         tracks: list[Part] = []
-        for tables, query in extraction_queries(
-            {table: layout.columns for table, layout in layouts.items()}, shared, mixed
-        ):
+        discards: list[pa.Table] = []
+        for tables, query in extraction_queries(columns, shared, mixed):
             found = self.prepared.session.arrow(query.sql)
             tracks.append(_rows(query, found, shared))
             for table in tables:
-                parts[table], unfit = self._take_rows(table, layouts[table].columns, query, found)
+                parts[table], unfit = self._take_rows(table, columns[table], query, found)
                 discards += unfit
         if tracks:
             parts[TRACKS] = merge_parts(tracks)
-        discarded = pa.concat_tables(discards)
-        return parts, Part(discarded["n"], discarded.drop_columns("n"))
+        check_rows(sum(len(rows) for rows in discards))
+        return parts, discards
 
     def _take_rows(
         self, table: str, columns: Sequence[Column], query: Query, found: pa.Table
@@ -107,9 +152,11 @@ class Assembly:
         """
         unfit_texts = found.columns[1 + len(COLUMN_FIELDS) + len(query.columns) :]
         mask = pc.equal(found["event"], table)
-        part = _rows(query, found, columns).filter(mask)
+        is_whole = pc.all(mask).as_py()
+        part = _rows(query, found, columns)
+        part = part if is_whole else part.filter(mask)
         unfit = [
-            (value, pc.if_else(mask, texts, None))
+            (value, texts if is_whole else pc.if_else(mask, texts, None))
             for value, texts in zip(query.leftovers, unfit_texts, strict=True)
             if value.column in columns and texts.null_count < len(found)
         ]
@@ -118,7 +165,14 @@ class Assembly:
         find_objects(self.prepared.session, f"event = {quote_literal(table)}", candidates, self.prepared.objects)
         return part, [discard_unfit(found, texts, value) for value, texts in unfit]
 
-    def judge(self, failures: Mapping[str, str]) -> tuple[list[Reject], dict[str, int]]:
+    def batch(
+        self, parts: Mapping[str, Part], discards: Part, repeated: Sequence[Repeated], failures: Mapping[str, str]
+    ) -> Batch:
+        """Return the batch; `failures` are the errors for events whose table could not be created."""
+        rejects, others = self._judge(failures)
+        return Batch(self.prepared.lines.chunk, self.prepared.lines, parts, rejects, repeated, discards, others)
+
+    def _judge(self, failures: Mapping[str, str]) -> tuple[list[Reject], dict[str, int]]:
         """Return the rejects, and the counts of events read, events ignored and characters repaired."""
         lines = self.prepared.lines
         found = self.prepared.session.rows(
@@ -133,6 +187,12 @@ class Assembly:
             "values_repaired": lines.repaired,
         }
         return [*lines.rejects, *rejects], others
+
+
+def merge_discards(discards: Sequence[pa.Table]) -> Part:
+    """Return rows of `discarded_values`."""
+    merged = pa.concat_tables(discards)
+    return Part(merged["n"], merged.drop_columns("n"))
 
 
 def _may_hold_objects(values: pa.ChunkedArray) -> bool:

@@ -10,6 +10,7 @@ from loader.events.identifiers import column_identifier, is_context, snake
 from loader.quoting import quote_literal
 from loader.schema.catalog import Catalog, Name
 from loader.schema.event_tables import STANDARD, TRACKS
+from loader.transform import limits
 from loader.transform.discards import WithoutColumn
 from loader.transform.extract import Column
 from loader.transform.shapes import Shape, find_objects, first_values
@@ -35,11 +36,9 @@ def assign_columns(paths: Iterable[Path]) -> Columns:
     assigned: dict[str, list[Path]] = {}
     discarded: dict[Path, str] = {}
     for path in sorted(paths):
-        identifier = column_identifier(property_name(path)) if snake(".".join(path[1:])) else None
+        identifier, reason = column_of(path)
         if identifier is None:
-            discarded[path] = NAMELESS
-        elif _reserved(identifier, path):
-            discarded[path] = RESERVED
+            discarded[path] = reason
         else:
             assigned.setdefault(identifier, []).append(path)
     for identifier, sharing in assigned.items():
@@ -47,8 +46,18 @@ def assign_columns(paths: Iterable[Path]) -> Columns:
     return Columns(assigned, discarded)
 
 
-def _reserved(identifier: str, path: Path) -> bool:
-    return path[0] == PROPERTIES and (identifier in STANDARD or is_context(identifier))
+def column_of(path: Path) -> tuple[str | None, str]:
+    """Return the column for a path, or None and the reason why it cannot have one.
+
+    >>> column_of(("properties", "emailId")), column_of(("context", "é")), column_of(("properties", "Context.ip"))
+    (('email_id', ''), (None, 'nameless'), (None, 'reserved'))
+    """
+    identifier = column_identifier(property_name(path)) if snake(".".join(path[1:])) else None
+    if identifier is None:
+        return None, NAMELESS
+    if path[0] == PROPERTIES and (identifier in STANDARD or is_context(identifier)):
+        return None, RESERVED
+    return identifier, ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +80,24 @@ class Planner:
     def plan_context(self, shapes: Sequence[Shape]) -> Sequence[Column]:
         """Return the columns of `tracks`: those of the context, which have the same type in all tables.
 
-        Raises NestedObjectsFound.
+        Raises NestedObjectsFound, ManyNamesFound, TooLargeError.
         """
         columns = assign_columns({path for path in self._paths(shapes) if path[0] == CONTEXT})
-        self._add_missing(TRACKS, columns.paths, "true")
-        return self._placed(TRACKS, columns)
+        self._add_missing(TRACKS, columns.paths, "true", shapes)
+        placed = self._placed(TRACKS, columns)
+        limits.check_spellings(_count(shapes), [column.paths for column in placed])
+        return placed
 
     def plan(self, table: str, shapes: Sequence[Shape]) -> Layout:
         """Return the layout of a table, after adding missing columns if possible.
 
-        Raises NestedObjectsFound.
+        Raises NestedObjectsFound, ManyNamesFound, TooLargeError.
         """
         paths = self._paths(shapes)
         columns = assign_columns(paths)
-        self._add_missing(table, columns.paths, f"event = {quote_literal(table)}")
+        self._add_missing(table, columns.paths, f"event = {quote_literal(table)}", shapes)
         placed = self._placed(table, columns)
+        limits.check_spellings(_count(shapes), [column.paths for column in placed])
         with_column = {path for column in placed for path in column.paths}
         without_column = {
             path: "no_column" for sharing in columns.paths.values() for path in sharing if path not in with_column
@@ -113,7 +125,9 @@ class Planner:
         """Return the paths of a shape's values, without the context and the properties themselves."""
         return leaves(shape.keys) - {(CONTEXT,), (PROPERTIES,)}
 
-    def _add_missing(self, table: str, columns: Mapping[str, Sequence[Path]], condition: str) -> None:
+    def _add_missing(
+        self, table: str, columns: Mapping[str, Sequence[Path]], condition: str, shapes: Sequence[Shape]
+    ) -> None:
         """Add missing columns that have a value, with the type of the first; the context has the types of `tracks`."""
         kinds = self.catalog.columns(table)
         missing = [
@@ -125,6 +139,8 @@ class Planner:
         ]
         wanted = self.catalog.columns_within_limit(table, missing)
         paths = [path for name in wanted for path in columns[name]]
+        limits.check_spellings(_count(shapes), [columns[name] for name in wanted])
+        limits.check_cells(_count(shapes) * len(paths))
         find_objects(self.session, condition, paths, self.objects)
         firsts = first_values(self.session, condition, paths, self.objects)
         context = self.catalog.columns(TRACKS) if table != TRACKS else {}
@@ -147,3 +163,8 @@ class Planner:
             without_column = {path: reasons[path] for path in sorted(self._leaves(shape)) if path in reasons}
             if unknown or without_column:
                 yield WithoutColumn(shape, {**unknown, **without_column})
+
+
+def _count(shapes: Iterable[Shape]) -> int:
+    """Return the number of events."""
+    return sum(shape.events for shape in shapes)

@@ -1,17 +1,17 @@
 """Find the values of loaded events that no column stores, with the reasons, as rows of `discarded_values`."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from loader.duckdb import Session, timestamp_sql
-from loader.events.fields import CONTEXT, MAX_DEPTH, PROPERTIES, TIME_FIELDS, Path, pointer, property_name
+from loader.events.fields import TIME_FIELDS, Path, pointer, property_name
 from loader.quoting import quote_literal
+from loader.transform import limits
 from loader.transform.extract import UnfitValue
+from loader.transform.json_pairs import dump_json, find_values, parse_json
 from loader.transform.shapes import WIDTH, Shape, find_objects
 
 SCHEMA = pa.schema(
@@ -69,11 +69,12 @@ def discard_unfit(found: pa.Table, values: pa.ChunkedArray, unfit: UnfitValue) -
 def read_without_column(session: Session, without_column: Iterable[WithoutColumn], known: Set[Path]) -> pa.Table:
     """Return rows of `discarded_values` for values without a column; null and empty objects do not count as values.
 
-    Raises NestedObjectsFound if a value is an object outside `known`, whose own values may have columns.
+    Raises NestedObjectsFound if a value is an object outside `known`, whose own values may have columns;
+    ManyNamesFound if there are very many values.
     """
-    return pa.concat_tables(
-        [SCHEMA.empty_table(), *(_read(session, group, known) for group in _grouped(without_column))]
-    )
+    groups = list(_grouped(without_column))
+    limits.check_discards([[(one.shape.events, one.reasons) for one in group] for group in groups])
+    return pa.concat_tables([SCHEMA.empty_table(), *(_read(session, group, known) for group in groups)])
 
 
 def _grouped(without_column: Iterable[WithoutColumn]) -> Iterator[Sequence[WithoutColumn]]:
@@ -122,64 +123,31 @@ def _read(session: Session, without_column: Sequence[WithoutColumn], known: Set[
     return found.cast(SCHEMA)
 
 
-def read_repetitions(session: Session, shapes: Iterable[Shape]) -> pa.Table:
-    """Return rows of `discarded_values` for keys that an object repeats: only the first value of a key is loaded."""
-    rows: list[tuple[Any, ...]] = []
-    for shape in shapes:
-        found = session.rows(
-            f"""
-            select n, id, epoch_us(original_timestamp), event, line
-            from envelope join events using (event_text)
-            where verdict is null and {shape.condition}
-            """
-        )
-        rows += [
-            (*event, property_name(path), value, "repeated_key")
-            for *event, line in found
-            for path, value in find_repetitions(line)
-        ]
-    columns: list[list[Any]] = [[row[i] for row in rows] for i in range(len(SCHEMA))]
-    return pa.table(columns, SCHEMA.names).cast(SCHEMA)
+def read_repetitions(session: Session, shapes: Sequence[Shape]) -> pa.Table:
+    """Return rows of `discarded_values` for keys that an object repeats: only the first value of a key is loaded.
 
-
-class _Pairs(list[tuple[str, Any]]):
-    """A JSON object, with repeated keys."""
-
-
-class _Number(str):
-    """A JSON number, as its text."""
-
-
-def find_repetitions(line: str) -> list[tuple[Path, str]]:
-    """Return the path and the JSON of each value whose key occurred before in the same object.
-
-    >>> find_repetitions('{"context": {"a": 1, "b": {"c": 2, "c": [1e400]}, "a": null}}')
-    [(('context', 'b', 'c'), '[1e400]'), (('context', 'a'), 'null')]
+    Raises ManyNamesFound if there are very many.
     """
-    try:
-        event = json.loads(
-            line, object_pairs_hook=_Pairs, parse_int=_Number, parse_float=_Number, parse_constant=_Number
-        )
-        return list(_walk((), event))
-    except RecursionError:
-        return [((), line)]
-
-
-def _walk(path: Path, pairs: _Pairs) -> Iterator[tuple[Path, str]]:
-    """Yield repetitions, descending into those objects whose values have columns."""
-    seen = set()
-    for key, value in pairs:
-        below = (*path, key)
-        if key in seen:
-            yield below, _dump(value)
-        elif isinstance(value, _Pairs) and below[0] in {CONTEXT, PROPERTIES} and len(below) < MAX_DEPTH:
-            yield from _walk(below, value)
-        seen.add(key)
-
-
-def _dump(value: Any) -> str:
-    if isinstance(value, _Pairs):
-        return "{" + ", ".join(f"{_dump(key)}: {_dump(inside)}" for key, inside in value) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_dump, value)) + "]"
-    return str(value) if isinstance(value, _Number) else json.dumps(value, ensure_ascii=False)
+    if sum(shape.repeats for shape in shapes) > limits.MAX_REPEATED:
+        raise limits.ManyNamesFound
+    repeating = [(shape.number, shape.event_text) for shape in shapes if shape.repeats]
+    if not repeating:
+        return SCHEMA.empty_table()
+    columns = [
+        pa.array(values, kind) for values, kind in zip(zip(*repeating, strict=True), _WITHOUT_COLUMN, strict=False)
+    ]
+    session.register("repeating", pa.table(columns, ["shape", "event_text"]))
+    found = session.rows(
+        """
+        select n, id, epoch_us(original_timestamp), event, line
+        from envelope join events using (event_text)
+        where verdict is null and (shape, event_text) in (select (shape, event_text) from repeating)
+        order by event_text, shape
+        """
+    )
+    rows = [
+        (*event, property_name(path), dump_json(value), "repeated_key")
+        for *event, line in found
+        for path, value in find_values(parse_json(line)).repeated
+    ]
+    return pa.table([[row[i] for row in rows] for i in range(len(SCHEMA))], SCHEMA.names).cast(SCHEMA)

@@ -1,6 +1,6 @@
 """Build DuckDB queries that extract the values of events as columns of their tables."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loader.duckdb import cast_sql, objects_only
@@ -62,22 +62,44 @@ def extraction_queries(
 def _query(tables: Sequence[str], columns: Sequence[Column], mixed: set[Path]) -> Query:
     places = {path: i for i, path in enumerate(dict.fromkeys(p for column in columns for p in column.paths), 1)}
     values = {path: _value(path, i, mixed) for path, i in places.items()}
-    selected, unfit = [], []
-    for column in columns:
-        expressions, leftovers = _column(column, values)
-        selected.append(expressions)
-        unfit += leftovers
-    extracted = ", ".join(quote_literal(pointer(path)) for path in places)
-    outputs = ", ".join(f"{sql} as c{i}" for i, sql in enumerate([*selected, *(sql for sql, _ in unfit)]))
-    sql = f"""
-        select n, {", ".join(f'"{name}"' for name in COLUMN_FIELDS)}{", " + outputs if outputs else ""}
+    fields = ", ".join(["n", *(f'"{name}"' for name in COLUMN_FIELDS)])
+    found = f"""
+        select envelope.*, event, {f"json_extract_string(line, [{_pointers(places)}])" if places else "null"} as v
+        from envelope join events using (event_text)
+        where verdict is null and event in ({", ".join(map(quote_literal, tables))})
+    """
+    outputs = [f"{cast_sql(_chosen(column.paths, values), column.kind)} as c{i}" for i, column in enumerate(columns)]
+    unfit = [found for i, column in enumerate(columns) for found in _unfit(column, f"c{i}", values)]
+    sql = f"select {', '.join([fields, *outputs])}{', line, v' if unfit else ''} from ({found})"
+    if unfit:
+        sql = _with_unfit(sql, fields, len(columns), unfit)
+    return Query(sql, columns, [value for _, value in unfit])
+
+
+def _pointers(paths: Iterable[Path]) -> str:
+    return ", ".join(quote_literal(pointer(path)) for path in paths)
+
+
+def _with_unfit(query: str, fields: str, columns: int, unfit: Sequence[tuple[str, UnfitValue]]) -> str:
+    """Return SQL that adds one column of JSON for each unfit value to a query.
+
+    All values of an event are extracted at once, and only if it has such values: each extraction parses the event.
+    """
+    outputs = ", ".join([fields, *(f"c{i}" for i in range(columns))])
+    places = {path: i for i, path in enumerate(dict.fromkeys(value.path for _, value in unfit), 1)}
+    conditions = ", ".join(f"{condition} as u{i}" for i, (condition, _) in enumerate(unfit))
+    is_any = " or ".join(f"u{i}" for i in range(len(unfit)))
+    values = ", ".join(
+        f"case when u{i} then w[{places[value.path]}]::varchar end as c{columns + i}"
+        for i, (_, value) in enumerate(unfit)
+    )
+    return f"""
+        select {outputs}, {values}
         from (
-            select envelope.*, event, {f"json_extract_string(line, [{extracted}])" if places else "null"} as v
-            from envelope join events using (event_text)
-            where verdict is null and event in ({", ".join(map(quote_literal, tables))})
+            select *, case when {is_any} then json_extract(line, [{_pointers(places)}]) end as w
+            from (select *, {conditions} from ({query}))
         )
     """
-    return Query(sql, columns, [value for _, value in unfit])
 
 
 def _value(path: Path, place: int, mixed: set[Path]) -> str:
@@ -94,19 +116,19 @@ def _value(path: Path, place: int, mixed: set[Path]) -> str:
     return value
 
 
-def _column(column: Column, values: Mapping[Path, str]) -> tuple[str, list[tuple[str, UnfitValue]]]:
-    """Return SQL for a column, and for the values that may not fit into it, as JSON."""
+def _chosen(paths: Sequence[Path], values: Mapping[Path, str]) -> str:
+    """Return SQL for the first text at several paths."""
+    texts = [values[path] for path in paths]
+    return f"coalesce({', '.join(texts)})" if len(texts) > 1 else texts[0]
+
+
+def _unfit(column: Column, fitting: str, values: Mapping[Path, str]) -> Iterator[tuple[str, UnfitValue]]:
+    """Yield the values that may not fit into a column, each with the SQL condition for that; `fitting` is its value."""
     texts = [values[path] for path in column.paths]
-    chosen = f"coalesce({', '.join(texts)})" if len(texts) > 1 else texts[0]
-    fitting = cast_sql(chosen, column.kind)
-    unfit = []
     for i, path in enumerate(column.paths):
         before = f"coalesce({', '.join(['null', *texts[:i]])})"
-        json = f"json_extract(line, {quote_literal(pointer(path))})::varchar"
         if i:
-            condition = f"{before} is not null and {texts[i]} is not null"
-            unfit.append((f"case when {condition} then {json} end", UnfitValue(column, path, "collision")))
+            yield f"{before} is not null and {texts[i]} is not null", UnfitValue(column, path, "collision")
         if column.kind != TEXT:
-            condition = f"{before} is null and {texts[i]} is not null and ({fitting}) is null"
-            unfit.append((f"case when {condition} then {json} end", UnfitValue(column, path, "misfit")))
-    return fitting, unfit
+            condition = f"{before} is null and {texts[i]} is not null and {fitting} is null"
+            yield condition, UnfitValue(column, path, "misfit")

@@ -15,6 +15,7 @@ from loader.events.outcomes import ENDPOINT_REASONS, Reject, unwrap_reject
 from loader.events.values import repair
 from loader.inputs.chunk import Chunk
 from loader.transform.envelope import create_envelope
+from loader.transform.limits import check_expanded, check_lookups
 from loader.transform.shapes import object_pointers
 
 _NUL = re.compile(rb"\\u0000")
@@ -98,8 +99,12 @@ def _valid(session: Session, texts: list[str]) -> list[bool]:
 
 
 def expand_batches(lines: Lines, session: Session) -> Lines:
-    """Return the lines with each batch call replaced by its events."""
+    """Return the lines with each batch call replaced by its events.
+
+    Raises TooLargeError if these take too much memory with the fields that they share.
+    """
     session.register("lines", lines.table)
+    check_expanded(_expanded_bytes(session))
     parts = ", ".join(f"'{key}', json_extract(line, '/{key}')" for key in _SHARED)
     # A merge patch removes the fields that the event has as null (RFC 7396); those of the batch are added again.
     nulls = ", ".join(
@@ -139,6 +144,17 @@ def expand_batches(lines: Lines, session: Session) -> Lines:
     )
 
 
+def _expanded_bytes(session: Session) -> int:
+    """Return the number of bytes that the shared fields of batch calls take in all of their events."""
+    shared = " + ".join(f"coalesce(strlen(json_extract(line, '/{key}')::varchar), 0)" for key in _SHARED)
+    ((size,),) = session.rows(
+        f"""
+        select sum(({shared}) * json_array_length(line, '/batch')) from lines where json_type(line, '/batch') = 'ARRAY'
+        """
+    )
+    return int(size or 0)
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedChunk:
     """The lines of a chunk, and the session with their `envelope`; `objects` are those whose keys make its shapes."""
@@ -148,12 +164,24 @@ class ParsedChunk:
     objects: frozenset[Path]
 
     def with_nested(self, objects: Iterable[Path]) -> "ParsedChunk":
-        """Return the chunk with an envelope that includes the keys of more objects."""
-        return _with_envelope(self.lines, self.session, self.objects | frozenset(objects))
+        """Return the chunk with an envelope that includes the keys of more objects.
+
+        Raises ManyNamesFound if there are too many.
+        """
+        more = self.objects | frozenset(objects)
+        check_lookups(self.lines.table.nbytes, more)
+        return self.with_objects(more)
+
+    def with_objects(self, objects: frozenset[Path]) -> "ParsedChunk":
+        """Return the chunk with a new envelope that includes the keys of these objects."""
+        return _with_envelope(self.lines, self.session, objects)
 
 
 def parse_chunk(chunk: Chunk, session: Session, objects: frozenset[Path]) -> ParsedChunk:
-    """Parse a chunk and create its envelope; lines are checked one by one only if DuckDB finds malformed JSON."""
+    """Parse a chunk and create its envelope; lines are checked one by one only if DuckDB finds malformed JSON.
+
+    Raises TooLargeError if it takes too much memory.
+    """
     lines = decode_lines(chunk)
     if has_null_escapes(lines):
         lines = validate_lines(lines, session)

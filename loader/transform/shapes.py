@@ -8,6 +8,7 @@ import pyarrow as pa
 from loader.duckdb import Session, objects_only
 from loader.events.fields import CONTEXT, MAX_DEPTH, PROPERTIES, Path, pointer
 from loader.quoting import quote_literal
+from loader.transform import limits
 
 #: Maximum number of paths with objects. Others are stored as JSON text, which limits the work for a hostile chunk.
 MAX_OBJECTS = 1000
@@ -22,16 +23,13 @@ class Shape:
     number: int
     event_text: str
     keys: Mapping[Path, Sequence[str]]
+    #: Number of events.
+    events: int = 1
 
     @property
-    def condition(self) -> str:
-        """SQL condition for the events of this shape."""
-        return f"shape = {self.number} and event_text = {quote_literal(self.event_text)}"
-
-    @property
-    def repeats(self) -> bool:
-        """Whether an object has the same key twice."""
-        return any(len(keys) != len(set(keys)) for keys in self.keys.values())
+    def repeats(self) -> int:
+        """Number of keys in all events that their object has already."""
+        return self.events * sum(len(keys) - len(set(keys)) for keys in self.keys.values())
 
 
 class NestedObjectsFound(Exception):  # noqa: N818
@@ -47,15 +45,30 @@ def object_pointers(objects: Iterable[Path]) -> list[str]:
 
 
 def read_shapes(session: Session, objects: Set[Path]) -> list[Shape]:
-    """Return the shapes of the events to load."""
+    """Return the shapes of the events to load.
+
+    Raises ManyNamesFound if they have too many keys.
+    """
     rows = session.rows(
         f"""
-        select shape, event_text, json_keys(any_value(line), [{", ".join(object_pointers(objects))}])
-        from envelope where verdict is null group by shape, event_text order by event_text, shape
+        with keyed as (
+            select shape, event_text, count(*) as events, any_value(line) as line from envelope
+            where verdict is null group by shape, event_text
+        ), listed as (
+            select *, json_keys(line, [{", ".join(object_pointers(objects))}]) as keys from keyed
+        ), counted as (
+            select *, sum(list_sum([coalesce(len(inside), 0) + 1 for inside in keys])) over () as count from listed
+        )
+        select shape, event_text, events, case when count <= {limits.MAX_KEYS} then keys end
+        from counted order by event_text, shape
         """
     )
     paths: list[Path] = [(), *sorted(objects)]
-    return [Shape(number, event, _real(dict(zip(paths, keys, strict=True)))) for number, event, keys in rows]
+    if any(keys is None for *_, keys in rows):
+        raise limits.ManyNamesFound
+    return [
+        Shape(number, event, _real(dict(zip(paths, keys, strict=True))), events) for number, event, events, keys in rows
+    ]
 
 
 def _real(keys: Mapping[Path, Sequence[str] | None]) -> dict[Path, Sequence[str]]:
@@ -68,10 +81,7 @@ def _real(keys: Mapping[Path, Sequence[str] | None]) -> dict[Path, Sequence[str]
 
 
 def mark_wrong_kinds(session: Session, shapes: Iterable[Shape]) -> bool:
-    """Mark events whose context or properties are not an object; return whether there may have been such events.
-
-    An empty array, to which PHP encodes an empty object, is not a reason to reject an event.
-    """
+    """Mark events whose context or properties are not an object; return whether there may have been such events."""
     candidates = [
         (shape, key)
         for shape in shapes
@@ -80,14 +90,22 @@ def mark_wrong_kinds(session: Session, shapes: Iterable[Shape]) -> bool:
     ]
     for key in {key for _, key in candidates}:
         numbers = ", ".join(str(shape.number) for shape, candidate in candidates if candidate == key)
-        session.execute(
-            f"""
-            update envelope set verdict = 'wrong_kind'
-            where verdict is null and shape in ({numbers}) and json_type(line, '/{key}') not in ('OBJECT', 'NULL')
-                and not (json_type(line, '/{key}') = 'ARRAY' and json_array_length(line, '/{key}') = 0)
-            """
-        )
+        mark_wrong_kind(session, key, f"shape in ({numbers})")
     return bool(candidates)
+
+
+def mark_wrong_kind(session: Session, key: str, condition: str = "true") -> None:
+    """Mark events of which a field is not an object.
+
+    An empty array, to which PHP encodes an empty object, is not a reason to reject an event.
+    """
+    session.execute(
+        f"""
+        update envelope set verdict = 'wrong_kind'
+        where verdict is null and {condition} and json_type(line, '/{key}') not in ('OBJECT', 'NULL')
+            and not (json_type(line, '/{key}') = 'ARRAY' and json_array_length(line, '/{key}') = 0)
+        """
+    )
 
 
 def find_objects(session: Session, condition: str, paths: Iterable[Path], known: Set[Path]) -> None:

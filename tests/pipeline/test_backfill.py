@@ -176,6 +176,18 @@ def test_more_names_than_the_caps_allow_wait_until_these_are_raised(
     assert one(settings, "select p0700 from email_opened where id = 'p700'") == {"p0700": 700}
 
 
+def test_properties_with_many_waiting_values_come_before_those_that_a_sender_invents(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [event(messageId=f"m{n}", properties={f"a{n}": 1, "often": n}) for n in range(5)]
+    load_bytes(settings, ndjson(events), tmp_path, max_columns=14)
+    monkeypatch.setattr(backfill, "MAX_WAITING", 1)
+    assert load_file(settings, tmp_path / "events").values_placed == 5
+    assert one(settings, "select count(often) from email_opened") == {"count": 5}
+    monkeypatch.setattr(backfill, "MAX_WAITING", 10)
+    assert load_file(settings, tmp_path / "events").values_placed == 5
+
+
 def test_status_tells_what_waits_since_when_and_what_to_do(settings: Settings, tmp_path: Path) -> None:
     load_bytes(settings, ndjson([event(properties={"a": 1, "event": 2})]), tmp_path, max_columns=17)
     with open_warehouse(settings) as warehouse:

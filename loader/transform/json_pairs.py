@@ -1,0 +1,123 @@
+"""Parse and write JSON without loss: repeated keys, their order, numbers as text, and any depth."""
+
+import json
+import re
+import secrets
+from dataclasses import dataclass
+from json.encoder import encode_basestring
+from typing import Any
+
+from loader.events.fields import CONTEXT, MAX_DEPTH, PROPERTIES, Path
+
+#: Brackets around a value that is not parsed, but kept as text. Objects that have columns are within fewer.
+MAX_BRACKETS = MAX_DEPTH + 2
+#: Brackets in a text that is parsed without a check of its depth.
+MAX_NESTED = 100
+#: A JSON string, a bracket, or a number or comma that DuckDB reads and Python does not.
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]|\b(?:nan|inf(?:inity)?)\b|,(?=\s*[\]}])', re.IGNORECASE)
+_REPLACEMENTS = {"n": "NaN", "i": "Infinity", ",": ""}
+#: Begins a string that has the text of a value. No sender can know it.
+_MARK = secrets.token_hex(16)
+
+
+class Pairs(list[tuple[str, Any]]):
+    """A JSON object, with repeated keys."""
+
+
+class Raw(str):
+    """A number or another value, as its JSON text."""
+
+
+def parse_json(text: str) -> Any:
+    """Return JSON that DuckDB reads, as `Pairs`, lists and scalars.
+
+    >>> parse_json('{"a": 1.50, "a": [1e400, -inf, {},]}')
+    [('a', '1.50'), ('a', ['1e400', '-Infinity', []])]
+    """
+    if text.count("[") + text.count("{") > MAX_NESTED:  # may be nested too deeply for Python's parser
+        return _loads(_simplify(text))
+    try:
+        return _loads(text)
+    except ValueError:
+        return _loads(_simplify(text))
+
+
+def _loads(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=Pairs, parse_int=Raw, parse_float=Raw, parse_constant=Raw)
+
+
+def _simplify(text: str) -> str:
+    """Return JSON that Python reads, with values that are within MAX_BRACKETS as strings."""
+    pieces, depth, start, done = list[str](), 0, 0, 0
+    for token in _TOKEN.finditer(text):
+        first = token[0][0].lower()
+        if first in _REPLACEMENTS and depth <= MAX_BRACKETS:
+            pieces += [text[done : token.start()], _REPLACEMENTS[first]]
+            done = token.end()
+        elif first in "[{":
+            depth += 1
+            start = token.start() if depth == MAX_BRACKETS + 1 else start
+        elif first in "]}":
+            if depth == MAX_BRACKETS + 1:
+                pieces += [text[done:start], json.dumps(_MARK + text[start : token.end()])]
+                done = token.end()
+            depth -= 1
+    return "".join([*pieces, text[done:]])
+
+
+def dump_json(value: Any) -> str:
+    """Return the JSON of what `parse_json` returned.
+
+    >>> deep = '{"a": ' + "[" * 9999 + "]" * 9999 + "}"
+    >>> dump_json(parse_json(deep)) == deep
+    True
+    """
+    if isinstance(value, Raw):
+        return value
+    if isinstance(value, str):
+        return value[len(_MARK) :] if value.startswith(_MARK) else encode_basestring(value)
+    if isinstance(value, Pairs):
+        return "{" + ", ".join([f"{encode_basestring(key)}: {dump_json(inside)}" for key, inside in value]) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(dump_json, value)) + "]"
+    return {True: "true", False: "false", None: "null"}[value]
+
+
+def is_value(value: Any) -> bool:
+    """Return whether a value counts as one: null and empty objects do not."""
+    return value is not None and not (isinstance(value, Pairs) and not value)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values of an event by path: those outside other objects that have columns, and those of repeated keys."""
+
+    first: list[tuple[Path, Any]]
+    repeated: list[tuple[Path, Any]]
+
+
+def find_values(event: Pairs) -> Values:
+    """Return the values of an event, with nulls and empty objects.
+
+    >>> find_values(parse_json('{"type": "track", "context": {"a": 1, "b": {"c": 2, "c": null}, "a": {}}}'))
+    ... # doctest: +NORMALIZE_WHITESPACE
+    Values(first=[(('type',), 'track'), (('context', 'a'), '1'), (('context', 'b', 'c'), '2')],
+           repeated=[(('context', 'b', 'c'), None), (('context', 'a'), [])])
+    """
+    found = Values([], [])
+    _walk((), event, found)
+    return found
+
+
+def _walk(path: Path, pairs: Pairs, found: Values) -> None:
+    """Add the values of an object, descending into those objects whose values have columns."""
+    seen = set()
+    for key, value in pairs:
+        below = (*path, key)
+        if key in seen:
+            found.repeated.append((below, value))
+        elif isinstance(value, Pairs) and value and below[0] in {CONTEXT, PROPERTIES} and len(below) < MAX_DEPTH:
+            _walk(below, value, found)
+        else:
+            found.first.append((below, value))
+        seen.add(key)
