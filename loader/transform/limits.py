@@ -23,7 +23,7 @@ MAX_SEARCHED = 5_000_000
 #: Values of repeated keys.
 MAX_REPEATED = 50_000
 #: Cells, which are events times columns, in the tables of a batch.
-MAX_CELLS = 5_000_000
+MAX_CELLS = 4_000_000
 #: Bytes of a chunk after the shared fields of batch calls have been copied into their events.
 MAX_EXPANDED_BYTES = 64 << 20
 
@@ -36,7 +36,7 @@ MAX_EVENT_KEYS = 50_000
 TOO_COMPLEX = "too_complex"
 
 #: Discarded values that are rows of their own in a batch.
-MAX_DISCARDED = 200_000
+MAX_DISCARDED = 100_000
 #: Such values of one event, and their names in one chunk, if it is flattened. Others are in one JSON object an event.
 EVENT_DISCARDS, DISCARDED_NAMES = 500, 20_000
 
