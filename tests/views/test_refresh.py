@@ -318,7 +318,7 @@ def check_totals(connection: Connection[Any], world: World) -> None:
     sums = connection.execute(
         """
         select schema_name, id, model, sum(credit), count(*) filter (where credit = 0), count(*),
-            sum(attributed_revenue) <= max(coalesce(revenue, 0))
+            coalesce(sum(attributed_revenue), 0) <= max(coalesce(revenue, 0))
         from conversions_attributed group by schema_name, id, model
         """
     ).fetchall()
