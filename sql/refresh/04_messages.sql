@@ -1,7 +1,7 @@
 -- Messages of the mailings with news, as they were and as they are: what is summed up of them changes by the difference.
 --
 -- Reads  judged_events, and the stored messages of the mailings with news, by index.
--- Writes stored_messages; old_messages, new_messages (temporary): those that changed.
+-- Writes stored_messages; old_messages, new_messages, changed_messages (temporary): those that changed.
 -- Cost   follows the messages of the mailings with news.
 create temporary table old_messages on commit drop as
 select
@@ -156,3 +156,15 @@ where old.person is null
 order by new.delivered_at;
 
 alter table old_messages drop column place;
+
+-- As they were with sign -1, as they are with sign 1: sums over both are the difference.
+create temporary view changed_messages as
+select
+    -1 as sign,
+    old_messages.*
+from old_messages
+union all
+select
+    1 as sign,
+    new_messages.*
+from new_messages;

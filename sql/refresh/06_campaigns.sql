@@ -1,6 +1,6 @@
 -- Figures of campaigns and of their days: sums change by what changed messages are less what they were.
 --
--- Reads  old_messages, new_messages, credit_changes; stored_messages by index.
+-- Reads  changed_messages, credit_changes; stored_messages by index.
 -- Writes stored_campaigns, stored_campaign_days, stored_waits.
 -- Cost   follows the messages that changed; in another time zone, all messages.
 --
@@ -8,20 +8,13 @@
 create temporary table message_changes on commit drop as
 with changed as (
     select
-        -1 as sign,
         true as is_change,
-        old_messages.*
-    from old_messages
+        changed_messages.*
+    from changed_messages
     union all
     select
-        1 as sign,
-        true as is_change,
-        new_messages.*
-    from new_messages
-    union all
-    select
-        1 as sign,
         false as is_change,
+        1 as sign,
         stored_messages.*
     from stored_messages
     where (select dates_again from this_refresh)
@@ -185,18 +178,12 @@ where
 -- from each time in it.
 create temporary table wait_changes on commit drop as
 with waits as (
-    select -1 as sign, mailing, false as is_click, human_opened_at - delivered_at as wait
-    from old_messages
-    union all
-    select -1, mailing, true, human_clicked_at - delivered_at
-    from old_messages
-    union all
-    select 1, mailing, false, human_opened_at - delivered_at
-    from new_messages
+    select sign, mailing, false as is_click, human_opened_at - delivered_at as wait
+    from changed_messages
     where human_opened_at is not null
     union all
-    select 1, mailing, true, human_clicked_at - delivered_at
-    from new_messages
+    select sign, mailing, true, human_clicked_at - delivered_at
+    from changed_messages
     where human_clicked_at is not null
 ),
 

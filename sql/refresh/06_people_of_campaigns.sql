@@ -3,28 +3,19 @@
 -- What a message proves of its person are bits: 1 reached, 2 opened, 4 opened by a person, 8 clicked, 16 clicked by a
 -- person. A person has the bits of all their messages of the campaign.
 --
--- Reads  old_messages, new_messages; other messages of the same people and campaigns, by index.
+-- Reads  changed_messages, new_messages; other messages of the same people and campaigns, by index.
 -- Writes stored_campaigns.
 -- Cost   follows the people with changed messages.
 create temporary table people_changes on commit drop as
-with changed as (
-    select -1 as sign, mailing, person, opened_at, human_opened_at, clicked_at, human_clicked_at
-    from old_messages
-    where delivered_at is not null
-    union all
-    select 1, mailing, person, opened_at, human_opened_at, clicked_at, human_clicked_at
-    from new_messages
-    where delivered_at is not null
-),
-
-proved as (
+with proved as (
     select
         sign,
         mailing,
         person,
         1 + 2 * (opened_at is not null)::int + 4 * (human_opened_at is not null)::int
         + 8 * (clicked_at is not null)::int + 16 * (human_clicked_at is not null)::int as bits
-    from changed
+    from changed_messages
+    where delivered_at is not null
 )
 
 select

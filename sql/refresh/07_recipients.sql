@@ -1,7 +1,7 @@
 -- Figures of the people whose messages or conversions changed: sums change by the difference, first and last times move
 -- on. Whoever lost a message, a time or an address starts again from all their messages.
 --
--- Reads  old_messages, new_messages, credit_changes, conversion_people; by index the stored messages of those who start
+-- Reads  old_messages, new_messages, changed_messages, credit_changes, conversion_people; by index the stored messages of those who start
 --        again, and stored conversions.
 -- Writes stored_recipients.
 -- Cost   follows the messages that changed.
@@ -29,24 +29,12 @@ delete from stored_recipients
 where person in (select person from restarted_people);
 
 create temporary table recipient_changes on commit drop as
-with changed as (
-    select
-        -1 as sign,
-        old_messages.*
-    from old_messages
-    union all
-    select
-        1 as sign,
-        new_messages.*
-    from new_messages
-),
-
--- Revenue of old and new messages is what was credited to them before; the rest is in credit_changes.
-counted as (
+-- Revenue of changed messages is what was credited to them before; the rest is in credit_changes.
+with counted as (
     select
         sign, person, address, delivered_at, last_human_opened_at, last_human_clicked_at, last_unsubscribed_at,
         last_complained_at, bounced_at, human_opened_at, human_clicked_at, sign * revenue as revenue
-    from changed
+    from changed_messages
     where person not in (select person from restarted_people)
     union all
     select

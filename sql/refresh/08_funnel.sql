@@ -1,17 +1,13 @@
 -- How far people of each campaign got: those who clicked, with their visits and conversions.
 --
--- Reads  old_messages, new_messages, conversion_people, visit_changes, changed_browsers; stored messages, events, visits
---        and credits by index.
+-- Reads  changed_messages, conversion_people, visit_changes, changed_browsers; stored messages, events, visits and credits
+--        by index.
 -- Writes stored_clickers, stored_campaigns.
 -- Cost   follows the changed visits, and the people with changes who clicked.
 -- Whoever has other clicks, visits or conversions than before.
 create temporary table funnel_people on commit drop as
 select person
-from old_messages
-where human_clicked_at is not null
-union
-select person
-from new_messages
+from changed_messages
 where human_clicked_at is not null
 union
 select person
