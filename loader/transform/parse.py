@@ -21,6 +21,31 @@ from loader.transform.shapes import object_pointers
 _NUL = re.compile(rb"\\u0000")
 #: Fields of a batch call that apply to all of its events (Segment's tracking API, "Batch").
 _SHARED = ("context", "integrations", "sentAt", "receivedAt")
+_PARTS = ", ".join(f"'{key}', json_extract(line, '/{key}')" for key in _SHARED)
+#: A merge patch removes the fields that the event has as null (RFC 7396); those of the batch are added again.
+_NULLS = ", ".join(
+    f"'{key}', case when json_type(event, '/{key}') = 'NULL' then json_extract(shared, '/{key}') end" for key in _SHARED
+)
+#: Lines with each batch call replaced by its events; `place` numbers these, and is 0 for other lines.
+_EVENTS = f"""
+    with bodies as (
+        select n, line, json_type(line, '/batch') is not distinct from 'ARRAY'
+            and json_extract(line, '/event') is null and json_extract(line, '/type') is null as is_batch
+        from lines
+    ), shared as (
+        select n, line, json_merge_patch('{{}}', json_object({_PARTS})) as shared from bodies where is_batch
+    ), events as (
+        select n, shared, unnest(json_extract(line, '$.batch[*]')) as event,
+            generate_subscripts(json_extract(line, '$.batch[*]'), 1) as place
+        from shared
+    )
+    select n, line, 0 as place from bodies where not is_batch
+    union all
+    select n, case when shared = '{{}}' or json_type(event) <> 'OBJECT' then event::varchar
+        else json_merge_patch(shared, event, json_merge_patch('{{}}', json_object({_NULLS})))::varchar end, place
+    from events
+    order by n, place
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,33 +130,7 @@ def expand_batches(lines: Lines, session: Session) -> Lines:
     """
     session.register("lines", lines.table)
     check_expanded(_expanded_bytes(session))
-    parts = ", ".join(f"'{key}', json_extract(line, '/{key}')" for key in _SHARED)
-    # A merge patch removes the fields that the event has as null (RFC 7396); those of the batch are added again.
-    nulls = ", ".join(
-        f"'{key}', case when json_type(event, '/{key}') = 'NULL' then json_extract(shared, '/{key}') end"
-        for key in _SHARED
-    )
-    events = session.arrow(
-        f"""
-        with bodies as (
-            select n, line, json_type(line, '/batch') is not distinct from 'ARRAY'
-                and json_extract(line, '/event') is null and json_extract(line, '/type') is null as is_batch
-            from lines
-        ), shared as (
-            select n, line, json_merge_patch('{{}}', json_object({parts})) as shared from bodies where is_batch
-        ), events as (
-            select n, shared, unnest(json_extract(line, '$.batch[*]')) as event,
-                generate_subscripts(json_extract(line, '$.batch[*]'), 1) as place
-            from shared
-        )
-        select n, line, 0 as place from bodies where not is_batch
-        union all
-        select n, case when shared = '{{}}' or json_type(event) <> 'OBJECT' then event::varchar
-            else json_merge_patch(shared, event, json_merge_patch('{{}}', json_object({nulls})))::varchar end, place
-        from events
-        order by n, place
-        """
-    )
+    events = session.arrow(_EVENTS)
     origins = lines.origins[events["n"].to_numpy()]
     texts = pc.cast(events["line"], pa.string()).combine_chunks()
     return _lines(

@@ -135,14 +135,9 @@ def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, s
             ops, schema = quote_identifier(settings.ops), quote_identifier(settings.schema)
             conditions = _CONDITIONS.format(ops=ops, schema=schema)
             warehouse.run(conditions)
-            is_outdated = known is None or known.figures != definition.figures
+            rebuild = rebuild or known is None or known.figures != definition.figures or _has_only_new(warehouse)
             tables = None
-            if (
-                rebuild
-                or is_outdated
-                or _has_only_new(warehouse)
-                or (full and _have_events_changed(settings, warehouse))
-            ):
+            if rebuild or (full and _have_events_changed(settings, warehouse)):
                 if events := _count(warehouse):
                     report(_announce(events))
                 tables = FreshTables.create(warehouse, settings, set().union(*(step.keyed_tables for step in steps)))
