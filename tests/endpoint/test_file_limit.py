@@ -10,7 +10,7 @@ import pytest
 
 from loader.config import Settings
 from loader.endpoint.limits import MAX_CONNECTIONS
-from tests.support.endpoint import serving
+from tests.support.endpoint import idle_connections, serving
 from tests.support.loading import event
 
 #: Run a command with another soft and another hard limit of open files.
@@ -35,13 +35,9 @@ def test_idle_connections_do_not_shut_out_others(
         assert soft > connections
         assert f"({connections:,} connections, {soft:,} open files)".encode() in server.log
         assert server.log.count(b"raise the hard limit") == warnings
-        idle = [socket.create_connection(("127.0.0.1", server.port), 5) for _ in range(300)]
-        try:
+        with idle_connections(server, 300):
             for _ in range(20):
                 assert httpx.post(f"{server.url}/v1/track", json=EVENT, auth=(server.key, "")).status_code == 200
-        finally:
-            for connection in idle:
-                connection.close()
         assert server.post("track", EVENT).status_code == 200
         assert server.client.get("/readyz").status_code == 200
 
@@ -52,8 +48,6 @@ def test_a_request_that_has_begun_is_not_given_up_for_others(settings: Settings,
         head = f"POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\nAuthorization: {credentials}\r\n\r\n"
         with socket.create_connection(("127.0.0.1", server.port), 5) as slow:
             slow.sendall(head.encode() + b'{"ba')
-            idle = [socket.create_connection(("127.0.0.1", server.port), 5) for _ in range(300)]
-            slow.sendall(b'tch":[]}')
-            assert slow.recv(1000).startswith(b"HTTP/1.1 200")
-        for connection in idle:
-            connection.close()
+            with idle_connections(server, 300):
+                slow.sendall(b'tch":[]}')
+                assert slow.recv(1000).startswith(b"HTTP/1.1 200")

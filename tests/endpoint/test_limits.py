@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 
 from loader.endpoint.limits import MAX_CONNECTIONS, SHED_CONNECTIONS
 from tests.conftest import clone
-from tests.support.endpoint import Server, serving
+from tests.support.endpoint import Server, idle_connections, serving
 from tests.support.waiting import until
 
 #: Allowed growth of the server's peak memory, in MB.
@@ -185,13 +185,9 @@ def test_an_offer_of_another_protocol_is_not_taken(target: Server) -> None:
 
 @pytest.mark.slow
 def test_idle_connections_do_not_shut_out_others(target: Server) -> None:
-    idle = [socket.create_connection(("127.0.0.1", target.port), 5) for _ in range(1500)]
-    try:
+    with idle_connections(target, 1500):
         for _ in range(20):
             assert httpx.post(f"{target.url}/v1/track", json=EVENT, auth=(target.key, "")).status_code == 200
-    finally:
-        for connection in idle:
-            connection.close()
 
 
 @pytest.mark.slow

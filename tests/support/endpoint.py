@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,15 @@ def serving(settings: Settings, spool: Path, *options: str, key: str = "", **how
         yield server
     finally:
         server.kill()
+
+
+@contextmanager
+def idle_connections(server: Server, count: int) -> Iterator[None]:
+    """Keep open connections that send nothing."""
+    with ExitStack() as connections:
+        for _ in range(count):
+            connections.enter_context(socket.create_connection(("127.0.0.1", server.port), 5))
+        yield
 
 
 def stored(settings: Settings) -> list[str]:
