@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +110,11 @@ def test_a_segment_of_such_events_is_loaded(settings: Settings, tmp_path: Path) 
     check_accounts(settings)
 
 
+NUMBERS = count()
 WORDS = ["a", "A", "a.b", "a_b", "aB", "A.B", "a-b", "b", "0", "é", "", "email_id", "emailId", "id", "a/b", "x" * 3000]
 NAMES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(".".join)
 SCALARS = st.sampled_from([1, 1.5, "x", "", None, True, "2025-01-01T00:00:00Z", "x" * 5000, 10**30])
-ARRAYS = st.builds(lambda item, count: [item] * count, SCALARS, st.sampled_from([0, 1, 300, 3000]))
+ARRAYS = st.builds(lambda item, length: [item] * length, SCALARS, st.sampled_from([0, 1, 300, 3000]))
 VALUES: st.SearchStrategy[Any] = st.recursive(
     SCALARS | ARRAYS, lambda inner: st.dictionaries(NAMES, inner, max_size=20), max_leaves=40
 )
@@ -139,7 +141,7 @@ def families(draw: st.DrawFn) -> Callable[[random.Random, int], Event]:
                 inside = place.setdefault(name(chance), {})
                 place = inside if isinstance(inside, dict) else place
             place[name(chance)] = chance.choice([deepcopy(value), n, "x"])
-        return event(messageId=f"m{chance.random()}", event=f"Event {chance.randrange(tables)}", **{field: content})
+        return event(messageId=f"m{next(NUMBERS)}", event=f"Event {chance.randrange(tables)}", **{field: content})
 
     return make
 
@@ -176,19 +178,19 @@ def fuzz(use: Callable[[list[bytes]], None], seconds: float) -> None:
 
 @pytest.mark.slow
 def test_a_fuzzer_finds_no_file_that_takes_much_time_or_memory(settings: Settings, tmp_path: Path) -> None:
-    count = 0
+    files = 0
     with loading(settings) as load:
 
         def use(lines: list[bytes]) -> None:
-            nonlocal count
-            count += 1
-            path = tmp_path / f"{count}.jsonl"
+            nonlocal files
+            files += 1
+            path = tmp_path / f"{files}.jsonl"
             path.write_bytes(b"\n".join(lines) + b"\n")
             load(path)
             path.unlink()
 
         fuzz(use, FUZZ_SECONDS)
-    assert count > 5
+    assert files > 5
     check_accounts(settings)
 
 

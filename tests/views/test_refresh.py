@@ -23,6 +23,7 @@ from loader.views.rebuild import FreshTables
 from loader.views.refresh import refresh
 from tests.support.loading import event, load_bytes, load_events, select
 from tests.support.view_oracle import CLICK, DELIVERY, MODELS, Event, Identify, Metrics, Order, Visit, World
+from tests.support.waiting import until
 
 EVENTS = (
     *(DELIVERY, DELIVERY, DELIVERY, "email_opened", "email_opened", CLICK, CLICK, CLICK, "email_bounced"),
@@ -418,6 +419,11 @@ def check_sums(connection: Connection[Any]) -> None:
 
 def counted(connection: Connection[Any]) -> dict[str, tuple[int, int, int]]:
     """Return sequential scans, rows read by them and rows fetched by indexes of each table."""
+    others = """
+        select count(*) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid()
+    """
+    until(lambda: connection.execute(others).fetchone() == (0,), 30)  # a session counts when it ends, or later
     query = """
         select schemaname || '.' || relname, seq_scan, seq_tup_read, coalesce(idx_tup_fetch, 0)
         from pg_stat_user_tables where schemaname like 'selligent%'
