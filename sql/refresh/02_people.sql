@@ -18,8 +18,8 @@ group by recipient, email, has_user;
 
 analyze new_recipients;
 
--- Names are looked up before the first one is inserted: a table that grows is no place to look for what is missing.
-create temporary table new_people on commit drop as
+-- Each name is looked up once; a new one gets its number.
+create temporary table known_people on commit drop as
 with names as (
     select recipient as name from new_recipients
     union
@@ -34,13 +34,24 @@ with names as (
     select user_id from conversion_rows
 )
 
-select names.name
+select
+    names.name,
+    coalesce(stored.person, nextval(pg_get_serial_sequence('stored_people', 'person')))::int as person,
+    stored.owner,
+    coalesce(stored.is_ambiguous, false) as is_ambiguous,
+    stored.person is null as is_new
 from names
-left join stored_people on names.name = stored_people.name
-where names.name is not null and stored_people.name is null;
+left join stored_people as stored on names.name = stored.name
+where names.name is not null;
 
-insert into stored_people (name)
-select name from new_people;
+analyze known_people;
+
+insert into stored_people (person, name)
+select
+    person,
+    name
+from known_people
+where is_new;
 
 create temporary table new_browsers on commit drop as
 with names as (
@@ -71,8 +82,8 @@ select
     recipients.person as recipient,
     addresses.person as address
 from new_recipients as new
-inner join stored_people as recipients on new.recipient = recipients.name
-left join stored_people as addresses on new.email = addresses.name
+inner join known_people as recipients on new.recipient = recipients.name
+left join known_people as addresses on new.email = addresses.name
 order by recipients.person;
 
 analyze numbered_recipients;
@@ -111,8 +122,8 @@ where stored.address is null;
 create temporary table stale_addresses on commit drop as
 select named.address
 from named_addresses as named
-inner join stored_people as stored on named.address = stored.person
-where stored.owner is distinct from named.owner or stored.is_ambiguous;
+inner join known_people as known on named.address = known.person
+where known.owner is distinct from named.owner or known.is_ambiguous;
 
 -- What was said on the site, against what it had said of the same days.
 create temporary table identifications on commit drop as
@@ -130,8 +141,8 @@ with found as (
         on sources.kind = 'identifications'
         and rows.schema_name = sources.schema_name
         and rows.table_name = sources.table_name
-    left join stored_people as addresses on rows.email = addresses.name
-    left join stored_people as owners on rows.user_id = owners.name
+    left join known_people as addresses on rows.email = addresses.name
+    left join known_people as owners on rows.user_id = owners.name
     left join stored_browsers on rows.anonymous_id = stored_browsers.anonymous_id
     union all
     select
@@ -252,6 +263,10 @@ update stored_people as stored set owner = changed.owner, is_ambiguous = changed
 from changed_addresses as changed
 where stored.person = changed.address;
 
+update known_people as known set owner = changed.owner, is_ambiguous = changed.is_ambiguous
+from changed_addresses as changed
+where known.person = changed.address;
+
 -- Recipients without a user id whose address belongs to another now.
 create temporary table changed_identities on commit drop as
 select
@@ -290,7 +305,7 @@ select
         else 'n'
     end::"char" as matched_by
 from numbered_recipients as new
-inner join stored_people as people on new.recipient = people.person
+inner join known_people as people on new.recipient = people.person
 left join stored_identities as stored
     on new.recipient = stored.recipient
     and coalesce(new.address, 0) = coalesce(stored.address, 0)

@@ -207,6 +207,8 @@ inner join stored_mailings as mailings on measured.mailing = mailings.mailing
 group by mailings.campaign, measured.is_click, bucket
 having sum(measured.sign) <> 0;
 
+analyze wait_changes;
+
 insert into stored_waits as stored (campaign, is_click, bucket, messages)
 select
     campaign,

@@ -1,10 +1,30 @@
 -- Figures of the people whose messages or conversions changed: sums change by the difference, first and last times move
 -- on. Whoever lost a message, a time or an address starts again from all their messages.
 --
--- Reads  old_messages, new_messages, changed_messages, credit_changes, conversion_people; by index the stored messages of those who start
---        again, and stored conversions.
+-- Reads  old_messages, new_messages, changed_messages, credit_changes, conversion_people; by index the recipients with
+--        changes, the stored messages of those who start again, and stored conversions.
 -- Writes stored_recipients.
 -- Cost   follows the messages that changed.
+-- What was stored of the people with changed messages. Without `offset 0` the planner reads all recipients.
+create temporary table old_recipients on commit drop as
+select stored.*
+from (
+    select person from changed_messages
+    union
+    select person from credit_changes
+) as changed
+cross join lateral (
+    select
+        person,
+        address,
+        last_delivered_at
+    from stored_recipients
+    where person = changed.person
+    offset 0 -- noqa: AM09
+) as stored;
+
+analyze old_recipients;
+
 create temporary table restarted_people on commit drop as
 select old.person
 from old_messages as old
@@ -20,8 +40,8 @@ where
 union
 select new.person
 from new_messages as new
-inner join stored_recipients as stored on new.person = stored.person
-where new.address <> stored.address and (new.delivered_at > stored.last_delivered_at) is not true;
+inner join old_recipients as old on new.person = old.person
+where new.address <> old.address and (new.delivered_at > old.last_delivered_at) is not true;
 
 analyze restarted_people;
 
@@ -72,6 +92,13 @@ group by person;
 analyze recipient_changes;
 
 -- Of several addresses that of the latest delivery counts, else that of the latest bounce.
+create temporary table people_with_addresses on commit drop as
+select person
+from recipient_changes
+where address <> other_address;
+
+analyze people_with_addresses;
+
 update recipient_changes as changes set address = named.address
 from (
     select
@@ -82,10 +109,9 @@ from (
                 order by messages.delivered_at desc nulls last, messages.bounced_at desc nulls last, people.name
             )
         )[1] as address
-    from recipient_changes as several
+    from people_with_addresses as several
     inner join stored_messages as messages on several.person = messages.person
     inner join stored_people as people on messages.address = people.person
-    where several.address <> several.other_address
     group by several.person
 ) as named
 where changes.person = named.person;
@@ -95,10 +121,13 @@ create temporary table stale_buyers on commit drop as
 select person
 from conversion_people
 union
+select person
+from restarted_people
+union
 select changes.person
 from recipient_changes as changes
-left join stored_recipients as stored on changes.person = stored.person
-where stored.person is null;
+left join old_recipients as old on changes.person = old.person
+where old.person is null;
 
 analyze stale_buyers;
 
