@@ -2,6 +2,7 @@
 
 import io
 from contextlib import redirect_stdout
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -10,12 +11,13 @@ from alembic import command
 from psycopg import sql
 
 from loader.config import Settings
-from loader.errors import LoaderError
+from loader.errors import LoaderError, SchemaError
 from loader.events.identifiers import RESERVED_WORDS, SHIPPED_RELATIONS
 from loader.migrate import config, migrate
 from loader.schema.event_tables import COLLECTIONS
 from loader.schema.source import newest_revision
 from loader.views.definitions import View
+from loader.views.refresh import refresh
 from tests.support.loading import event, load_events
 
 RELATIONS = "select count(*) from pg_class where relnamespace = any(%s::regnamespace[]) and relkind = 'r'"
@@ -186,3 +188,69 @@ def test_an_older_warehouse_gets_its_figures_and_keeps_grants_and_views_of_other
     assert rows(settings, "select has_table_privilege('public', 'selligent.campaigns', 'select')") == [(True,)]
     assert rows(settings, "select events, is_taken from selligent_ops.chunks") == [(1, True)]
     command.check(config(settings))
+
+
+@pytest.fixture
+def older(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A warehouse as the version before left it: the first values decided the types of documented properties."""
+    values = [
+        {"campaign_id": 4, "emailId": 0.5, "link_id": "2025-01-01T00:00:00.5Z", "list_id": True, "score": 1},
+        {"campaign_id": "summer", "emailId": "e", "link_id": "l", "list_id": 2, "score": "high", "Campaign ID": 9},
+        {"campaign_id": None, "Campaign ID": "winter"},
+    ]
+    opens = [
+        event(event=name, messageId=f"{name[0]}{n}", properties=value)
+        for n, value in enumerate(values)
+        for name in ("Email Machine Opened", "Other")
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr("loader.schema.catalog.TEXT_PROPERTIES", frozenset())
+        load_events(settings, opens, tmp_path, "before")
+    refresh(settings)
+    command.downgrade(config(settings), "0013")
+    return settings
+
+
+OPENS = "select id, campaign_id, email_id, link_id, list_id, score from selligent.{} order by id"
+
+
+def test_documented_properties_become_text_where_an_older_version_gave_them_another_type(
+    older: Settings, tmp_path: Path
+) -> None:
+    assert rows(older, OPENS.format("other"))[0][1:] == (4, 0.5, datetime(2025, 1, 1, 0, 0, 0, 500000, UTC), True, 1)
+    assert older.database_url
+    with psycopg.connect(older.database_url) as connection:
+        connection.execute("grant select on selligent_ops.machine_opens to public")
+        connection.execute("create view report as select score, id from selligent.email_machine_opened")
+    migrate(older)
+    for table in ("other", "email_machine_opened"):
+        assert rows(older, OPENS.format(table))[0][1:] == ("4", "0.5", "2025-01-01T00:00:00.500Z", "true", 1)
+    waiting = "select count(*), reason from selligent_ops.discarded_values group by 2 order by 2"
+    assert rows(older, waiting) == [(2, "collision"), (2, "misfit"), (10, "no_column")]
+    load_events(older, [], tmp_path, "nothing")
+    for table in ("other", "email_machine_opened"):
+        assert rows(older, OPENS.format(table))[1:] == [
+            (f"{table[0].upper()}1", "summer", "e", "l", "2", None),
+            (f"{table[0].upper()}2", "winter", None, None, None, None),
+        ]
+    assert rows(older, waiting) == [(2, "collision"), (2, "misfit")]  # two names for one column, and the score
+    refresh(older)
+    found = "select campaign_id, email_id from selligent.email_events order by 1"
+    assert rows(older, found) == [("4", "0.5"), ("summer", "e"), ("winter", "")]
+    granted = "select has_table_privilege('public', 'selligent_ops.machine_opens', 'select')"
+    assert rows(older, granted) == [(True,)]
+    command.check(config(older))
+
+
+def test_a_view_of_others_on_a_column_that_becomes_text_is_named_and_nothing_is_changed(older: Settings) -> None:
+    assert older.database_url
+    with psycopg.connect(older.database_url) as connection:
+        connection.execute("create view machine_opens as select campaign_id from selligent.email_machine_opened")
+        connection.execute("create materialized view public.copy as select email_id from selligent.other")
+    with pytest.raises(SchemaError, match=r"not the loader's: copy, machine_opens; drop these"):
+        migrate(older)
+    assert rows(older, OPENS.format("other"))[0][1] == 4
+    with psycopg.connect(older.database_url) as connection:
+        connection.execute("drop view machine_opens; drop materialized view copy")
+    migrate(older)
+    assert rows(older, OPENS.format("other"))[0][1] == "4"

@@ -232,15 +232,14 @@ def _shared(wanted: Iterable[Mapping[str, Sequence[str]]]) -> dict[str, list[str
 def _add(
     warehouse: Warehouse, catalog: Catalog, table: str, sources: Sequence[str], wanted: Mapping[str, Sequence[str]]
 ) -> None:
-    """Add missing columns within the table's limit, typed by the earliest discarded value."""
+    """Add missing columns within the table's limit, with their fixed type, else that of the earliest value."""
     missing = catalog.columns_within_limit(table, sorted(wanted.keys() - catalog.columns(table).keys()))
     if not missing:
         return
     with warehouse.transaction():
         firsts = dict(warehouse.fetch(_FIRST, list(sources), [name for column in missing for name in wanted[column]]))
-    shared = catalog.columns(TRACKS)
     kinds = {
-        column: shared.get(column)
+        column: catalog.fixed_type(column)
         or values.column_type(next(firsts[name] for name in wanted[column] if name in firsts))
         for column in missing
         if any(name in firsts for name in wanted[column])

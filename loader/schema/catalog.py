@@ -14,10 +14,11 @@ from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement, SetColumnCom
 from loader.crash_points import crash_point
 from loader.errors import LoaderError, OutageError
 from loader.events.identifiers import is_context, table_identifier
+from loader.events.values import TEXT
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
 from loader.quoting import quote_identifier, quote_literal
-from loader.schema.event_tables import TRACKS, event_table
+from loader.schema.event_tables import TEXT_PROPERTIES, TRACKS, event_table
 from loader.schema.introspection import Columns, read_columns
 
 log = logging.getLogger(__name__)
@@ -132,6 +133,13 @@ class Catalog:
     def can_have_column(self, column: str) -> bool:
         """Return whether a collection can have a column: those of the context must be in `tracks` first."""
         return not is_context(column) or column in self._columns[TRACKS]
+
+    def fixed_type(self, column: str) -> str | None:
+        """Return the type that a column has in all tables; None if its first value decides.
+
+        Documented properties are text, and a column of the context has its type in `tracks`.
+        """
+        return TEXT if column in TEXT_PROPERTIES else self._columns[TRACKS].get(column)
 
     def record(self, names: Iterable[Name]) -> None:
         """Add names to the table `identifiers`, a limited number of them for each table or column."""

@@ -20,6 +20,8 @@ COLLECTIONS: dict[str, tuple[str, ...]] = {
     "email_marked_as_spam": (),
 }
 MAILING = ("email_id", "email_subject", "campaign_id", "campaign_name")
+#: All of them, which are text in every event table, also in those created at run time: ids may look like numbers.
+TEXT_PROPERTIES = frozenset(MAILING).union(*COLLECTIONS.values())
 
 PROPERTY_COMMENTS = {
     "email_id": "The mailing, not one person's copy of it; property email_id",

@@ -128,7 +128,7 @@ class Planner:
     def _add_missing(
         self, table: str, columns: Mapping[str, Sequence[Path]], condition: str, shapes: Sequence[Shape]
     ) -> None:
-        """Add missing columns that have a value, with the type of the first; the context has the types of `tracks`."""
+        """Add missing columns that have a value, with their fixed type, else that of the first."""
         kinds = self.catalog.columns(table)
         missing = [
             name
@@ -143,9 +143,8 @@ class Planner:
         limits.check_cells(_count(shapes) * len(paths))
         find_objects(self.session, condition, paths, self.objects)
         firsts = first_values(self.session, condition, paths, self.objects)
-        context = self.catalog.columns(TRACKS) if table != TRACKS else {}
         kinds_wanted = {
-            name: context.get(name)
+            name: self.catalog.fixed_type(name)
             or values.column_type(next(firsts[path] for path in columns[name] if path in firsts))
             for name in wanted
             if any(path in firsts for path in columns[name])

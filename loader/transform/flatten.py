@@ -117,8 +117,8 @@ class Flattener:
     def _add(self, table: str, missing: Mapping[str, _Candidate]) -> list[str]:
         names = [name for name in sorted(missing) if table == TRACKS or self._catalog.can_have_column(name)]
         wanted = self._catalog.columns_within_limit(table, names)
-        context = self._catalog.columns(TRACKS) if table != TRACKS else {}
-        self._catalog.add_columns(table, {name: context.get(name) or missing[name].kind for name in wanted})
+        kinds = {name: self._catalog.fixed_type(name) or missing[name].kind for name in wanted}
+        self._catalog.add_columns(table, kinds)
         return [name for name in wanted if name in self._catalog.columns(table)]
 
     def flatten(self, table: str, text: str) -> FlatEvent:

@@ -310,3 +310,11 @@ def test_values_are_placed_once_however_often_the_loader_is_killed(settings: Set
         waiting.append(one(settings, query)["count"])
     assert len(waiting) > 3
     assert everything(settings) == everything(clean)
+
+
+def test_a_documented_property_that_had_to_wait_gets_a_column_of_text(settings: Settings, tmp_path: Path) -> None:
+    load_events(settings, [event(event="Other", messageId="m0")], tmp_path, "table")
+    with held(settings, "other"):
+        load_events(settings, [event(event="Other", properties={"campaign_id": 4, "n": 4})], tmp_path)
+    load_events(settings, [], tmp_path, "nothing")
+    assert one(settings, "select campaign_id, n from other where id = 'm1'") == {"campaign_id": "4", "n": 4}

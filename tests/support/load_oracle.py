@@ -30,6 +30,11 @@ TIMES = ("originalTimestamp", "timestamp", "sentAt", "receivedAt")
 #: Other fields have no column and are discarded.
 WITHOUT_COLUMN = ("version", "channel", "integrations", "writeKey", "_metadata", "projectId")
 KNOWN = {*FIELDS, *TIMES, *WITHOUT_COLUMN, "context", "properties"}
+#: Properties that Selligent's and Segment's documents name: text in every table.
+DOCUMENTED = (
+    *("email_id", "email_subject", "campaign_id", "campaign_name"),
+    *("link_id", "link_name", "link_url", "list_id", "list_name"),
+)
 CALLS = ("identify", "page", "screen", "group", "alias")
 #: An object at this depth is stored as JSON text.
 DEPTH = 16
@@ -252,7 +257,8 @@ class Model:
         for column, meeting in event.meetings().items():
             tables = ("tracks", event.table) if column.startswith("context_") else (event.table,)
             for table in tables:
-                self.kinds.setdefault((table, column), set()).update(kind_of(value) for _, value in meeting)
+                kinds = {"text"} if column in DOCUMENTED else {kind_of(value) for _, value in meeting}
+                self.kinds.setdefault((table, column), set()).update(kinds)
 
 
 def _event(value: Pairs, fields: dict[str, Any], moments: Mapping[str, int | None], line: bytes) -> Event:
