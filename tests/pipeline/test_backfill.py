@@ -6,8 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,19 @@ from loader.monitoring.status import read_status
 from loader.pipeline import backfill
 from loader.pipeline.result import Options
 from loader.schema.source import open_warehouse
-from tests.support.loading import content, event, load, load_bytes, load_events, load_file, ndjson, one, select, tables
+from tests.support.loading import (
+    content,
+    event,
+    held,
+    load,
+    load_bytes,
+    load_events,
+    load_file,
+    ndjson,
+    one,
+    select,
+    tables,
+)
 
 #: Values of each type, and a value of another type that a later event may have for the same property.
 VALUES: list[Any] = [
@@ -57,16 +67,6 @@ VALUES: list[Any] = [
         float("nan"),
     ),
 ]
-
-
-@contextmanager
-def held(settings: Settings, *names: str) -> Iterator[None]:
-    """Keep a transaction open that has read these tables."""
-    assert settings.database_url
-    with psycopg.connect(settings.database_url) as reader:
-        for name in names:
-            reader.execute(f"select from {settings.schema}.{name}")
-        yield
 
 
 def everything(settings: Settings) -> dict[str, list[str]]:

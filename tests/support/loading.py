@@ -1,7 +1,8 @@
 """Load events and read rows in tests."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -89,3 +90,13 @@ def content(settings: Settings) -> dict[str, list[str]]:
         ]
         for table in tables(settings)
     }
+
+
+@contextmanager
+def held(settings: Settings, *names: str) -> Iterator[None]:
+    """Keep a transaction open that has read these tables."""
+    assert settings.database_url
+    with psycopg.connect(settings.database_url) as reader:
+        for name in names:
+            reader.execute(f"select from {settings.schema}.{name}")
+        yield

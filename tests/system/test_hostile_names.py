@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from loader.config import Settings
 from tests.support.endpoint import new_key, serving
 from tests.support.hostile_names import batch_body, nested_events, spelled_events, wide_events
-from tests.support.loading import Event, event, ndjson, one
+from tests.support.loading import Event, event, held, load_events, ndjson, one
 from tests.support.waiting import until
 
 #: Of a load. The time is for a busy machine with two cores: at first for 500 columns, then for the bytes.
@@ -99,6 +99,19 @@ def test_a_batch_whose_names_multiply_is_loaded(settings: Settings, tmp_path: Pa
         load(tmp_path / "2.jsonl")
     assert one(settings, "select email_id from email_opened where id = 'next'") == {"email_id": "e1"}
     check_accounts(settings)
+
+
+def test_values_that_waited_for_many_columns_are_placed_in_little_memory(settings: Settings, tmp_path: Path) -> None:
+    waiting = [
+        event(event="Other", messageId=f"w{n}", properties={f"p{n}_{k}": k for k in range(8)}) for n in range(60)
+    ]
+    load_events(settings, [event(event="Other", messageId="first")], tmp_path, "table")
+    with held(settings, "other"):
+        load_events(settings, waiting, tmp_path, "waiting")
+    (tmp_path / "next.jsonl").write_bytes(ndjson([event(messageId="next")]))
+    with loading(settings) as load:
+        load(tmp_path / "next.jsonl")
+    assert one(settings, "select p59_7 from other where id = 'w59'") == {"p59_7": 7}
 
 
 @pytest.mark.slow
