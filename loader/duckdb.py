@@ -6,7 +6,18 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from loader.errors import UsageError
 from loader.events.fields import Path, pointer
+from loader.events.times import (
+    ANY_FORM,
+    DEFAULT_TIMES,
+    EPOCH_SECONDS,
+    MONTHS,
+    PARTS,
+    UTC,
+    ZONES_WITHOUT_PLACE,
+    TimeReading,
+)
 from loader.events.values import BIGINT, BOOLEAN, DOUBLE, ISO_8601, TIMESTAMPTZ, is_text
 from loader.quoting import quote_literal
 
@@ -24,9 +35,10 @@ _SETTINGS = "set timezone = 'UTC'; set autoload_known_extensions = false; set en
 class Session:
     """An in-memory database on one thread, which leaves the other cores to PostgreSQL."""
 
-    def __init__(self) -> None:
+    def __init__(self, times: TimeReading = DEFAULT_TIMES) -> None:
         self._connection = duckdb.connect(config={"threads": 1, "memory_limit": MEMORY_LIMIT, "temp_directory": ""})
-        self._connection.execute(_SETTINGS)
+        for statement in (_SETTINGS, *_create_macros(times)):
+            self._connection.execute(statement)
 
     def register(self, name: str, table: pa.Table) -> None:
         """Make an Arrow table readable as `name`."""
@@ -68,21 +80,127 @@ EARLIEST, LATEST = "0001-01-01 00:00:00+00", "9999-12-31 23:59:59.999999+00"
 MAX_EXACT_INTEGER = 2**53
 
 
-def timestamp_sql(value: str) -> str:
-    """Return SQL that casts text to a time stamp, null unless it is a full ISO 8601 date and time.
+def _is_in_range(value: str) -> str:
+    return f"{value} between timestamptz '{EARLIEST}' and timestamptz '{LATEST}'"
 
-    The first branch handles the most common format at half the cost. Its comparison excludes the year 0, and leading
-    blanks, which DuckDB would skip.
-    """
+
+def in_zone(local: str, zone: str) -> str:
+    """Return SQL for the moment of a time without offset; of an hour that a zone has twice, the second one."""
+    if zone == UTC:
+        return f"make_timestamptz(epoch_us({local}))"
+    return f"timezone({quote_literal(zone)}, {local})"
+
+
+def _moment(zone: str) -> str:
+    """Return SQL for the moment of `p`, the parts of ANY_FORM; null if there is no such day, hour, minute or second."""
+    named = f"((instr('{MONTHS}', lower(p.month)) + 2) // 3)::varchar"
+    month = f"case p.month when '' then p.m1 || p.m2 else {named} end"
+    second = "case p.s1 || p.s2 when '' then '00' when '60' then '59' else p.s1 || p.s2 end"
+    local = f"""try_cast(p.y1 || p.y2 || p.y3 || '-' || {month} || '-' || p.d1 || p.d2 || p.d3
+        || ' ' || p.h1 || p.h2 || ':' || p.i1 || p.i2 || ':' || {second} as timestamp)"""
+    micros = f"epoch_us({local}) + rpad(p.f1 || p.f2, 6, '0')::bigint + if(p.s1 || p.s2 = '60', 1000000, 0)"
+    digits = "rpad(replace(p.zone[2:], ':', ''), 4, '0')"
+    offset = f"(({digits}[1:2])::bigint * 60 + ({digits}[3:4])::bigint) * 60000000"
     return f"""
         case
-            when {value} like '____-__-__T__:__:__.___Z' and {value} >= '0001'
-                then make_timestamptz(epoch_us(try_strptime({value}, '%Y-%m-%dT%H:%M:%S.%gZ')))
-            when regexp_matches({value}, '{ISO_8601}')
-                and try_cast({value} as timestamptz) between timestamptz '{EARLIEST}' and timestamptz '{LATEST}'
-                then try_cast({value} as timestamptz)
+            when p.comment <> '' and p.month = '' then null
+            when p.h1 || p.h2 = '24' and p.i1 || p.i2 || trim(p.s1 || p.s2 || p.f1 || p.f2, '0') <> '00' then null
+            when p.zone = '' then {in_zone(f"make_timestamp({micros})", zone)}
+            when p.zone like '+%' then make_timestamptz({micros} - {offset})
+            when p.zone like '-%' then make_timestamptz({micros} + {offset})
+            else make_timestamptz({micros})
         end
     """
+
+
+def _epoch(value: str) -> str:
+    """Return SQL for the moment of a number since 1970, by its magnitude; digits beyond microseconds are cut off."""
+    whole, fraction = f"try_cast(split_part({value}, '.', 1) as bigint)", f"split_part({value}, '.', 2)"
+    first, end = EPOCH_SECONDS.start, EPOCH_SECONDS.stop
+    branches = " ".join(
+        f"""when {whole} between {first * 10**exponent} and {end * 10**exponent - 1} then make_timestamptz(
+            {whole} * {10 ** (6 - exponent)} + try_cast(rpad('0' || {fraction}, {7 - exponent}, '0') as bigint)
+        )"""
+        for exponent in (0, 3, 6)
+    )
+    return f"case {branches} end"
+
+
+def _create_macros(times: TimeReading) -> Iterator[str]:
+    """Yield statements that create the macros for times: `read_time` for any, `read_time_field` for `TIME_FIELDS`.
+
+    Both return null for a text that is no time. The cheap casts come first; the expression with all forms is evaluated
+    only for what they do not read. The comparison with the year 1 excludes the year 0, and leading blanks, which DuckDB
+    would skip.
+    """
+    yield f"""
+        create temp macro read_any_form(value) as list_filter(
+            list_transform(
+                [regexp_extract(value, {quote_literal(ANY_FORM)}, [{", ".join(map(quote_literal, PARTS))}])],
+                lambda p: {_moment(times.zone)}
+            ),
+            lambda moment: {_is_in_range("moment")}
+        )[1]
+    """
+    epoch = f"when regexp_full_match(value, '[1-9][0-9]{{8,15}}([.][0-9]+)?') then {_epoch('value')}"
+    yield f"create temp macro read_time(value) as {_first_reading(times)}"
+    yield f"create temp macro read_time_field(value) as {_first_reading(times, epoch)}"
+
+
+def _first_reading(times: TimeReading, epoch: str = "") -> str:
+    """Return SQL for the moment of `value`; `epoch` is a branch for numbers."""
+    # Without an offset, the cast takes a time for UTC.
+    plain = ISO_8601 if times.zone == UTC else ISO_8601.replace(")?$", ")$")
+    readings = [
+        f"""
+        case
+            when value like '____-__-__T__:__:__.___Z' and value >= '0001'
+                then make_timestamptz(epoch_us(try_strptime(value, '%Y-%m-%dT%H:%M:%S.%gZ')))
+            when regexp_matches(value, '{plain}') and {_is_in_range("try_cast(value as timestamptz)")}
+                then try_cast(value as timestamptz)
+            {epoch}
+        end
+        """,
+        "case when value is not null then read_any_form(value) end",
+    ]
+    if times.format is None:
+        return f"coalesce({', '.join(readings)})"
+    local = f"try_strptime(value, {quote_literal(times.format)})"
+    moment = "x" if times.has_offset else in_zone("x", times.zone)
+    given = f"list_filter(list_transform([{local}], lambda x: {moment}), lambda x: {_is_in_range('x')})[1]"
+    return f"coalesce({', '.join([given, *readings])})"
+
+
+def check_time_reading(times: TimeReading) -> None:
+    """Raise UsageError for an unknown zone, and for a format that is invalid or does not give a whole date.
+
+    A time that is written in the format and read again must be the same, up to parts at its end that are not written.
+    """
+    session = Session()
+    known = session.rows(f"select 1 from pg_timezone_names() where name = {quote_literal(times.zone)}")
+    if not known or not ("/" in times.zone or times.zone in ZONES_WITHOUT_PLACE):
+        raise UsageError(f"time zone {times.zone!r} is unknown; give a name of the IANA database, like Europe/Paris")
+    if times.format is None:
+        return
+    text, moment = quote_literal(times.format), "timestamptz '2027-11-23 14:35:46.789+00'"
+    try:
+        ((written, read),) = session.rows(
+            f"""
+            select strftime({moment}, {text}), epoch_us(try_strptime(strftime({moment}, {text}), {text}))
+            """
+        )
+        cut = [session.rows(f"select epoch_us(date_trunc('{unit}', {moment}))")[0][0] for unit in _UNITS]
+    except duckdb.Error as exc:
+        raise UsageError(
+            f"time format {times.format!r} is invalid: {str(exc).rpartition(': ')[2]}; {_FORMAT_ADVICE}"
+        ) from exc
+    if read not in cut:
+        raise UsageError(f"time format {times.format!r} does not say which moment {written!r} is; {_FORMAT_ADVICE}")
+
+
+_FORMAT_ADVICE = "write one like '%d/%m/%Y %H:%M'"
+#: What a format may leave out at the end of a time.
+_UNITS = ("microsecond", "millisecond", "second", "minute", "hour", "day")
 
 
 def cast_sql(value: str, kind: str) -> str:
@@ -90,7 +208,7 @@ def cast_sql(value: str, kind: str) -> str:
     if is_text(kind):
         return value
     if kind == TIMESTAMPTZ:
-        return timestamp_sql(value)
+        return f"read_time({value})"
     if kind == BOOLEAN:
         return f"case {value} when 'true' then true when 'false' then false end"
     if kind == BIGINT:

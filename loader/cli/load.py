@@ -10,7 +10,15 @@ import click
 
 from loader import logs
 from loader.api import load
-from loader.cli.options import Allowance, Duration, connection_options, input_options, json_option, schema_limit_options
+from loader.cli.options import (
+    Allowance,
+    Duration,
+    connection_options,
+    input_options,
+    json_option,
+    schema_limit_options,
+    time_options,
+)
 from loader.cli.output import print_json, print_result
 from loader.cli.progress import report_progress
 from loader.config import Settings
@@ -23,7 +31,8 @@ from loader.pipeline.result import Options
     epilog="\b\nExamples:\n  selligent-loader load events.jsonl archive/ 'logs/*.gz'\n"
     "  zcat events.gz | selligent-loader load -\n  selligent-loader load --dry-run events.jsonl\n"
     "  selligent-loader load --from 2025-03-01 --to 2025-03-07 s3://bucket/segment-logs/\n"
-    "  selligent-loader load --delimiter ';' --encoding latin-1 export.csv history.parquet",
+    "  selligent-loader load --delimiter ';' --encoding latin-1 export.csv history.parquet\n"
+    "  selligent-loader load --time-format '%d/%m/%Y %H:%M' --time-zone Europe/Paris export.csv",
 )
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--jobs", default=1, type=click.IntRange(1), help="Number of processes; each loads whole files.")
@@ -58,6 +67,7 @@ from loader.pipeline.result import Options
     help="Webhook for failures, recoveries and new columns; preferably in SELLIGENT_NOTIFY_URL.",
 )
 @input_options
+@time_options
 @connection_options
 @json_option
 @click.pass_context

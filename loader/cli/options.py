@@ -11,6 +11,7 @@ import click
 
 from loader import logs
 from loader.config import settings
+from loader.events.times import DEFAULT_TIMES
 from loader.inputs.csv import CsvDialect
 from loader.inputs.discovery import Days
 from loader.pipeline.result import Percentage
@@ -135,6 +136,23 @@ def input_options(command: Command) -> Command:
         return command(*arguments, days=days, table=CsvDialect(delimiter, encoding), **others)
 
     return run
+
+
+def time_options(command: Command) -> Command:
+    """Add the options for the times in events to a command."""
+    time_format = click.option(
+        "--time-format",
+        metavar="FORMAT",
+        help="Format of times to try first, as of strptime, such as '%d/%m/%Y %H:%M'; standard ones are known.",
+    )
+    time_zone = click.option(
+        "--time-zone",
+        metavar="NAME",
+        default=DEFAULT_TIMES.zone,
+        show_default=True,
+        help="Zone of times without one, such as Europe/Paris.",
+    )
+    return time_format(time_zone(command))
 
 
 class Size(click.ParamType[int]):

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from loader.api import replay
-from loader.cli.options import Command, Moment, connection_options, json_option, schema_limit_options
+from loader.cli.options import Command, Moment, connection_options, json_option, schema_limit_options, time_options
 from loader.cli.output import print_json, print_rows, print_table
 from loader.config import Settings
 from loader.events.outcomes import REJECT_REASONS
@@ -21,6 +21,7 @@ from loader.schema.source import open_warehouse
 @click.group(
     epilog="\b\nExamples:\n  selligent-loader rejects list\n  selligent-loader rejects show 17\n"
     "  selligent-loader rejects replay --reason no_table --max-tables 400\n"
+    "  selligent-loader rejects replay --reason no_time --time-format '%d/%m/%Y %H:%M'\n"
     "  selligent-loader rejects export --since 2025-03-01 --out rejects.jsonl\n"
     "  selligent-loader rejects purge --older-than 90d"
 )
@@ -75,14 +76,15 @@ def reject_filter(command: Command) -> Command:
 @rejects.command("replay")
 @reject_filter
 @schema_limit_options
+@time_options
 @connection_options
 @json_option
-def replay_command(settings: Settings, as_json: bool, choice: RejectFilter, **limits: Any) -> None:
+def replay_command(settings: Settings, as_json: bool, choice: RejectFilter, **options: Any) -> None:
     """Load rejected events that can be loaded now.
 
     The others stay rejected, with their new reason. Pieces of lines that were too long are not replayed.
     """
-    result = replay(settings, choice, Options(**limits))
+    result = replay(settings, choice, Options(**options))
     if as_json:
         print_json(result.as_json())
         return

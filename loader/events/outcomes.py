@@ -17,7 +17,10 @@ REJECT_REASONS = {
     "nameless_event": "the `event` name has no ASCII letter or digit, so no table name can be derived from it",
     "wrong_kind": "a field of the envelope has a value of the wrong type",
     "no_identity": "the event has neither `userId` nor `anonymousId`",
-    "no_time": "none of `receivedAt`, `sentAt`, `originalTimestamp` and `timestamp` is a valid time",
+    "no_time": (
+        "none of `receivedAt`, `sentAt`, `originalTimestamp` and `timestamp` is a time that can be read; "
+        "give the format of the times with --time-format, also to `rejects replay`"
+    ),
     "id_too_long": "`messageId` has more than 100 characters",
     "key_conflict": "an event with another name has the same `messageId` and time",
     "too_complex": "the event, or the batch that it is in, takes more time or memory than a load may use",
@@ -85,7 +88,7 @@ DISCARD_REMEDIES = {
     "repeated_key": "ask the sender to send each name once: the first value is in the column",
     "reserved": "ask the sender for another name: this one belongs to a standard column",
     "nameless": "ask the sender for a name with ASCII letters or digits",
-    "unread_time": "ask the sender to write times in ISO 8601",
+    "unread_time": "give the format of the times with `load --time-format`, or ask the sender for ISO 8601",
     "empty_list": "ask the sender to send an empty object, or nothing",
     "too_many_names": "ask the sender for fewer names: the value is an object with all such properties of the event",
     "unknown_field": "ask the sender to send it as a property",

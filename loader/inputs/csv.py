@@ -13,6 +13,7 @@ from pyarrow import csv as arrow_csv
 from loader.errors import InputError, UsageError
 from loader.events.fields import COLUMN_FIELDS
 from loader.events.outcomes import Reject
+from loader.events.times import UTC
 from loader.inputs.chunk import Chunk
 from loader.inputs.csv_rows import RowBoundaries, split_rows
 from loader.inputs.tabular import RowsToJson
@@ -20,13 +21,14 @@ from loader.inputs.tabular import RowsToJson
 
 @dataclass(frozen=True, slots=True)
 class CsvDialect:
-    """Delimiter and encoding of CSV files; None is detected in each file.
+    """Delimiter and encoding of CSV files, None is detected in each file; for all tables the zone of times without one.
 
     Raises UsageError if one of them cannot be used.
     """
 
     delimiter: str | None = None
     encoding: str | None = None
+    zone: str = UTC
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and (len(self.delimiter.encode()) != 1 or self.delimiter in '"\r\n'):

@@ -90,7 +90,7 @@ def read_contents(file: File, position: int, line: int, size: int, dialect: CsvD
     written: if it is truncated and was changed recently, or has changed since it was listed.
     """
     if file.table is not None:
-        yield from ((chunk, chunk.end) for chunk in read_table(file.table, file.uri, position))
+        yield from ((chunk, chunk.end) for chunk in read_table(file.table, file.uri, position, dialect.zone))
         return
     with open_file(file) as (stream, raw):
         for chunk in _chunks(stream, file, (position, line), size, dialect):
@@ -108,7 +108,7 @@ def _chunks(stream: IO[bytes], file: File, at: tuple[int, int], size: int, diale
     """Return the chunks of a stream in the format that its first bytes or its name indicate."""
     start: bytes = stream.peek(1 << 16)  # type: ignore[attr-defined]
     if start.startswith(b"PAR1"):
-        return read_parquet(stream, file.uri, at[0], size)
+        return read_parquet(stream, file.uri, at[0], size, dialect.zone)
     name = file.uri.lower()
     for ending in _COMPRESSED:
         name = name.removesuffix(ending)

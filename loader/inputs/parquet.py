@@ -7,14 +7,16 @@ import numpy as np
 import pyarrow as pa
 
 from loader.errors import InputError
+from loader.events.times import UTC
 from loader.inputs.chunk import Chunk
 from loader.inputs.tabular import RowsToJson
 
 
-def read_parquet(stream: IO[bytes], uri: str, position: int, size: int) -> Iterator[Chunk]:
+def read_parquet(stream: IO[bytes], uri: str, position: int, size: int, zone: str = UTC) -> Iterator[Chunk]:
     """Yield the rows of a Parquet file from a position on, in chunks of about `size` bytes.
 
-    Raises InputError if the stream is not seekable, as a pipe, or required columns are missing.
+    `zone` is that of times without one. Raises InputError if the stream is not seekable, as a pipe, or required columns
+    are missing.
     """
     from pyarrow import parquet
 
@@ -23,7 +25,7 @@ def read_parquet(stream: IO[bytes], uri: str, position: int, size: int) -> Itera
             f"{uri!r} is a Parquet file in a stream without random access; decompress it and load it by name"
         )
     file = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
-    rows_to_json, done = RowsToJson(file.schema_arrow.names, uri), 0
+    rows_to_json, done = RowsToJson(file.schema_arrow.names, uri, zone), 0
     for group in range(file.num_row_groups):
         about = file.metadata.row_group(group)
         rows = max(1, about.num_rows * size // max(about.total_byte_size * 2, 1))
@@ -35,12 +37,12 @@ def read_parquet(stream: IO[bytes], uri: str, position: int, size: int) -> Itera
             done += len(batch)
 
 
-def read_table(table: pa.Table, uri: str, position: int) -> Iterator[Chunk]:
-    """Yield the rows of a table in memory from a position on.
+def read_table(table: pa.Table, uri: str, position: int, zone: str = UTC) -> Iterator[Chunk]:
+    """Yield the rows of a table in memory from a position on; `zone` is that of times without one.
 
     Raises InputError if required columns are missing.
     """
-    rows_to_json, done = RowsToJson(table.column_names, uri), 0
+    rows_to_json, done = RowsToJson(table.column_names, uri, zone), 0
     for start in range(0, len(table), 10_000):
         yield from _chunks(table.slice(start, 10_000), rows_to_json, done, position)
         done = start + 10_000

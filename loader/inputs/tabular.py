@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.duckdb import Session
+from loader.duckdb import Session, in_zone
 from loader.errors import InputError
 from loader.events.fields import COLUMN_FIELDS, CONTEXT, NOT_COLUMNS, PROPERTIES, TIME_FIELDS, Path
-from loader.quoting import quote_literal
+from loader.events.times import UTC
 
 #: Names that occur in Segment's JSON only. If a table has one of them, its columns are named as in the JSON.
 _SEGMENT = {*COLUMN_FIELDS.values(), CONTEXT, PROPERTIES} - COLUMN_FIELDS.keys()
@@ -61,17 +61,16 @@ def _path(name: str, is_json: bool, *, has_text: bool) -> Path | None:
 
 
 _IDENTITIES = ("messageId", "userId", "anonymousId")
-#: Formats of times that exports write and ISO 8601 does not allow: an offset without minutes, a named zone.
-_SPELLINGS = ((r"(:\d\d(?:\.\d+)?[+-]\d\d)$", r"\1:00"), (r" UTC$", "Z"))
 
 
 class RowsToJson:
     """Converts rows of a table into JSON events, without nulls and NaN."""
 
-    def __init__(self, names: Sequence[str], uri: str) -> None:
-        """Raise InputError if required columns are missing."""
+    def __init__(self, names: Sequence[str], uri: str, zone: str = UTC) -> None:
+        """Raise InputError if required columns are missing. `zone` is that of times without one."""
         self._paths = read_headings(names, uri)
         self._original = names.index("original_timestamp") if "original_timestamp" in names else None
+        self._zone = zone
         self._session = Session()
 
     def texts(self, columns: Sequence[pa.ChunkedArray | pa.Array]) -> pa.Array:
@@ -85,7 +84,7 @@ class RowsToJson:
             leaves["timestamp",] = pc.if_else(absent, None, leaves["timestamp",])
         cells = {path: f"c{n}" for n, path in enumerate(leaves)}
         self._session.register("cells", pa.table(list(leaves.values()), list(cells.values())))
-        fragments = {path: _json(path, cells[path], leaves[path].type) for path in leaves}
+        fragments = {path: _json(path, cells[path], leaves[path].type, self._zone) for path in leaves}
         texts = self._session.arrow(f"select {_object((), fragments)} as text from cells")["text"]
         return texts.cast(pa.binary()).combine_chunks() if len(texts) else pa.array([], pa.binary())
 
@@ -107,8 +106,7 @@ def _flattened(path: Path, column: pa.ChunkedArray | pa.Array) -> dict[Path, pa.
 def _plain(path: Path, column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
     if pa.types.is_timestamp(kind):
-        moment = pa.timestamp("us", "UTC") if kind.tz else pa.timestamp("us")
-        return column.cast(moment, safe=False).cast(pa.timestamp("us"))
+        return column.cast(pa.timestamp("us", "UTC" if kind.tz else None), safe=False)
     if pa.types.is_null(kind):
         return column.cast(pa.string())
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
@@ -129,10 +127,12 @@ def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column
 
 
-def _json(path: Path, cell: str, kind: pa.DataType) -> str:
+def _json(path: Path, cell: str, kind: pa.DataType, zone: str) -> str:
     """Return SQL for a cell as JSON text, null if it is absent."""
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if pa.types.is_timestamp(kind):
+        if kind.tz or zone != UTC:
+            cell = f"make_timestamp(epoch_us({cell if kind.tz else in_zone(cell, zone)}))"
         return f"""to_json(replace(strftime({cell}, '%Y-%m-%dT%H:%M:%S.%fZ'), '000Z', 'Z'))::varchar"""
     if pa.types.is_floating(kind):
         return f"""case when isinf({cell}) then to_json({cell}::varchar) when not isnan({cell}) then to_json({cell})
@@ -141,8 +141,6 @@ def _json(path: Path, cell: str, kind: pa.DataType) -> str:
         is_object = f"json_valid({cell}) and ltrim({cell}, E' \\t\\r\\n') like '{{%'"
         return f"case when {is_object} then {cell} else to_json({cell})::varchar end"
     if is_text and path[-1] in TIME_FIELDS and len(path) == 1:
-        for pattern, spelling in _SPELLINGS:
-            cell = f"regexp_replace({cell}, {quote_literal(pattern)}, {quote_literal(spelling)})"
         cell = f"nullif({cell}, '')"
     return f"to_json({cell})::varchar"
 

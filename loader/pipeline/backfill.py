@@ -13,11 +13,13 @@ import pyarrow.compute as pc
 from loader.errors import ContentionError, RefusedError
 from loader.events import values
 from loader.events.identifiers import column_identifier, is_context
+from loader.events.times import DEFAULT_TIMES, TimeReading
+from loader.pipeline.result import Options
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
 from loader.postgres.copy import array_literal
 from loader.quoting import quote_identifier
-from loader.schema.catalog import Catalog, Name, SchemaLimits
+from loader.schema.catalog import Catalog, Name
 from loader.schema.event_tables import TRACKS
 from loader.transform.refit import ClaimedDiscards, TargetColumn, pivot_values, refit_values
 
@@ -49,7 +51,9 @@ _SAME_TIME = (
 )
 
 
-def backfill(warehouse: Warehouse, table: str, targets: Sequence[TargetColumn]) -> int:
+def backfill(
+    warehouse: Warehouse, table: str, targets: Sequence[TargetColumn], times: TimeReading = DEFAULT_TIMES
+) -> int:
     """Write `no_column` values into existing columns of a table, and return the number of values written.
 
     One transaction handles some events, with all their values. If a lock is not free, the rest stays `no_column`.
@@ -67,7 +71,7 @@ def backfill(warehouse: Warehouse, table: str, targets: Sequence[TargetColumn]) 
                 )
                 if not claimed.rows:
                     break
-                placed += resolve_discards(warehouse, table, targets, claimed)
+                placed += resolve_discards(warehouse, table, targets, claimed, times)
             limit = BATCH_VALUES
         except ContentionError as exc:
             log.warning("values of %r are left for a later load: %s", table, exc)
@@ -112,13 +116,17 @@ def claim_discards(
 
 
 def resolve_discards(
-    warehouse: Warehouse, table: str, targets: Sequence[TargetColumn], claimed: ClaimedDiscards
+    warehouse: Warehouse,
+    table: str,
+    targets: Sequence[TargetColumn],
+    claimed: ClaimedDiscards,
+    times: TimeReading = DEFAULT_TIMES,
 ) -> int:
     """Write values that fit into their columns, and return how many; the others get the reason why they do not.
 
     Runs in the current transaction.
     """
-    refitted = refit_values(targets, claimed)
+    refitted = refit_values(targets, claimed, times)
     fitting = refitted.filter(pc.is_null(refitted["reason"]))
     numbered = list(enumerate(targets))
     _update(warehouse, table, numbered, fitting)
@@ -173,17 +181,18 @@ _FIRST = """
 """
 
 
-def backfill_waiting_columns(warehouse: Warehouse, limits: SchemaLimits) -> tuple[int, list[str]]:
+def backfill_waiting_columns(warehouse: Warehouse, options: Options) -> tuple[int, list[str]]:
     """Add missing columns within the limits, and write all `no_column` values into their columns.
 
-    Returns the number of values written and the statements that added columns. Values whose columns cannot be added
-    now stay `no_column`; values that do not fit become `misfit`. Raises WarehouseError if the database fails.
+    Times are read with the options of this load. Returns the number of values written and the statements that added
+    columns. Values whose columns cannot be added now stay `no_column`; values that do not fit become `misfit`. Raises
+    WarehouseError if the database fails.
     """
     with warehouse.transaction():
         waiting = sorted(warehouse.fetch(_WAITING, MAX_WAITING))
     if not waiting:
         return 0, []
-    catalog = Catalog(warehouse, limits)
+    catalog = Catalog(warehouse, options.schema_limits)
     properties: dict[str, list[str]] = {}
     for table, name in waiting:
         if catalog.has(table):
@@ -202,7 +211,7 @@ def backfill_waiting_columns(warehouse: Warehouse, limits: SchemaLimits) -> tupl
             if c in kinds and catalog.can_have_column(c)
         ]
         catalog.record(Name(table, name, target.name) for target in targets for name in target.properties)
-        placed += backfill(warehouse, table, targets)
+        placed += backfill(warehouse, table, targets, options.times)
     return placed, catalog.statements
 
 

@@ -57,7 +57,7 @@ def load_files(
         result = LoadResult(load_id, errors=[str(problem) for problem in problems])
         with record_outcome(ledger, result):
             if result.load_id is not None:
-                placed = warehouse.retry(lambda: backfill_waiting_columns(warehouse, options.schema_limits))
+                placed = warehouse.retry(lambda: backfill_waiting_columns(warehouse, options))
                 result.values_placed, result.ddl = placed
             to_read = files if options.again else warehouse.retry(lambda: ledger.unread(files))
             with reported(sum(file.size or 0 for file in to_read)) as progress:

@@ -92,14 +92,16 @@ def replay_rejects(settings: Settings, choice: RejectFilter, options: Options) -
         result = LoadResult(ledger.begin("replay"))
         with record_outcome(ledger, result):
             rows, ddl = (stack.enter_context(closing(Warehouse(settings))) for _ in range(2))
-            _replay(rows, Catalog(ddl, options.schema_limits), choice, result)
+            catalog = Catalog(ddl, options.schema_limits)
+            _replay(rows, Transform(catalog, options.times), choice, result)
+            result.ddl = catalog.statements
             result.status = "ok" if result.counts["events_read"] else "empty"
     return result
 
 
-def _replay(warehouse: Warehouse, catalog: Catalog, choice: RejectFilter, result: LoadResult) -> None:
+def _replay(warehouse: Warehouse, transform: Transform, choice: RejectFilter, result: LoadResult) -> None:
     load_id = result.load_id or 0
-    transform, writer = Transform(catalog), Writer(warehouse, load_id)
+    writer = Writer(warehouse, load_id)
     with Ledger(warehouse).open_file(load_id, REJECTS) as cursor:
         if cursor is None:
             return
@@ -110,7 +112,6 @@ def _replay(warehouse: Warehouse, catalog: Catalog, choice: RejectFilter, result
                 result.files = 1
                 result.counts += written.counts
                 result.tables.update({table: part.rows.num_rows for table, part in written.parts.items()})
-    result.ddl = catalog.statements
 
 
 def _chunks(warehouse: Warehouse, choice: RejectFilter) -> Iterator[ReplayChunk]:

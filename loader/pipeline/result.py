@@ -4,8 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from loader.duckdb import check_time_reading
 from loader.errors import LoaderError
 from loader.events.outcomes import COUNTS
+from loader.events.times import DEFAULT_TIMES, UTC, TimeReading
 from loader.inputs.csv import CsvDialect
 from loader.inputs.discovery import Days
 from loader.schema.catalog import MAX_COLUMNS, MAX_TABLES, SchemaLimits
@@ -26,7 +28,10 @@ class Percentage:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of a load."""
+    """Options of a load.
+
+    Raises UsageError for a format or a zone of times that cannot be used.
+    """
 
     #: Number of processes; each reads whole files.
     jobs: int = 1
@@ -45,6 +50,18 @@ class Options:
     table: CsvDialect = field(default_factory=CsvDialect)
     #: Days on which Segment received the events of the files to load, for Segment's archive.
     days: Days = field(default_factory=Days)
+    #: A format of times to try before all others, as of strptime, such as `%d/%m/%Y %H:%M`.
+    time_format: str | None = None
+    #: The zone of times without one, as in the IANA database.
+    time_zone: str = UTC
+
+    def __post_init__(self) -> None:
+        if self.times != DEFAULT_TIMES:
+            check_time_reading(self.times)
+
+    @property
+    def times(self) -> TimeReading:
+        return TimeReading(self.time_format, self.time_zone)
 
     @property
     def schema_limits(self) -> SchemaLimits:

@@ -5,6 +5,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 import pyarrow as pa
@@ -49,7 +50,7 @@ class Worker:
             self._ledger.join(load_id)
         self._writer = Writer(warehouse, load_id)
         self._catalog = Catalog(ddl, options.schema_limits, dry=options.dry_run)
-        self._transform = Transform(self._catalog)
+        self._transform = Transform(self._catalog, options.times)
 
     def close(self) -> None:
         """Close the connections, which releases their locks."""
@@ -97,7 +98,8 @@ class Worker:
 
     def _prepare(self, file: File, cursor: FileCursor) -> Iterator[tuple[ParsedChunk | Batch | Unconverted, int]]:
         """Yield the parsed chunks of a file, each with the number of bytes read so far, as stored."""
-        for chunk, consumed in read_contents(file, cursor.position, cursor.line, CHUNK_SIZE, self._options.table):
+        dialect = replace(self._options.table, zone=self._options.time_zone)
+        for chunk, consumed in read_contents(file, cursor.position, cursor.line, CHUNK_SIZE, dialect):
             yield self._transform.prepare(chunk), consumed
 
     def _finish(

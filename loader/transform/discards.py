@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.duckdb import Session, timestamp_sql
+from loader.duckdb import Session
 from loader.events.fields import TIME_FIELDS, Path, pointer, property_name
 from loader.quoting import quote_literal
 from loader.transform import limits
@@ -39,7 +39,6 @@ class WithoutColumn:
 
 def read_unread_times(session: Session) -> pa.Table:
     """Return rows of `discarded_values` for invalid times."""
-    text = "json_extract_string(line, '/{}')"
     return pa.concat_tables(
         [SCHEMA.empty_table()]
         + [
@@ -50,7 +49,7 @@ def read_unread_times(session: Session) -> pa.Table:
                 from envelope join events using (event_text)
                 where verdict is null and has_unread_time
                     and json_extract(line, '/{field}')::varchar not in ('null', '{{}}')
-                    and ({timestamp_sql(text.format(field))}) is null
+                    and read_time_field(json_extract_string(line, '/{field}')) is null
                 """
             ).cast(SCHEMA)
             for field in TIME_FIELDS

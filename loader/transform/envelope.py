@@ -1,6 +1,6 @@
 """DuckDB SQL that extracts an event's common fields and times, and decides whether it can be loaded."""
 
-from loader.duckdb import EARLIEST, LATEST, timestamp_sql
+from loader.duckdb import EARLIEST, LATEST
 from loader.events.outcomes import ENDPOINT_REASONS, ENDPOINT_REJECT
 
 #: Extracted fields, by their name in the SQL below.
@@ -86,8 +86,8 @@ def create_envelope(objects: list[str]) -> str:
             select n, line, shape, {values} from extracted
         ), times as (
             select n, line, shape, nullif(id, '') as id, anonymous_id, user_id, event_text, type, original, stamp, sent,
-                received, {timestamp_sql("original")} as original_read, {timestamp_sql("stamp")} as stamp_read,
-                {timestamp_sql("sent")} as sent_at, {timestamp_sql("received")} as received_read
+                received, read_time_field(original) as original_read, read_time_field(stamp) as stamp_read,
+                read_time_field(sent) as sent_at, read_time_field(received) as received_read
             from fields
         ), originals as (
             select *, case when original is null then stamp_read else original_read end as original_timestamp,

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from loader.duckdb import Session, cast_sql
+from loader.events.times import TimeReading
 from loader.quoting import quote_literal
 
 _TAKEN = pa.schema(
@@ -50,12 +51,12 @@ class ClaimedDiscards:
     events: int
 
 
-def refit_values(targets: Sequence[TargetColumn], claimed: ClaimedDiscards) -> pa.Table:
+def refit_values(targets: Sequence[TargetColumn], claimed: ClaimedDiscards, times: TimeReading) -> pa.Table:
     """Return the claimed values with the index of their target (`home`), and what fits as text (`fitting`).
 
     `reason` is null for a value that fills its column, else `collision` or `misfit`.
     """
-    session = Session()
+    session = Session(times)
     columns = [list(column) for column in zip(*claimed.rows, strict=True)]
     session.register("taken", pa.table(columns, schema=_TAKEN))
     rows = [

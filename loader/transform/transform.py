@@ -9,6 +9,7 @@ from loader.duckdb import Session
 from loader.errors import LoaderError
 from loader.events.fields import CONTEXT, PROPERTIES, Path
 from loader.events.outcomes import Reject
+from loader.events.times import DEFAULT_TIMES, TimeReading
 from loader.inputs.chunk import Chunk
 from loader.schema.catalog import Catalog
 from loader.transform.assemble import assemble
@@ -63,8 +64,8 @@ class Transform:
     The objects found in one chunk are the starting point for the next.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+    def __init__(self, catalog: Catalog, times: TimeReading = DEFAULT_TIMES) -> None:
+        self._catalog, self._times = catalog, times
         self._objects = OBJECTS
         self._free = SimpleQueue[Session]()
 
@@ -84,7 +85,7 @@ class Transform:
         try:
             return self._free.get_nowait()
         except Empty:
-            return Session()
+            return Session(self._times)
 
     def finish(self, prepared: ParsedChunk | Batch | Unconverted) -> Iterator[Batch]:
         """Yield the batch of a chunk, after creating the tables and columns it needs.

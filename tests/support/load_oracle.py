@@ -17,7 +17,7 @@ from tests.support.load_oracle_values import (
     Pairs,
     converted,
     kind_of,
-    microseconds,
+    moment,
     parse,
     repaired,
     text_of,
@@ -159,7 +159,7 @@ def verdict(fields: Any, received: int | None) -> str | None:
 
 def times(fields: Mapping[str, Any]) -> dict[str, int | None]:
     """Return the times of an event as stored in its row."""
-    original, stamp, sent, received = [microseconds(fields.get(name)) for name in TIMES]
+    original, stamp, sent, received = [moment(fields.get(name)) for name in TIMES]
     computed = fields.get("originalTimestamp") is not None
     happened = original if computed else stamp
     received = next((time for time in (received, sent, happened) if time is not None), None)
@@ -275,7 +275,7 @@ def _event(value: Pairs, fields: dict[str, Any], moments: Mapping[str, int | Non
     unread = [
         (name, fields[name], "unread_time")
         for name in TIMES
-        if not is_nothing(fields.get(name)) and microseconds(fields[name]) is None
+        if not is_nothing(fields.get(name)) and moment(fields[name]) is None
     ]
     unknown = [
         (key, inside, "unknown_field") for key, inside in fields.items() if key not in KNOWN and not is_nothing(inside)

@@ -7,9 +7,15 @@ from decimal import Decimal
 from typing import Any
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-TIME = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?"
-    r"(?:(Z)|([+-])([0-9]{2}):?([0-9]{2}))?"
+ISO_8601 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?( ?\S+)?"
+    r"|(\d{4})(\d\d)(\d\d)[Tt ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d+))?)?( ?\S+)?"
+    r"|(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d)(\d\d)(?:(\d\d)(?:[.,](\d+))?)?( ?\S+)?",
+    re.ASCII,
+)
+OFFSET = re.compile(r"([+-])([01]\d|2[0-3])(?::?([0-5]\d))?", re.ASCII)
+RFC_2822 = re.compile(
+    r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), *)?\d\d? +[a-z]{3} +\d{4} +\d\d:?\d\d.*", re.ASCII | re.IGNORECASE
 )
 
 
@@ -71,23 +77,76 @@ def text_of(value: Any) -> str | None:
     return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
+def is_common_time(value: Any) -> bool:
+    """Return whether a value is a time in the form that gives a column the type of a time."""
+    form = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]([01]\d|2[0-3]):?[0-5]\d)?"
+    is_strict = isinstance(value, str) and re.fullmatch(form, value, re.ASCII) is not None
+    return is_strict and value[11:13] != "24" and value[17:19] != "60" and microseconds(value) is not None
+
+
+def moment(value: Any) -> int | None:
+    """Return the time in a field of an event in microseconds since 1970: as `microseconds`, or a number."""
+    text = text_of(value) or ""
+    if re.fullmatch("[1-9][0-9]{8,15}([.][0-9]+)?", text):
+        number = Decimal(text)
+        for unit in (1, 10**3, 10**6):
+            if datetime(2001, 1, 1, tzinfo=UTC).timestamp() <= number / unit < 4133980800:
+                return int(number * (10**6 // unit))
+    return microseconds(value)
+
+
 def microseconds(value: Any) -> int | None:
-    """Return an ISO 8601 time in microseconds since 1970, None if it is invalid or outside the years 1 to 9999.
+    """Return a time in microseconds since 1970, None if it is invalid or outside the years 1 to 9999.
 
     Without an offset it is UTC; digits beyond microseconds are cut off.
     """
-    found = TIME.fullmatch(value) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    if RFC_2822.fullmatch(value):
+        return _mail_time(value)
+    found = ISO_8601.fullmatch(value)
     if not found:
         return None
-    year, month, day, hour, minute, second, fraction, _, sign, hours, minutes = found.groups()
-    if int(hours or 0) > 23 or int(minutes or 0) > 59:
-        return None
-    ahead = timedelta(hours=int(hours or 0), minutes=int(minutes or 0)) * (-1 if sign == "-" else 1)
+    parts = found.groups()
+    year, month, day, hour, minute, second, fraction, zone = next(parts[i : i + 8] for i in (0, 8, 16) if parts[i])
+    ahead = _ahead((zone or "").removeprefix(" "))
+    return None if ahead is None else _since_1970((year, month, day, hour, minute, second or "0"), fraction, ahead)
+
+
+def _mail_time(value: str) -> int | None:
+    date, time, zone = re.fullmatch(r"(?is)(.*?\d{4}) +([\d:.,]+)(.*)", value).groups()  # type: ignore[union-attr]
+    found = re.fullmatch(r"(\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?|(\d\d)(\d\d)(?:(\d\d)(?:[.,](\d+))?)?", time)
+    ahead = _ahead(re.sub(r" *\([^()]*\)$", "", zone).removeprefix(" "))
     try:
-        moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second or 0), tzinfo=UTC) - ahead
+        day = datetime.strptime(date.rpartition(",")[2].strip(), "%d %b %Y")
+    except ValueError:
+        return None
+    if not found or ahead is None:
+        return None
+    hour, minute, second, fraction = found.groups()[:4] if found[1] else found.groups()[4:]
+    return _since_1970((str(day.year), str(day.month), str(day.day), hour, minute, second or "0"), fraction, ahead)
+
+
+def _ahead(zone: str) -> timedelta | None:
+    if zone.lower() in ("", "z", "utc", "gmt", "ut"):
+        return timedelta()
+    if not (found := OFFSET.fullmatch(zone)):
+        return None
+    return timedelta(hours=int(found[2]), minutes=int(found[3] or 0)) * (-1 if found[1] == "-" else 1)
+
+
+def _since_1970(parts: tuple[str, ...], fraction: str | None, ahead: timedelta) -> int | None:
+    year, month, day, hour, minute, second = map(int, parts)
+    more = timedelta()
+    if hour == 24 and not minute and not second and not int(fraction or 0):
+        hour, more = 0, timedelta(days=1)
+    if second == 60:
+        second, more = 59, timedelta(seconds=1)
+    try:
+        found = datetime(year, month, day, hour, minute, second, tzinfo=UTC) + more - ahead
     except (ValueError, OverflowError):
         return None
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    since = found - datetime(1970, 1, 1, tzinfo=UTC)
     return since // timedelta(microseconds=1) + int(f"{fraction or '0':0<6}"[:6])
 
 
@@ -99,7 +158,7 @@ def kind_of(value: Any) -> str:
         if re.fullmatch("-?[0-9]+", value):
             return "bigint" if -(2**63) <= Decimal(value) < 2**63 else "text"
         return "double precision" if NUMBER.fullmatch(value) and abs(float(value)) != float("inf") else "text"
-    return "text" if microseconds(value) is None else "timestamp with time zone"
+    return "timestamp with time zone" if is_common_time(value) else "text"
 
 
 def converted(value: Any, kind: str) -> Any:

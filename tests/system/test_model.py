@@ -78,7 +78,20 @@ def mostly(usual: list[str], odd: list[str | None]) -> st.SearchStrategy[str | N
 ODD = [None, "null", "true", "{}", "[]", "5", '""', '{"a": 1}']
 TIMES = [f'"2025-01-01T00:00:0{second}.000Z"' for second in range(4)]
 ODD_TIMES = [*ODD, '"yesterday"', '"2025-01-01"', '"2025-01-01T00:00"', '"2025-01-01 01:00:02+01:00"', '"infinity"']
-ODD_TIMES += ['"2025-01-01T00:00:61Z"', '"0001-01-01T00:00:00Z"', '"9999-12-31T23:59:59-10:00"']
+ODD_TIMES += [
+    '"20250101T000002,5+0100"',
+    '"Wed, 1 Jan 2025 00:00:03 GMT"',
+    "1735689602000",
+    '"1735689602.5"',
+    "1.735689602e9",
+]
+ODD_TIMES += [
+    '"2025-01-01t24:00 utc"',
+    '"2024-12-31T23:59:60.5Z"',
+    '"2025-01-01T00:00:61Z"',
+    '"0001-01-01T00:00:00Z"',
+    '"9999-12-31T23:59:59-10:00"',
+]
 EVENTS = ['"Email Opened"', '"Email Link Clicked"', '"Unsubscribed"', '"Email Unsubscribed"', '"Other"']
 ODD_EVENTS = [*ODD, '"é"', '"Tracks"', '"email_opened"', r'"Q\"u\u0000o; drop table tracks"', '"404"', '"true"']
 IDS = ['"m1"', '"m2"', '"m3"', '"m4"', '"m5"']
