@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 DATA = [
     "sql/views/*.sql",
     "sql/internal/*.sql",
+    "sql/functions/*.sql",
     "sql/refresh/*.sql",
     "sql/operations/*.sql",
     "migrations/versions/*.py",

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from statistics import median
-from typing import Any
 
 from loader.events.outcomes import COUNTS
+from loader.monitoring.figure_checks import check_figures
 from loader.monitoring.freshness import TableFreshness, read_counts, read_days, read_freshness, snapshot
+from loader.monitoring.results import ERROR, OK, WARN, Check, ago, span
 from loader.pipeline.ledger import read_running_loads
 from loader.postgres.connection import Warehouse
 from loader.schema.event_tables import TRACKS
-from loader.views.figures import read_figures
 
-OK, WARN, ERROR = "ok", "warn", "error"
 #: Exit codes: a check other than freshness failed; data is stale.
 WRONG, STALE = 3, 5
 
@@ -54,12 +53,6 @@ _LAST = """
     where load_id <> all(%s)
     order by kind, load_id desc
 """
-_VIEWS = """
-    select max(finished_at), max(finished_at) > coalesce((select loaded_until from refreshed), '-infinity')
-    from loads where events_loaded > 0
-"""
-#: How long after a load the views may be out of date, because its refresh is running.
-REFRESH_TIME = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +62,6 @@ class Limits:
     warn: timedelta = timedelta(hours=26)
     error: timedelta = timedelta(hours=50)
     max_rejects: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of a check: its name, its level (ok, warn or error), what was found, and what to do."""
-
-    name: str
-    level: str
-    found: str
-    todo: str = ""
-    is_about_age: bool = False
-
-    @property
-    def line(self) -> str:
-        """The result as one line of text."""
-        return f"{self.level:5} {self.name}: {self.found}" + (f"; {self.todo}" if self.todo else "")
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the object that `check --json` prints."""
-        return {"check": self.name, "level": self.level, "found": self.found, "todo": self.todo or None}
 
 
 def exit_code(checks: Sequence[Check]) -> int:
@@ -110,7 +83,7 @@ def check(warehouse: Warehouse, limits: Limits) -> list[Check]:
             _ledger(warehouse),
             _rejects(warehouse, limits),
             *_last_loads(warehouse),
-            _views(warehouse, now),
+            *check_figures(warehouse, now),
         ]
 
 
@@ -162,7 +135,7 @@ def check_freshness(table: TableFreshness, days: Sequence[bool], now: datetime, 
         todo = "loads run without new events: check the files, or ask the sender"
     else:
         todo = "check the scheduler and `selligent-loader status`"
-    return Check(name, level, f"{found}, expected within {_span(limits.warn + pause)}", todo, is_about_age=True)
+    return Check(name, level, f"{found}, expected within {span(limits.warn + pause)}", todo, is_about_age=True)
 
 
 def check_volume(table: str, days: Sequence[tuple[date, int]]) -> Check:
@@ -204,8 +177,8 @@ def check_sums(tables: Sequence[TableFreshness], counts: Mapping[str, Sequence[t
             "; ".join(wrong),
             "find out who changes rows; delete the remaining rows of these events and `load --again` their files",
         )
-    span = f" on {len(tracks)} days" if len(tracks) > 1 else ""
-    return Check(name, OK, f"equal, {sum(tracks.values()):,} events{span}")
+    days = f" on {len(tracks)} days" if len(tracks) > 1 else ""
+    return Check(name, OK, f"equal, {sum(tracks.values()):,} events{days}")
 
 
 def _ledger(warehouse: Warehouse) -> Check:
@@ -223,7 +196,7 @@ def _ledger(warehouse: Warehouse) -> Check:
 
 def _rejects(warehouse: Warehouse, limits: Limits) -> Check:
     ((count,),) = warehouse.fetch(_REJECTED, limits.error)
-    found = f"{count:,} by loads of the last {_span(limits.error)}, {limits.max_rejects:,} are allowed"
+    found = f"{count:,} by loads of the last {span(limits.error)}, {limits.max_rejects:,} are allowed"
     if count > limits.max_rejects:
         return Check("rejected events", ERROR, found, "see `selligent-loader rejects list`")
     return Check("rejected events", OK, found)
@@ -242,30 +215,3 @@ def _last_loads(warehouse: Warehouse) -> Iterator[Check]:
             )
         else:
             yield Check(f"last load of {kind}", OK, found)
-
-
-def _views(warehouse: Warehouse, now: datetime) -> Check:
-    ((loaded_at, is_behind),) = warehouse.fetch(_VIEWS)
-    (figures,) = read_figures(warehouse)
-    if figures["failed_at"]:
-        found = f"the refresh of {ago(now - figures['failed_at'])} failed: {figures['error']}"
-        return Check("views", ERROR, found, "repair that, then run `selligent-loader refresh`")
-    if is_behind and now - loaded_at > REFRESH_TIME:
-        return Check(
-            "views", ERROR, f"do not include the load of {ago(now - loaded_at)}", "run `selligent-loader refresh`"
-        )
-    return Check("views", OK, "being refreshed" if is_behind else "up to date")
-
-
-def ago(age: timedelta) -> str:
-    """Return an age as text.
-
-    >>> ago(timedelta(minutes=5)), ago(timedelta(hours=26)), ago(timedelta(days=12, hours=1))
-    ('5 min ago', '26 h ago', '12 days ago')
-    """
-    return f"{_span(age)} ago"
-
-
-def _span(span: timedelta) -> str:
-    hours = span.total_seconds() / 3600
-    return f"{span.days} days" if hours >= 72 else f"{hours:.0f} h" if hours >= 1 else f"{hours * 60:.0f} min"

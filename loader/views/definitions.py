@@ -23,12 +23,13 @@ _GRANTS = """
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A view: its schema, the other schema that it may read, and the SQL that creates it."""
+    """A view, or a function for views: its schema, the other schema that it may read, and the SQL that creates it."""
 
     name: str
     schema: str
     other: str
     sql: str
+    is_function: bool = False
 
     @property
     def place(self) -> str:
@@ -43,8 +44,12 @@ class View:
 
 
 def read_views(settings: Settings, connection: Connection | None = None) -> list[View]:
-    """Return all views, each after those it reads from. Without a connection, the site adapters are empty."""
+    """Return the functions and all views, each after those it reads from.
+
+    Without a connection, the site adapters are empty.
+    """
     views = [
+        *(View(name, settings.ops, settings.schema, sql, is_function=True) for name, sql in _files("sql/functions")),
         *(View(name, settings.schema, settings.ops, sql) for name, sql in _files("sql/views")),
         *(View(name, settings.ops, settings.schema, sql) for name, sql in _files("sql/internal")),
     ]
@@ -62,12 +67,17 @@ def _files(folder: str) -> Iterable[tuple[str, str]]:
 
 def _ordered(views: Sequence[View]) -> list[View]:
     by_name = {view.name: view for view in views}
-    read = {view.name: set(re.findall(r"\b(?:from|join)\s+(\w+)", view.sql)) & set(by_name) for view in views}
+    read = {view.name: _names(view.sql) & set(by_name) - {view.name} for view in views}
     return [by_name[name] for name in TopologicalSorter(read).static_order()]
 
 
+def _names(sql: str) -> set[str]:
+    """Return the names that may be views or functions."""
+    return set(re.findall(r"\b(?:from|join)\s+(\w+)", sql)) | set(re.findall(r"\b(\w+)\(", sql))
+
+
 def apply_views(connection: Connection, views: Sequence[View]) -> None:
-    """Replace the views. If columns have changed, drop and create all views, and restore their grants.
+    """Replace the functions and views. If columns have changed, drop and create all views, and restore their grants.
 
     Fails with SQLSTATE 2BP01, a SchemaError, if a user's view depends on one that must be dropped.
     """
@@ -76,7 +86,8 @@ def apply_views(connection: Connection, views: Sequence[View]) -> None:
         return
     grants = read_grants(connection, views)
     for view in reversed(views):
-        run_script(connection, f"drop view if exists {view.place}")
+        if not view.is_function:
+            run_script(connection, f"drop view if exists {view.place}")
     for script in (*scripts, *grants):
         run_script(connection, script)
 

@@ -46,8 +46,8 @@ _CONDITIONS = """
 """
 _KNOWN = "select definition, coalesce(site_definition, '') from {ops}.refreshed"
 _DONE = """
-    insert into refreshed (loaded_until, definition, site_definition, seconds, settings)
-    select now(), %s, %s, %s, settings from this_refresh
+    insert into refreshed (loaded_until, definition, site_definition, seconds, settings, reporting_currency)
+    select now(), %s, %s, %s, settings, reporting_currency from this_refresh
 """
 _FAILED = "update refreshed set failed_at = clock_timestamp(), error = %s"
 _STALE = "select exists (select from chunks where not is_taken) or not exists (select from refreshed)"

@@ -29,7 +29,16 @@ _READ: Mapping[str, str] = {
     "_window": "select %s::interval",
     "look_back": "select now() - %s::interval",
     "reporting_time_zone": "select now() at time zone %s",
+    "max_person_share": "select sqrt(%s::numeric)",
 }
+#: Columns of a table of exchange rates.
+_RATE_COLUMNS = {"date", "currency", "rate"}
+_COLUMNS = """
+    select attname from pg_attribute
+    where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
+        and has_schema_privilege((select relnamespace from pg_class where oid = attrelid), 'usage')
+        and has_table_privilege(attrelid, 'select')
+"""
 
 
 def read_settings(fetch: Fetch, schema: str) -> list[dict[str, Any]]:
@@ -64,6 +73,14 @@ def _check(warehouse: Warehouse, name: str, value: str) -> None:
         raise UsageError(
             f"{value!r} is invalid for {name!r}; write table:revenue or table:revenue:currency:order_id for each table"
         )
+    if name == "refund_events" and not re.fullmatch(r"([^\s:]+(:[^\s:]*){0,3}\s*)*", value):
+        raise UsageError(
+            f"{value!r} is invalid for {name!r}; write table, or table:revenue:currency:order_id, for each table"
+        )
+    if name == "reporting_currency" and len(value.split()) > 1:
+        raise UsageError(f"{value!r} is invalid for {name!r}; write one currency, or '' for the most frequent one")
+    if name == "exchange_rates" and value.strip():
+        _check_rates(warehouse, value.strip())
     try:
         for prefix, query in _READ.items():
             if name.endswith(prefix) or name.startswith(prefix):
@@ -79,3 +96,13 @@ def _check_schema(warehouse: Warehouse, schema: str) -> None:
     ((tables, readable),) = found
     if tables and not readable:
         raise UsageError(f"no table of schema {schema!r} can be read; ask its owner to grant usage and select on it")
+
+
+def _check_rates(warehouse: Warehouse, table: str) -> None:
+    schema, _, name = table.partition(".")
+    place = f"{quote_identifier(schema)}.{quote_identifier(name)}"
+    if missing := _RATE_COLUMNS - {column for (column,) in warehouse.fetch(_COLUMNS, place)}:
+        raise UsageError(
+            f"{table!r} is invalid for 'exchange_rates': no readable table schema.table with "
+            f"{', '.join(sorted(missing))}; it needs date, currency and rate"
+        )

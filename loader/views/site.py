@@ -9,9 +9,7 @@ from loader.quoting import quote_identifier, quote_literal
 from loader.schema.event_tables import MAILING, STANDARD
 from loader.schema.introspection import read_readable_columns
 from loader.views.settings import read_settings
-
-_NUMBERS = {"smallint", "integer", "bigint", "numeric", "real", "double precision"}
-_MOMENTS = {"timestamp with time zone", "timestamp without time zone"}
+from loader.views.site_tables import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +38,17 @@ SITE_EVENTS = Adapter(
 )
 CONVERSIONS = Adapter(
     "conversions",
-    "One row per conversion on the site",
+    "One row per conversion on the site, without refunds",
     {
         "schema_name": "The schema of the site's data",
         "event": "The table of the conversion in that schema",
         "id": "Id of the conversion in that schema",
-        "order_id": "The order; of several conversions with the same one, the earliest is kept",
+        "order_id": "The order; of several conversions with the same one, the earliest is kept. Null if blank",
         "user_id": "The visitor's user id",
         "anonymous_id": "The visitor's anonymous id",
         "timestamp": "When it happened",
-        "revenue": "Its revenue",
-        "currency": "Currency of the revenue",
+        "revenue": "Its revenue; null if it cannot be read",
+        "currency": "Currency of the revenue, in upper case",
     },
 )
 #: What the refresh reads of a table beside its rows: whose it is, and when each row was recorded.
@@ -67,8 +65,8 @@ SITE_VISITS = Adapter(
 )
 SITE_CONVERSIONS = Adapter(
     "site_conversions",
-    "One row per conversion, repeated ones included, as far back as the refresh reads",
-    {**CONVERSIONS.columns, **_RECORDED},
+    "One row per conversion or refund, repeated ones included, as far back as the refresh reads",
+    {**CONVERSIONS.columns, **_RECORDED, "unread": "Revenue that cannot be read", "is_refund": ""},
     is_internal=True,
 )
 SITE_IDENTIFIES = Adapter(
@@ -83,13 +81,21 @@ MACHINE_OPENS = Adapter(
     dict.fromkeys((*STANDARD, *MAILING), ""),
     is_internal=True,
 )
+SITE_RATES = Adapter(
+    "site_rates",
+    "One row per day and currency: the exchange rate to the reporting currency",
+    dict.fromkeys(("day", "currency", "rate"), ""),
+    is_internal=True,
+)
 #: Names of the views on the site's tables.
-SITE_VIEWS = {view.name for view in (SITE_EVENTS, CONVERSIONS, SITE_VISITS, SITE_CONVERSIONS, SITE_IDENTIFIES)}
+SITE_VIEWS = {
+    view.name for view in (SITE_EVENTS, CONVERSIONS, SITE_VISITS, SITE_CONVERSIONS, SITE_IDENTIFIES, SITE_RATES)
+}
 #: Columns that are not text.
 _TYPES = dict.fromkeys(
     ("timestamp", "original_timestamp", "sent_at", "received_at", "uuid_ts", "recorded_at"), "timestamptz"
 )
-_TYPES |= {"revenue": "numeric", "recorded_day": "smallint"}
+_TYPES |= {"revenue": "numeric", "recorded_day": "smallint", "is_refund": "boolean", "rate": "numeric", "day": "date"}
 #: SQL for the day on which a row was recorded, within the range of smallint.
 _DAY = """case
             when isfinite({at})
@@ -107,44 +113,8 @@ _UNREAD = """
     )"""
 #: SQL for columns of an adapter, and the table that they are from.
 Found = tuple[Mapping[str, str], "Table"]
-#: The key of a conversion, by which duplicates are removed.
-_ORDER = "coalesce(order_id, schema_name || '/' || event || '/' || id)"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of the site's data: its columns by name, with their types."""
-
-    schema: str
-    name: str
-    columns: Mapping[str, str]
-
-    @property
-    def source(self) -> str:
-        return f"{quote_identifier(self.schema)}.{quote_identifier(self.name)}"
-
-    def text(self, *names: str) -> str:
-        """Return SQL for the first of these columns that exists, as text, else `null`."""
-        return next((f"{quote_identifier(name)}::text" for name in names if name in self.columns), "null")
-
-    def moment(self, *names: str) -> str:
-        """Return SQL for the first of these columns that is a time, else `null`. A time without a zone is UTC."""
-        for name in names:
-            kind = self.columns.get(name)
-            if kind in _MOMENTS:
-                return (
-                    quote_identifier(name)
-                    if kind == "timestamp with time zone"
-                    else f"{quote_identifier(name)} at time zone 'UTC'"
-                )
-        return "null"
-
-    def number(self, name: str) -> str:
-        """Return SQL for a column as a number. Text that is not a number becomes null."""
-        if self.columns.get(name) in _NUMBERS:
-            return f"{quote_identifier(name)}::numeric"
-        value = self.text(name)
-        return f"case when {value} ~ '^-?[0-9]+([.][0-9]+)?$' then {value}::numeric end" if value != "null" else "null"
+#: The key of a conversion, by which duplicates are removed. A conversion without it has no duplicates.
+_ORDER = "coalesce(order_id, schema_name || '/' || event || '/' || nullif(id, ''))"
 
 
 def adapters(schema: str, connection: Connection | None) -> list[tuple[Adapter, str]]:
@@ -156,16 +126,19 @@ def adapters(schema: str, connection: Connection | None) -> list[tuple[Adapter, 
     tables: list[Table] = []
     if connection:
         known = {row["name"]: row["value"] for row in read_settings(connection.exec_driver_sql, schema)}
-    sites = known.get("segment_schemas", "").split()
+    sites, rates = known.get("segment_schemas", "").split(), known.get("exchange_rates", "").strip().partition(".")
     if connection:
-        tables = [
-            Table(*name, columns) for name, columns in read_readable_columns(connection, [schema, *sites]).items()
-        ]
+        schemas = [schema, *sites, rates[0]]
+        tables = [Table(*name, columns) for name, columns in read_readable_columns(connection, schemas).items()]
     site_tables = [table for table in tables if table.schema in sites]
-    conversions = list(_conversions(site_tables, known.get("conversion_events", "").split()))
+    conversions = list(_conversions(site_tables, known))
+    rate_tables = [table for table in tables if (table.schema, table.name) == (rates[0], rates[2])]
+    orders = (
+        _select(CONVERSIONS, values, table) + f"\n    where not {values['is_refund']}" for values, table in conversions
+    )
     return [
         (SITE_EVENTS, _view(SITE_EVENTS, (_select(SITE_EVENTS, *found) for found in _visits(site_tables)))),
-        (CONVERSIONS, _view(CONVERSIONS, (_select(CONVERSIONS, *found) for found in conversions), once=_ORDER)),
+        (CONVERSIONS, _view(CONVERSIONS, orders, once=_ORDER)),
         (SITE_VISITS, _view(SITE_VISITS, (_unread(SITE_VISITS, "visits", *row) for row in _visits(site_tables)))),
         (
             SITE_CONVERSIONS,
@@ -175,6 +148,7 @@ def adapters(schema: str, connection: Connection | None) -> list[tuple[Adapter, 
             SITE_IDENTIFIES,
             _view(SITE_IDENTIFIES, (_unread(SITE_IDENTIFIES, "identifications", *i) for i in _identifies(site_tables))),
         ),
+        (SITE_RATES, _view(SITE_RATES, (_select(SITE_RATES, *found) for found in _rates(rate_tables)))),
         (MACHINE_OPENS, _view(MACHINE_OPENS, _machine_opens([table for table in tables if table.schema == schema]))),
     ]
 
@@ -197,22 +171,50 @@ def _visits(tables: Iterable[Table]) -> Iterator[Found]:
             )
 
 
-def _conversions(tables: Sequence[Table], kinds: Iterable[str]) -> Iterator[Found]:
-    for kind in kinds:
-        name, revenue, currency, order_id = [*kind.split(":"), "", "", ""][:4]
+def _conversions(tables: Sequence[Table], settings: Mapping[str, str]) -> Iterator[Found]:
+    """Yield the tables of conversions and of refunds.
+
+    A refund's columns are those that the setting names, else those of the first conversion; its revenue is negative.
+    """
+    conversions = [_columns(kind) for kind in settings.get("conversion_events", "").split()]
+    usual = conversions[0][1:] if conversions else ("revenue", "currency", "order_id")
+    refunds = [_columns(kind) for kind in settings.get("refund_events", "").split()]
+    names = {name for name, *_ in refunds}
+    kinds: list[tuple[tuple[str, str, str, str], tuple[str, ...], bool]] = [
+        (kind, (kind[1],), False) for kind in conversions if kind[0] not in names
+    ]
+    for name, *own in refunds:
+        revenue, currency, order_id = (given or other for given, other in zip(own, usual, strict=True))
+        kinds.append(((name, revenue, currency, order_id), (revenue, "total", "revenue", "value"), True))
+    for (name, _, currency, order_id), amounts, is_refund in kinds:
         for table in tables:
             if table.name == name and "id" in table.columns:
+                revenue = table.amount(*amounts)
                 yield (
                     {
                         **_who(table),
                         "event": quote_literal(name),
-                        "order_id": table.text(order_id),
+                        "order_id": table.identifier(order_id),
                         "timestamp": table.moment("timestamp", "received_at"),
-                        "revenue": table.number(revenue),
-                        "currency": table.text(currency),
+                        "revenue": f"-abs({revenue})" if is_refund else revenue,
+                        "currency": table.currency(currency, *amounts),
+                        "unread": table.unread_amount(*amounts, is_needed=is_refund),
+                        "is_refund": "true" if is_refund else f"coalesce({revenue} < 0, false)",
                     },
                     table,
                 )
+
+
+def _columns(kind: str) -> tuple[str, str, str, str]:
+    """Return a table and its columns of revenue, currency and order id from a setting; empty if not named."""
+    name, revenue, currency, order_id = [*kind.split(":"), "", "", ""][:4]
+    return name, revenue, currency, order_id
+
+
+def _rates(tables: Iterable[Table]) -> Iterator[Found]:
+    for table in tables:
+        currency = f"read_currency({table.text('currency')})"
+        yield {"day": table.day("date"), "currency": currency, "rate": table.amount("rate")}, table
 
 
 def _identifies(tables: Iterable[Table]) -> Iterator[Found]:
@@ -222,7 +224,7 @@ def _identifies(tables: Iterable[Table]) -> Iterator[Found]:
         if table.name == "identifies":
             yield values, table
         elif table.name == "users":
-            yield values | {"user_id": f"nullif({table.text('id')}, '')", "anonymous_id": "null"}, table
+            yield values | {"user_id": table.identifier("id"), "anonymous_id": "null"}, table
 
 
 def _machine_opens(tables: Iterable[Table]) -> Iterator[str]:
@@ -238,8 +240,8 @@ def _who(table: Table) -> dict[str, str]:
     return {
         "schema_name": quote_literal(table.schema),
         "id": table.text("id"),
-        "user_id": f"nullif({table.text('user_id')}, '')",
-        "anonymous_id": f"nullif({table.text('anonymous_id')}, '')",
+        "user_id": table.identifier("user_id"),
+        "anonymous_id": table.identifier("anonymous_id"),
     }
 
 
@@ -276,8 +278,10 @@ def _view(adapter: Adapter, selects: Iterable[str], once: str = "") -> str:
     """Return SQL that creates a view with comments. It keeps the earliest of the rows with the same value of `once`."""
     name, columns = adapter.name, ",\n    ".join(map(quote_identifier, adapter.columns))
     found = "\n    union all\n".join(selects) or _cells(adapter, {}) + "\n    where false"
-    distinct = f" distinct on ({once})" if once else ""
-    order = f'\norder by {once}, "timestamp", schema_name, event, id' if once else ""
+    if once:
+        place = f'row_number() over (partition by {once} order by "timestamp", schema_name, event, id) as place'
+        found += f"\n),\n\nordered as (\n    select\n        found.*,\n        {place}\n    from found"
+    rows = f"ordered\nwhere place = 1 or {once} is null" if once else "found"
     comments = [f"comment on view {name} is {quote_literal(adapter.grain)};"]
     comments += [
         f"comment on column {name}.{quote_identifier(column)} is {quote_literal(meaning)};"
@@ -286,5 +290,5 @@ def _view(adapter: Adapter, selects: Iterable[str], once: str = "") -> str:
     ]
     return (
         f"create or replace view {name} as\nwith found as (\n{found}\n)\n\n"
-        f"select{distinct}\n    {columns}\nfrom found{order};\n\n" + "\n".join(comments)
+        f"select\n    {columns}\nfrom {rows};\n\n" + "\n".join(comments)
     )

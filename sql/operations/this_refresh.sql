@@ -20,5 +20,13 @@ select
     as credits_again,
     coalesce(bool_or(name = 'visit_window'), false) as looks_for_visits_again,
     coalesce(bool_or(name = 'reporting_time_zone'), false) as dates_again,
+    coalesce(
+        (select read_currency(value) from settings where name = 'reporting_currency'),
+        (
+            select reporting_currency from refreshed
+            where read_currency(refreshed.settings ->> 'reporting_currency') is null
+        )
+    ) as reporting_currency,
+    (select reporting_currency from refreshed) as old_reporting_currency,
     (select jsonb_object_agg(settings.name, settings.value) from settings) as settings
 from changed

@@ -1,7 +1,8 @@
 -- Which e-mail led to a conversion, by each model, for conversions that are stale or within reach of events that changed.
 --
 -- A model credits touches of the person within its window before the conversion: the last one, or all alike. What was
--- done before a delivery that came later counts only from that delivery on. Transactional campaigns get no credit.
+-- done before a delivery that came later counts only from that delivery on. Transactional campaigns get no credit. A
+-- refund of a known order is credited as the order; it adds to revenue, not to conversions.
 --
 -- Reads  judged_events, stale_conversions, and the stored events of their people, by index.
 -- Writes stored_models, stored_credits, the credits in stored_messages; credit_changes (temporary).
@@ -63,8 +64,8 @@ select stored.conversion
 from changed_spans as changed
 inner join stored_conversions as stored
     on changed.person = stored.person
-    and changed.first_at <= stored.converted_at
-    and changed.last_at >= stored.converted_at - (select max(attribution_window) from stored_models)
+    and changed.first_at <= stored.credited_at
+    and changed.last_at >= stored.credited_at - (select max(attribution_window) from stored_models)
 where stored.is_counted;
 
 analyze credited_conversions;
@@ -89,7 +90,7 @@ with stale as (
     select
         stored.conversion,
         stored.person,
-        stored.converted_at
+        stored.credited_at
     from credited_conversions as credited
     inner join stored_conversions as stored on credited.conversion = stored.conversion
     where stored.is_counted and stored.person is not null
@@ -99,7 +100,7 @@ touches as (
     select
         stale.conversion,
         stale.person,
-        stale.converted_at,
+        stale.credited_at,
         events.mailing,
         events.delivery,
         events.id as touch_id,
@@ -112,9 +113,9 @@ touches as (
     from stale
     inner join stored_events as events
         on stale.person = events.person
-        and stale.converted_at >= events."timestamp"
-        and stale.converted_at - (select max(attribution_window) from stored_models) <= events."timestamp"
-        and stale.converted_at >= coalesce(events.delivered_at, events.later_delivered_at, events."timestamp")
+        and stale.credited_at >= events."timestamp"
+        and stale.credited_at - (select max(attribution_window) from stored_models) <= events."timestamp"
+        and stale.credited_at >= coalesce(events.delivered_at, events.later_delivered_at, events."timestamp")
     where events.event in ('d', 'o', 'm', 'c')
 ),
 
@@ -132,7 +133,7 @@ candidates as (
     from touches
     inner join stored_models as models
         on touches.touch = any(models.touches)
-        and touches.touched_at >= touches.converted_at - models.attribution_window
+        and touches.touched_at >= touches.credited_at - models.attribution_window
     inner join stored_mailings as mailings on touches.mailing = mailings.mailing
     inner join stored_names as campaigns on mailings.campaign = campaigns.campaign
     where
@@ -207,8 +208,8 @@ select
     touched.person,
     touched.mailing,
     touched.delivery,
-    sum(credits.credit) filter (where models.is_default) as conversions,
-    sum(credits.credit * conversions.revenue) filter (where models.is_default) as revenue
+    sum(credits.credit) filter (where models.is_default and not conversions.is_refund) as conversions,
+    sum(credits.credit * conversions.amount) filter (where models.is_default) as revenue
 from touched
 left join stored_credits as credits
     on touched.person = credits.person

@@ -170,8 +170,8 @@ update stored_recipients as stored set conversions = counted.conversions, revenu
 from (
     select
         stale.person,
-        count(conversions.conversion) as conversions,
-        coalesce(sum(conversions.revenue), 0) as revenue
+        count(conversions.conversion) filter (where not conversions.is_refund) as conversions,
+        coalesce(sum(conversions.amount), 0) as revenue
     from stale_buyers as stale
     left join stored_conversions as conversions on stale.person = conversions.person and conversions.is_counted
     group by stale.person

@@ -98,7 +98,8 @@ converted as (
     inner join stored_mailings as mailings
         on credits.mailing = mailings.mailing and clicked.campaign = mailings.campaign
     inner join stored_models as models on credits.model = models.model and models.is_default
-    where credits.credit > 0
+    inner join stored_conversions as conversions on credits.conversion = conversions.conversion
+    where credits.credit > 0 and not conversions.is_refund
 )
 
 -- A conversion proves a visit.

@@ -35,4 +35,4 @@ comment on column campaign_days.human_clicked is 'Delivered messages that a pers
 comment on column campaign_days.unsubscribed is 'Delivered messages by which the recipient unsubscribed';
 comment on column campaign_days.complained is 'Delivered messages that the recipient marked as spam';
 comment on column campaign_days.conversions is 'Conversions credited to these messages by the default model';
-comment on column campaign_days.revenue is 'Revenue credited to these messages by the default model';
+comment on column campaign_days.revenue is 'Revenue credited to these messages by the default model, less refunds, in the reporting currency';

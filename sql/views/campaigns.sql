@@ -87,6 +87,6 @@ comment on column campaigns.time_to_open_p90 is '90th percentile of the time fro
 comment on column campaigns.time_to_click_median is 'Median time from delivery to the first click by a person, to 1 %';
 comment on column campaigns.time_to_click_p90 is '90th percentile of the time from delivery to the first click by a person, to 1 %';
 comment on column campaigns.conversions is 'Conversions credited to it by the default model';
-comment on column campaigns.revenue is 'Revenue credited to it by the default model';
+comment on column campaigns.revenue is 'Revenue credited to it by the default model, less refunds, in the reporting currency';
 comment on column campaigns.conversion_rate is 'Delivered messages with a credited conversion ÷ delivered';
 comment on column campaigns.revenue_per_email is 'revenue ÷ delivered';

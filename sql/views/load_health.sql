@@ -36,6 +36,14 @@ aggregate as (
     )
 ),
 
+money as (
+    select
+        count(*) filter (where unread is not null) as unread,
+        count(*) filter (where revenue is not null and amount is null) as other_currencies
+    from stored_conversions
+    where is_counted and (unread is not null or (revenue is not null and amount is null))
+),
+
 checks as (
     select
         1 as place,
@@ -106,6 +114,26 @@ checks as (
         (newest_load at time zone 'UTC')::text as found,
         null as expected
     from collected
+    union all
+    select
+        11 as place,
+        'reporting_currency' as check_name,
+        (select reporting_currency from refreshed) as found,
+        null as expected
+    union all
+    select
+        12 as place,
+        'revenue_other_currencies' as check_name,
+        other_currencies::text as found,
+        '0' as expected
+    from money
+    union all
+    select
+        13 as place,
+        'revenue_unread' as check_name,
+        unread::text as found,
+        '0' as expected
+    from money
 )
 
 select

@@ -55,5 +55,5 @@ comment on column recipients.has_unsubscribed is 'Whether they ever unsubscribed
 comment on column recipients.unsubscribed_at is 'When they last unsubscribed';
 comment on column recipients.complained_at is 'When they last marked an e-mail as spam';
 comment on column recipients.conversions is 'Their conversions, with or without an e-mail before';
-comment on column recipients.revenue is 'Revenue of these';
-comment on column recipients.attributed_revenue is 'Revenue of these that the default model credits to e-mails';
+comment on column recipients.revenue is 'Revenue of these less refunds, in the reporting currency';
+comment on column recipients.attributed_revenue is 'Revenue of these that the default model credits to e-mails, less refunds';

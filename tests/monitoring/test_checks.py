@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from loader.config import Settings
-from loader.monitoring.checks import ERROR, OK, WARN, Check, Limits, check, check_volume, exit_code
+from loader.monitoring.checks import Limits, check, check_volume, exit_code
+from loader.monitoring.results import ERROR, OK, WARN, Check
 from loader.schema.source import open_warehouse
 from tests.support.command_line import Run, run_command
 from tests.support.loading import Event, event, load_events

@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,6 +19,27 @@ MODELS = {
     "last_touch": ({"human_click", "click", "open"}, timedelta(days=5)),
     "last_delivery": ({"delivery"}, timedelta(days=3)),
     "linear_clicks": ({"human_click", "click"}, timedelta(days=5)),
+}
+#: Revenue as it is sent: the amount, and the currency within it.
+AMOUNTS: dict[str, tuple[Decimal | None, str | None]] = {
+    "7": (Decimal(7), None),
+    "19.99": (Decimal("19.99"), None),
+    "-7.50": (Decimal("-7.50"), None),
+    "1,234.56": (Decimal("1234.56"), None),
+    "1.234,56": (Decimal("1234.56"), None),
+    "1\u202f234,5": (Decimal("1234.5"), None),
+    "€ 1.234,56": (Decimal("1234.56"), "EUR"),
+    "-€ 20": (Decimal(-20), "EUR"),
+    " 12 usd ": (Decimal(12), "USD"),
+    "12,5 EUR": (Decimal("12.5"), "EUR"),
+    "£5": (Decimal(5), "GBP"),
+    "$9.90": (Decimal("9.90"), "$"),
+    "1,234": (None, None),
+    "€ 1.234": (None, None),
+    "NaN": (None, None),
+    "Infinity": (None, None),
+    "a lot": (None, None),
+    " ": (None, None),
 }
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
@@ -74,10 +95,38 @@ class Visit:
 
 @dataclass(frozen=True)
 class Order(Visit):
-    """A conversion."""
+    """A conversion or a refund: its number, its revenue and its currency as they were sent."""
 
-    order: str | None
-    revenue: Decimal | None
+    number: str | None
+    sent: str | None
+    money: str | None = None
+    is_refund_event: bool = False
+
+    @property
+    def order(self) -> str | None:
+        """The number, if it is one."""
+        return self.number if self.number and self.number.strip() else None
+
+    @property
+    def revenue(self) -> Decimal | None:
+        """The revenue; negative for a refund."""
+        amount = AMOUNTS[self.sent][0] if self.sent else None
+        return -abs(amount) if amount is not None and self.is_refund_event else amount
+
+    @property
+    def currency(self) -> str | None:
+        """The currency that was sent with the revenue, else within it."""
+        named = (self.money or "").strip().upper()
+        return named or (AMOUNTS[self.sent][1] if self.sent else None)
+
+    @property
+    def is_refund(self) -> bool:
+        return self.is_refund_event or (self.revenue or 0) < 0
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether there is a revenue that cannot be read; a refund needs one."""
+        return self.revenue is None and (bool((self.sent or "").strip()) or self.is_refund_event)
 
 
 @dataclass
@@ -88,6 +137,10 @@ class World:
     identifies: list[Identify] = field(default_factory=list)
     visits: list[Visit] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
+    #: Exchange rates by the day on which they begin and their currency.
+    rates: list[tuple[date, str, Decimal]] = field(default_factory=list)
+    #: The setting reporting_currency.
+    currency: str = ""
     zone: str = "UTC"
     transactional: frozenset[str] = frozenset()
     burst_links: int = 3
@@ -118,8 +171,9 @@ class Judged:
 class Metrics:
     """The figures that the views have for a world."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, reporting_currency: str | None = None) -> None:
         self.world = world
+        self.reporting_currency = reporting_currency
         self.owners = dict(self._owners())
         self.visitors = self._visitors()
         self.events = [self._match(event) for event in world.events]
@@ -129,7 +183,14 @@ class Metrics:
             self._judge(message)
         self.messages = {key: self._message(rows) for key, rows in grouped(self.events, lambda j: j.message).items()}
         self.orders = self._distinct_orders()
+        self.refunds = [order for order in world.orders if order.is_refund]
         self.credits = [credit for order in self.orders for model in MODELS for credit in self._credit(order, model)]
+        self.refund_credits = [
+            (refund.id, *credit[1:])
+            for refund in self.refunds
+            for model in MODELS
+            for credit in self._credit(self._refunded(refund), model)
+        ]
 
     def _owners(self) -> Iterator[tuple[str, set[str]]]:
         """Yield each address with the users who identified with it last; with several, the address has no owner."""
@@ -257,9 +318,45 @@ class Metrics:
     def _distinct_orders(self) -> list[Order]:
         """Return the earliest order of each order number."""
         kept: dict[str, Order] = {}
-        for order in sorted(self.world.orders, key=lambda order: (order.at, order.id)):
+        for order in sorted((o for o in self.world.orders if not o.is_refund), key=lambda order: (order.at, order.id)):
             kept.setdefault(order.order or f"site/order_completed/{order.id}", order)
         return list(kept.values())
+
+    def _refunded(self, refund: Order) -> Order:
+        """Return the order that is refunded, if it is known, else the refund."""
+        return next((order for order in self.orders if order.order and order.order == refund.order), refund)
+
+    def amount(self, order: Order) -> Decimal | None:
+        """Return the revenue of a conversion or refund in the reporting currency."""
+        if order.revenue is None or order.currency in {None, self.reporting_currency}:
+            return order.revenue
+        day = order.at.astimezone(ZoneInfo(self.world.zone)).date()
+        rates = [(since, -rate) for since, currency, rate in self.world.rates if currency == order.currency]
+        latest = max((rate for rate in rates if rate[0] <= day), default=None)
+        return None if latest is None else order.revenue * -latest[1]
+
+    @property
+    def sales(self) -> list[Order]:
+        """All that changes revenue."""
+        return [*self.orders, *self.refunds]
+
+    def _revenue(self, message: tuple[str, str, str, int]) -> Decimal:
+        """Return the revenue that the default model attributes to a message."""
+        return sum(
+            (
+                credit * (self.amount(sale) or Decimal(0))
+                for sale in self.sales
+                for id_, model, credited, credit in (*self.credits, *self.refund_credits)
+                if id_ == sale.id
+                and model == "last_human_click"
+                and credited == message[1:]
+                and self.person_of_sale(sale) == message[0]
+            ),
+            Decimal(0),
+        )
+
+    def person_of_sale(self, sale: Order) -> str | None:
+        return self.person_on_site(self._refunded(sale) if sale.is_refund else sale)
 
     def _credit(self, order: Order, model: str) -> list[tuple[str, str, tuple[str, str, int] | None, Decimal]]:
         """Return the messages that an order is attributed to, with shares; one entry without a message if none."""
@@ -301,7 +398,7 @@ class Metrics:
         seen = delivered[delivered.opened_at.notna() | delivered.clicked_at.notna()]
         names = [j.event for j in self.events if j.event.campaign == campaign and j.event.name is not None]
         credited = [
-            (order.revenue or Decimal(0), order, message)
+            (order, message)
             for order in self.orders
             for id_, model, message, credit in self.credits
             if id_ == order.id and model == "last_human_click" and credit and message and message[0] == campaign
@@ -321,7 +418,7 @@ class Metrics:
             for at, since in zip(delivered.human_opened_at, delivered.delivered_at, strict=True)
             if at
         ]
-        converted = {(self.person_on_site(order), *message) for _, order, message in credited if message[2] > 0}
+        converted = {(self.person_on_site(order), *message) for order, message in credited if message[2] > 0}
         return {
             "campaign_name": max(((e.at, e.name) for e in names), default=(None, None))[1],
             "attempted": len(attempted),
@@ -342,7 +439,7 @@ class Metrics:
             "click_to_open_rate": rate(count("clicked_at"), len(seen)),
             "time_to_open_median": pd.Series(waits, dtype=float).median() if waits else None,
             "conversions": len(credited),
-            "revenue": sum((revenue for revenue, *_ in credited), Decimal(0)),
+            "revenue": sum((self._revenue(key) for key in self.messages if key[1] == campaign), Decimal(0)),
             "conversion_rate": rate(len(converted), len(delivered)),
         }
 
@@ -354,15 +451,15 @@ class Metrics:
             others = (row[name] for name in ("opened_at", "clicked_at", "unsubscribed_at", "complained_at"))
             attempted = row["delivered_at"] or row["bounced_at"]
             at = attempted or min(filter(None, others))
-            credited = self._credited(key)
-            if attempted or credited:
+            credited, revenue = self._credited(key), self._revenue(key)
+            if attempted or credited or revenue:
                 day = found[key[1], at.astimezone(ZoneInfo(self.world.zone)).date()]
                 day["attempted"] += bool(attempted)
                 day["delivered"] += row["delivered_at"] is not None
                 day["human_opened"] += bool(row["delivered_at"] and row["human_opened_at"])
                 day["clicked"] += bool(row["delivered_at"] and row["clicked_at"])
                 day["conversions"] += len(credited)
-                day["revenue"] += sum((order.revenue or Decimal(0) for order in credited), Decimal(0))
+                day["revenue"] += revenue
         return found
 
     def _credited(self, message: tuple[str, str, str, int]) -> list[Order]:
@@ -437,6 +534,7 @@ class Metrics:
         found = {}
         for person, rows in people.items():
             orders = [order for order in self.orders if self.person_on_site(order) == person]
+            sales = [sale for sale in self.sales if self.person_of_sale(sale) == person]
             found[person] = (
                 self._recipient_address([row for _, row in rows]),
                 sum(row["delivered_at"] is not None for _, row in rows),
@@ -445,7 +543,7 @@ class Metrics:
                 self._last(person, "email_unsubscribed"),
                 self._last(person, "email_marked_as_spam"),
                 len(orders),
-                sum((order.revenue or Decimal(0) for order in orders), Decimal(0)),
+                sum((self.amount(sale) or Decimal(0) for sale in sales), Decimal(0)),
             )
         return found
 

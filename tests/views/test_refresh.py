@@ -22,7 +22,7 @@ from loader.views.definitions import View
 from loader.views.rebuild import FreshTables
 from loader.views.refresh import refresh
 from tests.support.loading import event, load_bytes, load_events, select
-from tests.support.view_oracle import CLICK, DELIVERY, MODELS, Event, Identify, Metrics, Order, Visit, World
+from tests.support.view_oracle import AMOUNTS, CLICK, DELIVERY, MODELS, Event, Identify, Metrics, Order, Visit, World
 from tests.support.waiting import until
 
 EVENTS = (
@@ -43,9 +43,12 @@ OTHER_SETTINGS = {
     "burst_seconds": "86400",
     "conversion_events": "",
     "default_model": "linear_clicks",
+    "exchange_rates": "",
     "machine_agents": "iphone",
     "machine_open_seconds": "3600",
     "proxy_agents": "scanner",
+    "refund_events": "",
+    "reporting_currency": "usd",
     "reporting_time_zone": "Asia/Tokyo",
     "segment_schemas": "",
     "transactional_campaigns": "w0c0, w1c0, w2c1",
@@ -61,6 +64,11 @@ def worlds(draw: st.DrawFn) -> World:
     rng = random.Random(draw(st.integers(0, 2**32)))
     world = World(zone=rng.choice(["UTC", "Europe/Brussels", "America/New_York"]), burst_links=rng.choice([2, 3]))
     transactional = set()
+    world.currency = rng.choice(("", "", "EUR", " gbp"))
+    for day in range(rng.choice((0, 4))):
+        start = rng.choice(STARTS).date() + timedelta(days=rng.randint(-1, 5))
+        rate = rng.choice((Decimal("0.5"), Decimal("1.25")))
+        world.rates.append((start, rng.choice(("EUR", "USD", "$")), rate + day))
     for number in range(draw(st.integers(30, 60))):
         add_small_world(world, rng, f"w{number}")
         if rng.random() < 0.2:
@@ -108,10 +116,11 @@ def add_small_world(world: World, rng: random.Random, name: str) -> None:
         world.identifies.append(Identify(at(), rng.choice((None, *users)), rng.choice((None, *browsers)), email))
     for i in range(rng.randrange(3)):
         world.visits.append(Visit(f"{name}v{i}", at(), rng.choice((None, *users)), rng.choice((None, *browsers))))
-    for i in range(rng.randrange(4)):
+    for i in range(rng.randrange(5)):
         who = rng.choice((None, *users)), rng.choice((None, *browsers))
-        number = rng.choice((None, f"{name}o1", f"{name}o2"))
-        world.orders.append(Order(f"{name}p{i}", at(), *who, number, rng.choice((None, Decimal("19.99"), Decimal(7)))))
+        number = rng.choice((None, "", " ", f"{name}o1", f"{name}o1", f"{name}o2"))
+        sent, money = rng.choice((None, "7", "19.99", *AMOUNTS)), rng.choice((None, None, "EUR", "eur ", "USD", ""))
+        world.orders.append(Order(f"{name}p{i}", at(), *who, number, sent, money, rng.random() < 0.2))
 
 
 @pytest.fixture
@@ -135,9 +144,12 @@ def connection(settings: Settings) -> Iterator[Connection[Any]]:
                 uuid_ts timestamptz default now()
             );
             create table site.order_completed (
-                id text, user_id text, anonymous_id text, "timestamp" timestamptz, order_id text, revenue numeric,
-                uuid_ts timestamptz default now()
+                id text, user_id text, anonymous_id text, "timestamp" timestamptz, order_id text, revenue text,
+                currency text, uuid_ts timestamptz default now()
             );
+            create table site.order_refunded (like site.order_completed including defaults);
+            create table site.rates (date date, currency text, rate numeric);
+            update settings set value = 'site.rates' where name = 'exchange_rates';
             update settings set value = 'site' where name = 'segment_schemas';
             """
         )
@@ -151,10 +163,11 @@ def clear(connection: Connection[Any], world: World) -> None:
         """
         truncate tracks, email_delivered, email_opened, email_link_clicked, email_bounced, email_unsubscribed,
             email_marked_as_spam, email_machine_opened, selligent_ops.chunks,
-            site.identifies, site.users, site.pages, site.order_completed
+            site.identifies, site.users, site.pages, site.order_completed, site.order_refunded, site.rates
         """
     )
     for name, value in {
+        "reporting_currency": world.currency,
         "reporting_time_zone": world.zone,
         "burst_links": str(world.burst_links),
         "transactional_campaigns": ", ".join(sorted(world.transactional)),
@@ -195,14 +208,17 @@ def store(connection: Connection[Any], world: World) -> None:
             row = (visit.id, visit.user, visit.anonymous, visit.at)
             cursor.execute("insert into site.pages values (%s, %s, %s, %s, 'https://x.example/')", row)
         for order in world.orders:
-            row = (order.id, order.user, order.anonymous, order.at, order.order, order.revenue)
-            cursor.execute("insert into site.order_completed values (%s, %s, %s, %s, %s, %s)", row)
+            row = (order.id, order.user, order.anonymous, order.at, order.number, order.sent, order.money)
+            table = "order_refunded" if order.is_refund_event else "order_completed"
+            cursor.execute(f"insert into site.{table} values (%s, %s, %s, %s, %s, %s, %s)".encode(), row)
+        for rate in world.rates:
+            cursor.execute("insert into site.rates values (%s, %s, %s)", rate)
 
 
 def parts(world: World, rng: random.Random) -> list[World]:
     """Split a world into up to three parts, in any order."""
     split = [World() for _ in range(rng.randint(1, 3))]
-    for kind in ("events", "identifies", "visits", "orders"):
+    for kind in ("events", "identifies", "visits", "orders", "rates"):
         for item in getattr(world, kind):
             getattr(rng.choice(split), kind).append(item)
     return split
@@ -239,15 +255,26 @@ def test_the_figures_are_those_of_the_model_however_the_data_came(
     for name, value in usual.items():
         connection.execute("update settings set value = %s where name = %s", (value, name))
     refresh(settings)
-    metrics = Metrics(world)
+    metrics = Metrics(world, reporting_currency(connection, world))
     compare_events(connection, metrics)
     compare_messages(connection, metrics)
     compare_campaigns(connection, metrics)
     compare_attribution(connection, metrics)
-    check_totals(connection, world)
+    check_totals(connection, metrics)
     before = snapshot(connection)
     refresh(settings, rebuild=True)
     assert snapshot(connection) == before
+
+
+def reporting_currency(connection: Connection[Any], world: World) -> str | None:
+    """Return the currency of the figures, which depends on the order in which the data came."""
+    ((currency,),) = connection.execute("select reporting_currency from selligent_ops.refreshed").fetchall()
+    if world.currency:
+        assert currency == world.currency.strip().upper()
+    else:
+        known = {order.currency for order in world.orders if order.revenue is not None} - {None}
+        assert currency in known if known else currency is None
+    return None if currency is None else str(currency)
 
 
 def compare_events(connection: Connection[Any], metrics: Metrics) -> None:
@@ -304,31 +331,50 @@ def compare_campaigns(connection: Connection[Any], metrics: Metrics) -> None:
 
 
 def compare_attribution(connection: Connection[Any], metrics: Metrics) -> None:
-    query = "select id, model, campaign_id, email_id, delivery, credit from conversions_attributed"
-    found = {
-        (row[0], row[1], tuple(row[2:5]) if row[2] is not None else None): row[5] for row in connection.execute(query)
-    }
-    expected = {(order, model, message): credit for order, model, message, credit in metrics.credits}
-    assert found.keys() == expected.keys()
-    for key, credit in found.items():
-        assert abs(credit - expected[key]) < Decimal("0.00001"), key
+    query = """
+        select id, model, campaign_id, email_id, delivery, credit, attributed_revenue, reporting_revenue
+        from conversions_attributed where is_refund = %s
+    """
+    amounts = {sale.id: metrics.amount(sale) for sale in metrics.sales}
+    for is_refund, shares in ((False, metrics.credits), (True, metrics.refund_credits)):
+        found = {
+            (row[0], row[1], tuple(row[2:5]) if row[2] is not None else None): row[5:]
+            for row in connection.execute(query, [is_refund])
+        }
+        expected = {(sale, model, message): credit for sale, model, message, credit in shares}
+        assert found.keys() == expected.keys()
+        for key, (credit, attributed, revenue) in found.items():
+            share, amount = expected[key], amounts[key[0]]
+            assert revenue == amount, key
+            assert abs(credit - (0 if is_refund else share)) < Decimal("0.00001"), key
+            assert (attributed is None) == (amount is None), key
+            assert amount is None or abs(attributed - share * amount) < Decimal("0.05"), key
+    conversions = connection.execute("select id, revenue, currency, order_id from conversions").fetchall()
+    assert set(conversions) == {(order.id, order.revenue, order.currency, order.order) for order in metrics.orders}
 
 
-def check_totals(connection: Connection[Any], world: World) -> None:
-    """Check totals that must hold independently of the model."""
+def check_totals(connection: Connection[Any], metrics: Metrics) -> None:
+    """Check totals, most of which must hold independently of the model."""
+    world = metrics.world
     sums = connection.execute(
         """
         select schema_name, id, model, sum(credit), count(*) filter (where credit = 0), count(*),
-            coalesce(sum(attributed_revenue), 0) <= max(coalesce(revenue, 0))
-        from conversions_attributed group by schema_name, id, model
+            coalesce(sum(attributed_revenue), 0) <= max(coalesce(reporting_revenue, 0))
+        from conversions_attributed where not is_refund group by schema_name, id, model
         """
     ).fetchall()
-    assert len(sums) == len(MODELS) * len({order.order or order.id for order in world.orders})
+    assert len(sums) == len(MODELS) * len({order.order or order.id for order in world.orders if not order.is_refund})
     for _, _, _, credit, unattributed, rows, bounded in sums:
         assert (credit, unattributed) in {(1, 0), (0, 1)}
         assert unattributed == 0 or rows == 1
         assert bounded
-    assert connection.execute("select check_name, found, expected from load_health where not is_ok").fetchall() == []
+    unread = sum(sale.is_unread for sale in metrics.sales)
+    others = sum(sale.revenue is not None and metrics.amount(sale) is None for sale in metrics.sales)
+    wrong = connection.execute(
+        "select check_name, found from load_health where not is_ok order by check_name"
+    ).fetchall()
+    counts = {"revenue_other_currencies": others, "revenue_unread": unread}
+    assert wrong == [(name, str(count)) for name, count in counts.items() if count]
     coverage = connection.execute("select sum(events), sum(share_of_events) from identity_coverage").fetchone()
     assert coverage == (len(world.events), pytest.approx(Decimal(1), abs=Decimal("0.0002")) if world.events else None)
     check_sums(connection)

@@ -1,0 +1,11 @@
+-- A text without blanks at its ends, those of Unicode included.
+create or replace function trim_blanks(sent text) returns text
+language sql immutable parallel safe
+return case
+    when sent ~ '^[!-~]*$' then sent
+    else btrim(
+        sent,
+        E'\t\n\x0b\x0c\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a'
+        || E'\u200b\u2028\u2029\u202f\u205f\u2060\u3000\ufeff'
+    )
+end;
