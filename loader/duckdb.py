@@ -10,7 +10,6 @@ from loader.errors import UsageError
 from loader.events.fields import Path, pointer
 from loader.events.times import (
     ANY_FORM,
-    DEFAULT_TIMES,
     EPOCH_SECONDS,
     MONTHS,
     PARTS,
@@ -32,13 +31,36 @@ MEMORY_LIMIT = "400MB"
 _SETTINGS = "set timezone = 'UTC'; set autoload_known_extensions = false; set enable_progress_bar = false"
 
 
-class Session:
-    """An in-memory database on one thread, which leaves the other cores to PostgreSQL."""
+#: SQL for a number with a decimal comma as one with a point, without points or blanks between groups of digits.
+_DECIMAL_COMMA = r"""case
+    when regexp_full_match(value, '-?(\d+|\d{1,3}([. \x{A0}\x{202F}]\d{3})+),\d+')
+        then replace(regexp_replace(value, '[. \x{A0}\x{202F}]', '', 'g'), ',', '.')
+    else value
+end"""
 
-    def __init__(self, times: TimeReading = DEFAULT_TIMES) -> None:
+
+def _create_number_text(has_decimal_commas: bool) -> str:
+    """Return a statement that creates the macro for the text of a number, which has a point before the fraction."""
+    return f"create or replace temp macro number_text(value) as {_DECIMAL_COMMA if has_decimal_commas else 'value'}"
+
+
+class Session:
+    """An in-memory database on one thread, which leaves the other cores to PostgreSQL.
+
+    It has the macros of `cast_sql` and `read_time_field` if it is told how to read times.
+    """
+
+    def __init__(self, times: TimeReading | None = None) -> None:
         self._connection = duckdb.connect(config={"threads": 1, "memory_limit": MEMORY_LIMIT, "temp_directory": ""})
-        for statement in (_SETTINGS, *_create_macros(times)):
+        for statement in (_SETTINGS, *(_create_macros(times) if times else ())):
             self._connection.execute(statement)
+        self._has_decimal_commas = False
+
+    def set_decimal_commas(self, has_decimal_commas: bool) -> None:
+        """Set whether `cast_sql` takes a comma in a text of digits for the sign before a fraction."""
+        if has_decimal_commas != self._has_decimal_commas:
+            self._connection.execute(_create_number_text(has_decimal_commas))
+            self._has_decimal_commas = has_decimal_commas
 
     def register(self, name: str, table: pa.Table) -> None:
         """Make an Arrow table readable as `name`."""
@@ -127,7 +149,7 @@ def _epoch(value: str) -> str:
 
 
 def _create_macros(times: TimeReading) -> Iterator[str]:
-    """Yield statements that create the macros for times: `read_time` for any, `read_time_field` for `TIME_FIELDS`.
+    """Yield statements that create the macros for casts: for times, `read_time` and `read_time_field` (`TIME_FIELDS`).
 
     Both return null for a text that is no time. The cheap casts come first; the expression with all forms is evaluated
     only for what they do not read. The comparison with the year 1 excludes the year 0, and leading blanks, which DuckDB
@@ -145,6 +167,7 @@ def _create_macros(times: TimeReading) -> Iterator[str]:
     epoch = f"when regexp_full_match(value, '[1-9][0-9]{{8,15}}([.][0-9]+)?') then {_epoch('value')}"
     yield f"create temp macro read_time(value) as {_first_reading(times)}"
     yield f"create temp macro read_time_field(value) as {_first_reading(times, epoch)}"
+    yield _create_number_text(has_decimal_commas=False)
 
 
 def _first_reading(times: TimeReading, epoch: str = "") -> str:
@@ -210,7 +233,8 @@ def cast_sql(value: str, kind: str) -> str:
     if kind == TIMESTAMPTZ:
         return f"read_time({value})"
     if kind == BOOLEAN:
-        return f"case {value} when 'true' then true when 'false' then false end"
+        return f"case lower({value}) when 'true' then true when 'false' then false end"
+    value = f"number_text({value})"
     if kind == BIGINT:
         return rf"case when regexp_full_match({value}, '-?(0|[1-9]\d*)(\.0+)?') then try_cast({value} as bigint) end"
     if kind == DOUBLE:

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.duckdb import Session, cast_sql
+from loader.events.times import DEFAULT_TIMES
 from loader.events.values import BIGINT, BOOLEAN, DOUBLE, TEXT, TIMESTAMPTZ
 from tests.support.load_oracle_values import microseconds
 
-SESSION = Session()
+SESSION = Session(DEFAULT_TIMES)
 BASE = "2024-01-01T00:00:00.123Z"
 
 
@@ -42,6 +43,9 @@ def evaluated(expression: str, value: str) -> str | None:
         (DOUBLE, "9007199254740993", None),
         (BOOLEAN, "true", "true"),
         (BOOLEAN, "1", None),
+        (BOOLEAN, "TRUE", "true"),
+        (BOOLEAN, "False", "false"),
+        (DOUBLE, "5,5", None),
         (TIMESTAMPTZ, "2024-01-01T02:00:00+02:00", "2024-01-01 00:00:00+00"),
         (TIMESTAMPTZ, "2024-01-01 02:00", "2024-01-01 02:00:00+00"),
         (TIMESTAMPTZ, "2024-01-01", None),

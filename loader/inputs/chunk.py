@@ -24,7 +24,8 @@ class Chunk:
     Positions are decompressed bytes, or rows of a Parquet file or a data frame. Elements of a JSON array are numbered
     as lines. If `overlong`, the only text is a piece of a line above MAX_LINE. If not `ended`, the last text has no
     line end or separator: the file ends there, or is truncated. For rows of a table, `lines` has the line number of
-    each text, `positions` where it begins, and `rejects` the malformed rows.
+    each text, `positions` where it begins, and `rejects` the malformed rows. If `has_decimal_commas`, texts of digits
+    and a comma are numbers with a fraction: programs that write them delimit cells by semicolons.
     """
 
     texts: pa.Array
@@ -36,6 +37,7 @@ class Chunk:
     lines: npt.NDArray[np.int64] | None = None
     rejects: tuple[Reject, ...] = ()
     positions: npt.NDArray[np.int64] | None = None
+    has_decimal_commas: bool = False
 
     def line(self, n: int) -> int:
         """Return the number of the line on which text `n` begins."""
@@ -81,6 +83,7 @@ class Chunk:
             lines=None if self.lines is None else self.lines[start:stop],
             rejects=tuple(r for r in self.rejects if first <= r.line and (is_last or r.line < next_line)),
             positions=None if self.positions is None else self.positions[start:stop],
+            has_decimal_commas=self.has_decimal_commas,
         )
 
     def _position(self, n: int) -> int:

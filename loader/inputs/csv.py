@@ -2,11 +2,13 @@
 
 import codecs
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
@@ -15,7 +17,7 @@ from loader.events.fields import COLUMN_FIELDS
 from loader.events.outcomes import Reject
 from loader.events.times import UTC
 from loader.inputs.chunk import Chunk
-from loader.inputs.csv_rows import RowBoundaries, split_rows
+from loader.inputs.csv_rows import Ints, RowBoundaries, split_rows
 from loader.inputs.tabular import RowsToJson
 
 
@@ -81,6 +83,21 @@ def _guessed(start: bytes) -> str:
     return "utf-8"
 
 
+#: A first line with which Excel names the delimiter of the lines after it. A program that has saved the file again may
+#: have quoted it, or added delimiters.
+_SEPARATOR = re.compile(rb"""["']?sep=([\t !#-~])["']?[,;\t|]*\r?""", re.IGNORECASE)
+
+
+def read_separator(line: bytes) -> str | None:
+    """Return the delimiter that a line like `sep=;` names; None for any other line.
+
+    >>> read_separator(b"sep=;\\r"), read_separator(b'"SEP=,",,,'), read_separator(b"sep;event")
+    (';', ',', None)
+    """
+    found = _SEPARATOR.fullmatch(line)
+    return found[1].decode() if found else None
+
+
 def find_delimiter(heading: str) -> str:
     """Return the delimiter of a header: the one that gives the most known field names, then the most names.
 
@@ -93,7 +110,9 @@ def find_delimiter(heading: str) -> str:
 
 
 def is_heading(line: bytes) -> bool:
-    """Return whether a line is a CSV header with the names of at least two fields of events."""
+    """Return whether a line is a CSV header with the names of at least two fields of events, or names a delimiter."""
+    if read_separator(line.removeprefix(codecs.BOM_UTF8)):
+        return True
     text = line.decode("utf-8", "replace").lstrip("\ufeff")
     names = {name.strip(' "\r\n') for name in text.split(find_delimiter(text))}
     return len(names & {*COLUMN_FIELDS, *COLUMN_FIELDS.values()}) >= 2 and text.lstrip()[:1] not in {"{", "["}
@@ -116,10 +135,16 @@ def _read(text: Utf8Stream, uri: str, at: tuple[int, int], size: int, dialect: C
     rest = text.read(size)
     if not rest.strip():
         return
-    delimiter = (dialect.delimiter or find_delimiter(rest.partition(b"\n")[0].decode("utf-8", "replace"))).encode()
-    heading = split_rows(rest, delimiter, final=True)
-    end = int(heading.ends[0])
-    names = next(csv.reader([rest[:end].decode("utf-8", "replace")], delimiter=delimiter.decode()), [])
+    first, newline, after = rest.partition(b"\n")
+    named = read_separator(first)
+    start, text_of_heading = (len(first + newline), after) if named else (0, rest)
+    if not text_of_heading.strip():
+        return
+    detected = named or find_delimiter(text_of_heading.partition(b"\n")[0].decode("utf-8", "replace"))
+    delimiter = (dialect.delimiter or detected).encode()
+    heading = split_rows(text_of_heading, delimiter, final=True)
+    end = start + int(heading.ends[:1].sum())
+    names = next(csv.reader([rest[start:end].decode("utf-8", "replace")], delimiter=delimiter.decode()), [])
     table = CsvChunks(text, names, delimiter, uri)
     place, line = at if at[0] else (end, 1 + rest.count(b"\n", 0, end))
     skip = place
@@ -144,9 +169,11 @@ class CsvChunks:
     """Converts blocks of rows of one file into chunks."""
 
     def __init__(self, text: Utf8Stream, names: list[str], delimiter: bytes, uri: str) -> None:
-        """Raise InputError if required columns are missing."""
+        """Raise InputError if required columns are missing. Names at the end that are blank are no columns."""
+        while names and not names[-1].strip():
+            names = names[:-1]
         self._rows_to_json = RowsToJson(names, uri)
-        self._text = text
+        self._text, self._delimiter = text, delimiter[0]
         self._width = len(names)
         columns = [str(n) for n in range(len(names))]
         self._read_options = arrow_csv.ReadOptions(column_names=columns, use_threads=False, block_size=1 << 30)
@@ -159,14 +186,19 @@ class CsvChunks:
         )
 
     def chunk(self, block: bytes, found: RowBoundaries, place: int, line: int, *, ended: bool = True) -> Chunk:
-        """Return the chunk of a block of whole rows, which begins at a position and line; blank rows are left out."""
-        breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+        """Return the chunk of a block of whole rows, which begins at a position and line.
+
+        Rows without a value are left out. Empty cells after the last column are no cells.
+        """
+        content = np.frombuffer(block, np.uint8)
+        breaks = np.flatnonzero(content == ord("\n"))
         lines = line + np.searchsorted(breaks, found.starts)
         lengths = np.diff(found.ends, prepend=0)
-        is_blank = np.zeros(len(lengths), np.bool_)
-        for n in np.flatnonzero(lengths <= 2).tolist():
+        is_blank = found.stops(content) - found.starts == found.cells - 1  # nothing but delimiters
+        for n in np.flatnonzero(found.cells == 1).tolist():
             is_blank[n] = not block[found.starts[n] : found.ends[n]].strip()
-        good = (found.cells == self._width) & ~is_blank
+        cells, surplus = self._without_surplus(content, found)
+        good = (cells == self._width) & ~is_blank
         bad = {int(n): "malformed_row" for n in np.flatnonzero(~good & ~is_blank)}
         try:
             block.decode()
@@ -178,7 +210,8 @@ class CsvChunks:
             Reject(int(lines[n]), self._text.raw(raw).removesuffix(b"\n").removesuffix(b"\r"), bad[n])
             for n, raw in raws.items()
         ]
-        kept = block if good.all() else np.frombuffer(block, np.uint8)[np.repeat(good, lengths)].tobytes()
+        is_whole = good.all() and not len(surplus)
+        kept = block if is_whole else np.delete(content, np.append(surplus, np.flatnonzero(~np.repeat(good, lengths))))
         return Chunk(
             self._parsed(kept),
             line,
@@ -188,10 +221,22 @@ class CsvChunks:
             lines=lines[good],
             rejects=tuple(rejects),
             positions=place + found.starts[good],
+            has_decimal_commas=self._delimiter == ord(";"),
         )
 
-    def _parsed(self, rows: bytes) -> pa.Array:
-        if not rows:
+    def _without_surplus(self, content: npt.NDArray[np.uint8], found: RowBoundaries) -> tuple[Ints, Ints]:
+        """Return the cells of each row without empty ones after the last column, and the offsets of the latter."""
+        cells, stops = found.cells.copy(), found.stops(content)
+        surplus = [np.zeros(0, np.int64)]
+        wide = np.flatnonzero(cells > self._width)
+        while len(wide := wide[(cells[wide] > self._width) & (content[stops[wide] - 1] == self._delimiter)]):
+            cells[wide] -= 1
+            stops[wide] -= 1
+            surplus.append(stops[wide])
+        return cells, np.concatenate(surplus)
+
+    def _parsed(self, rows: bytes | npt.NDArray[np.uint8]) -> pa.Array:
+        if not len(rows):
             return pa.array([], pa.binary())
         source = pa.BufferReader(rows)
         table = arrow_csv.read_csv(source, self._read_options, self._parse_options, self._convert_options)

@@ -23,6 +23,12 @@ class RowBoundaries:
     def starts(self) -> Ints:
         return np.concatenate([np.zeros(1, np.int64), self.ends[:-1]])
 
+    def stops(self, text: npt.NDArray[np.uint8]) -> Ints:
+        """Return the offset at which the content of each row ends, before its line end."""
+        stops: Ints = self.ends - (text[self.ends - 1] == NEWLINE)
+        is_return: npt.NDArray[np.bool_] = (stops > self.starts) & (text[stops - 1] == RETURN)
+        return stops - is_return
+
     def split_last(self) -> "tuple[RowBoundaries, RowBoundaries | None]":
         """Return all rows but the last, and the last with offsets from its own start; None if there are no rows."""
         if not len(self.ends):

@@ -39,13 +39,30 @@ def read_headings(names: Sequence[str], uri: str) -> list[Path | None]:
     for name in clean:
         path = _path(name, is_json, has_text="event_text" in clean)
         if path and path in paths:
-            raise InputError(f"{uri!r} has two columns for {'.'.join(path)!r}, one of them {name!r}; rename it")
+            first, place = paths.index(path), len(paths)
+            raise InputError(
+                f"{uri!r} has two columns for {'.'.join(path)!r}: {clean[first]!r} in {_column(first)} and {name!r} in "
+                f"{_column(place)}; rename or remove one of them"
+            )
         paths.append(path)
     missing = [names for fields, names in _REQUIRED if not any((field,) in paths for field in fields)]
     if missing:
         existing = ", ".join(name for name in clean[:20])
         raise InputError(f"{uri!r} has no column {', nor '.join(missing)}; add it or rename one of {existing}")
     return paths
+
+
+def _column(place: int) -> str:
+    """Return the number and the letters, as in a spreadsheet, of the column at a place.
+
+    >>> _column(0), _column(25), _column(26), _column(16383)
+    ('column 1 (A)', 'column 26 (Z)', 'column 27 (AA)', 'column 16384 (XFD)')
+    """
+    letters, rest = "", place + 1
+    while rest:
+        rest, letter = divmod(rest - 1, 26)
+        letters = chr(ord("A") + letter) + letters
+    return f"column {place + 1} ({letters})"
 
 
 def _path(name: str, is_json: bool, *, has_text: bool) -> Path | None:

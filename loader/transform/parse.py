@@ -195,5 +195,6 @@ def parse_chunk(chunk: Chunk, session: Session, objects: frozenset[Path]) -> Par
 
 def _with_envelope(lines: Lines, session: Session, objects: frozenset[Path]) -> ParsedChunk:
     session.register("lines", lines.table)
+    session.set_decimal_commas(lines.chunk.has_decimal_commas)
     session.execute(create_envelope(object_pointers(objects)))
     return ParsedChunk(lines, session, objects)

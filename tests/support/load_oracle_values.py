@@ -169,7 +169,7 @@ def converted(value: Any, kind: str) -> Any:
     if kind == "timestamp with time zone":
         return microseconds(value)
     if kind == "boolean":
-        return {"true": True, "false": False}.get(text or "")
+        return {"true": True, "false": False}.get((text or "").lower())
     if text is None or isinstance(value, list) or not NUMBER.fullmatch(text):
         return None
     return _integer(text) if kind == "bigint" else _double(text)
