@@ -39,9 +39,20 @@ _DECIMAL_COMMA = r"""case
 end"""
 
 
-def _create_number_text(has_decimal_commas: bool) -> str:
-    """Return a statement that creates the macro for the text of a number, which has a point before the fraction."""
-    return f"create or replace temp macro number_text(value) as {_DECIMAL_COMMA if has_decimal_commas else 'value'}"
+def _create_text_macros(has_decimal_commas: bool, mark: str | None) -> Iterator[str]:
+    """Yield statements for the macros `number_text`, which has a point before the fraction, and `plain_text`."""
+    yield f"create or replace temp macro number_text(value) as {_DECIMAL_COMMA if has_decimal_commas else 'value'}"
+    plain = (
+        f"""
+        case
+            when starts_with(value, '{mark}') then substr(value, {len(mark) + 1})
+            else regexp_replace(value, '"{mark}([^"]*)"', '\\1', 'g')
+        end
+        """
+        if mark
+        else "value"
+    )
+    yield f"create or replace temp macro plain_text(value) as {plain}"
 
 
 class Session:
@@ -54,13 +65,18 @@ class Session:
         self._connection = duckdb.connect(config={"threads": 1, "memory_limit": MEMORY_LIMIT, "temp_directory": ""})
         for statement in (_SETTINGS, *(_create_macros(times) if times else ())):
             self._connection.execute(statement)
-        self._has_decimal_commas = False
+        self._text_macros: tuple[bool, str | None] = False, None
 
-    def set_decimal_commas(self, has_decimal_commas: bool) -> None:
-        """Set whether `cast_sql` takes a comma in a text of digits for the sign before a fraction."""
-        if has_decimal_commas != self._has_decimal_commas:
-            self._connection.execute(_create_number_text(has_decimal_commas))
-            self._has_decimal_commas = has_decimal_commas
+    def set_text_macros(self, *, has_decimal_commas: bool, mark: str | None) -> None:
+        """Set what `cast_sql` does with texts.
+
+        With `has_decimal_commas` it takes a comma in a text of digits for the sign before a fraction. JSON strings that
+        begin with `mark` are numbers whose text is stored.
+        """
+        if (has_decimal_commas, mark) != self._text_macros:
+            for statement in _create_text_macros(has_decimal_commas, mark):
+                self._connection.execute(statement)
+            self._text_macros = has_decimal_commas, mark
 
     def register(self, name: str, table: pa.Table) -> None:
         """Make an Arrow table readable as `name`."""
@@ -167,7 +183,7 @@ def _create_macros(times: TimeReading) -> Iterator[str]:
     epoch = f"when regexp_full_match(value, '[1-9][0-9]{{8,15}}([.][0-9]+)?') then {_epoch('value')}"
     yield f"create temp macro read_time(value) as {_first_reading(times)}"
     yield f"create temp macro read_time_field(value) as {_first_reading(times, epoch)}"
-    yield _create_number_text(has_decimal_commas=False)
+    yield from _create_text_macros(has_decimal_commas=False, mark=None)
 
 
 def _first_reading(times: TimeReading, epoch: str = "") -> str:
@@ -226,10 +242,15 @@ _FORMAT_ADVICE = "write one like '%d/%m/%Y %H:%M'"
 _UNITS = ("microsecond", "millisecond", "second", "minute", "hour", "day")
 
 
+def _digits(number: str) -> str:
+    """Return SQL for the digits of a number without zeros at both ends: `is_exact` in `loader.events.values`."""
+    return f"trim(replace(replace(split_part(lower({number}), 'e', 1), '.', ''), '-', ''), '0')"
+
+
 def cast_sql(value: str, kind: str) -> str:
     """Return SQL that casts text to a column type, null if the value does not fit without loss."""
     if is_text(kind):
-        return value
+        return f"plain_text({value})"
     if kind == TIMESTAMPTZ:
         return f"read_time({value})"
     if kind == BOOLEAN:
@@ -240,9 +261,12 @@ def cast_sql(value: str, kind: str) -> str:
     if kind == DOUBLE:
         number = f"try_cast({value} as double)"
         whole = rf"regexp_full_match({value}, '-?\d+')"
+        digits = [_digits(value), _digits(f"{number}::varchar"), _digits(f"format('{{:.16e}}', {number})")]
         return (
             rf"case when regexp_full_match({value}, '-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?') and isfinite({number}) "
-            f"and (not {whole} or abs({number}) < {MAX_EXACT_INTEGER}) then {number} end"
+            f"and (not {whole} or abs({number}) < {MAX_EXACT_INTEGER}) "
+            f"and ({number} <> 0 and strlen({value}) <= 16 or {digits[0]} in ({digits[1]}, {digits[2]})) "
+            f"then {number} end"
         )
     return "null"
 

@@ -56,6 +56,24 @@ def _is_time(text: str) -> bool:
     return True
 
 
+def is_exact(number: str) -> bool:
+    """Return whether a double holds all digits of a JSON number with a fraction or an exponent.
+
+    It does if writing it as short as possible, or with the 17 digits that identify any double, gives the same digits.
+
+    >>> [is_exact(number) for number in ("100.50", "1e3", "0.30000000000000004", "0.10000000000000001", "-0.0e9")]
+    [True, True, True, True, True]
+    >>> [is_exact(number) for number in ("0.1234567890123456789", "12345678901234567.5", "1e-400")]
+    [False, False, False]
+    """
+    double = float(number)
+    return _digits(number) in {_digits(repr(double)), _digits(f"{double:.16e}")} or math.isinf(double)
+
+
+def _digits(number: str) -> str:
+    return re.sub("[-.]", "", number.lower().partition("e")[0]).strip("0")
+
+
 #: An escape in a JSON string. Group 1 matches what PostgreSQL cannot store: U+0000 or half of a surrogate pair.
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2}))|\\."

@@ -16,6 +16,7 @@ from loader.transform.batch import REPEATED, Batch, Part, Repeated, mark_duplica
 from loader.transform.columns import Layout, Planner
 from loader.transform.discards import discard_unfit, read_repetitions, read_unread_times, read_without_column
 from loader.transform.extract import Column, Query, extraction_queries
+from loader.transform.json_pairs import LONG_NUMBER
 from loader.transform.limits import check_cells, check_rows
 from loader.transform.parse import ParsedChunk
 from loader.transform.shapes import (
@@ -190,8 +191,11 @@ class Assembly:
 
 
 def merge_discards(discards: Sequence[pa.Table]) -> Part:
-    """Return rows of `discarded_values`."""
+    """Return rows of `discarded_values`, with long numbers as such."""
     merged = pa.concat_tables(discards)
+    if len(merged):
+        values = pc.replace_substring_regex(merged["value"], f'"{LONG_NUMBER}([^"]*)"', r"\1")
+        merged = merged.set_column(merged.schema.get_field_index("value"), "value", values)
     return Part(merged["n"], merged.drop_columns("n"))
 
 

@@ -13,6 +13,7 @@ from loader.schema.event_tables import STANDARD, TRACKS
 from loader.transform import limits
 from loader.transform.discards import WithoutColumn
 from loader.transform.extract import Column
+from loader.transform.json_pairs import unmark_long_numbers
 from loader.transform.shapes import Shape, find_objects, first_values
 
 NAMELESS, RESERVED = "nameless", "reserved"
@@ -145,7 +146,7 @@ class Planner:
         firsts = first_values(self.session, condition, paths, self.objects)
         kinds_wanted = {
             name: self.catalog.fixed_type(name)
-            or values.column_type(next(firsts[path] for path in columns[name] if path in firsts))
+            or values.column_type(unmark_long_numbers(next(firsts[path] for path in columns[name] if path in firsts)))
             for name in wanted
             if any(path in firsts for path in columns[name])
         }

@@ -99,8 +99,8 @@ def create_envelope(objects: list[str]) -> str:
                 ) as has_unread_time
             from times
         )
-        select n, line, shape, coalesce(id, 'derived-' || md5(json(line))) as id, anonymous_id, user_id, event_text,
-            original_timestamp, sent_at, received_at,
+        select n, line, shape, coalesce(id, 'derived-' || md5(json(plain_text(line)))) as id, anonymous_id, user_id,
+            event_text, original_timestamp, sent_at, received_at,
             coalesce(case when original is not null then stamp_read end, {_CORRECTED}, received_at) as "timestamp",
             has_unread_time,
             {_VERDICT} as verdict

@@ -16,7 +16,7 @@ from loader.events.identifiers import is_context
 from loader.schema.catalog import MAX_SPELLINGS, Catalog, Name
 from loader.schema.event_tables import TRACKS
 from loader.transform.columns import column_of
-from loader.transform.json_pairs import Pairs, dump_json, find_values, is_value, parse_json
+from loader.transform.json_pairs import Pairs, dump_json, find_values, is_value, parse_json, unmark_long_numbers
 from loader.transform.limits import DISCARDED_NAMES, EVENT_DISCARDS, check_rows
 
 #: The reason, and the property, of the JSON object with those values of an event that are not discarded one by one.
@@ -108,7 +108,7 @@ class Flattener:
         """Remember a missing column; of very many only those whose names come first, since no others are added."""
         rank = _rank(column, path)
         if (before := missing.get(column)) is None or rank < before.rank:
-            missing[column] = _Candidate(rank, values.column_type(dump_json(value)))
+            missing[column] = _Candidate(rank, values.column_type(unmark_long_numbers(dump_json(value))))
         most = self._catalog.free_columns(table) + 1
         if len(missing) > 2 * most + 1000:
             for name in sorted(missing)[most:]:

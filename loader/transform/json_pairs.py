@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Any
 
-from loader.events.fields import CONTEXT, MAX_DEPTH, PROPERTIES, Path
+from loader.events.fields import CONTEXT, KNOWN_FIELDS, MAX_DEPTH, PROPERTIES, Path
+from loader.events.values import is_exact
 
 #: Brackets around a value that is not parsed, but kept as text. Objects that have columns are within fewer.
 MAX_BRACKETS = MAX_DEPTH + 2
@@ -81,6 +82,39 @@ def dump_json(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(dump_json, value)) + "]"
     return {True: "true", False: "false", None: "null"}[value]
+
+
+#: Begins a string that replaces a number whose digits a double cannot hold. No sender can know it.
+LONG_NUMBER = secrets.token_hex(16)
+_LONG_NUMBER = re.compile(f'"{LONG_NUMBER}([^"]*)"')
+
+
+def mark_long_numbers(event: Any) -> Any:
+    """Return an event, or the body of a batch call, whose long numbers are strings that begin with LONG_NUMBER.
+
+    The fields that have columns keep theirs: these are identifiers and times.
+    """
+    return Pairs((key, _mark_field(key, value)) for key, value in event) if isinstance(event, Pairs) else event
+
+
+def _mark_field(key: str, value: Any) -> Any:
+    if key == "batch" and isinstance(value, list):
+        return [mark_long_numbers(event) for event in value]
+    return value if key in KNOWN_FIELDS - {CONTEXT, PROPERTIES} else _mark(value)
+
+
+def _mark(value: Any) -> Any:
+    if isinstance(value, Raw):
+        is_long = re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", value) and not value.lstrip("-").isdigit()
+        return LONG_NUMBER + value if is_long and not is_exact(value) else value
+    if isinstance(value, Pairs):
+        return Pairs((key, _mark(inside)) for key, inside in value)
+    return [_mark(inside) for inside in value] if isinstance(value, list) else value
+
+
+def unmark_long_numbers(text: str) -> str:
+    """Return JSON text with the numbers that `mark_long_numbers` has replaced."""
+    return _LONG_NUMBER.sub(r"\1", text)
 
 
 def is_value(value: Any) -> bool:

@@ -13,6 +13,7 @@ from loader.duckdb import Session
 from loader.events.fields import COLUMN_FIELDS, property_name
 from loader.events.identifiers import is_context
 from loader.schema.event_tables import TRACKS
+from loader.transform.assemble import merge_discards
 from loader.transform.batch import Batch, Part
 from loader.transform.discards import SCHEMA
 from loader.transform.flatten import read_columns
@@ -83,7 +84,7 @@ def _discards(batch: Batch, table: str, places: npt.NDArray[np.intp], excess: di
     session = Session()
     session.register("discarded", discarded)
     discarded = session.arrow("select * replace (json(value)::varchar as value) from discarded").cast(SCHEMA)
-    return Part(discarded["n"], discarded.drop_columns("n"))
+    return merge_discards([discarded])
 
 
 def _values(line: str, columns: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """Split a chunk into JSON texts with line numbers. Lines that are not valid JSON become rejects."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 from loader.duckdb import MalformedError, Session
 from loader.events.fields import Path
 from loader.events.outcomes import ENDPOINT_REASONS, Reject, unwrap_reject
-from loader.events.values import repair
+from loader.events.values import is_exact, repair
 from loader.inputs.chunk import Chunk
 from loader.transform.envelope import create_envelope
+from loader.transform.json_pairs import LONG_NUMBER, dump_json, mark_long_numbers, parse_json, unmark_long_numbers
 from loader.transform.limits import check_expanded, check_lookups
 from loader.transform.shapes import object_pointers
 
@@ -48,6 +49,16 @@ _EVENTS = f"""
 """
 
 
+#: Bytes of numbers, and how many of them in a row a double may not hold.
+_NUMERIC = np.zeros(256, np.bool_)
+_NUMERIC[list(b"0123456789.")] = True
+_LONG = 16
+#: A number, not in a string, with a fraction or an exponent, that is long or very small.
+_LONG_NUMBER = re.compile(
+    r"[:,\[\s](-?(?:(?=[\d.]{16})\d+(?:\.\d+|(?=[eE]))(?:[eE][+-]?\d+)?|\d+(?:\.\d+)?[eE]-\d{3,}))"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Lines:
     """The events of a chunk as text, the lines they come from, and the rejects."""
@@ -61,12 +72,14 @@ class Lines:
     expanded: npt.NDArray[np.bool_] | None = None
     rejects: list[Reject] = field(default_factory=list)
     repaired: int = 0
+    #: Whether numbers have been replaced by `mark_long_numbers`.
+    has_long_numbers: bool = False
 
     def reject(self, n: int, reason: str, detail: str | None = None) -> Reject:
         """Return a reject of event `n` with its raw line; for an event of a batch call, with the event only."""
         origin = int(self.origins[n])
         is_part = self.expanded is not None and self.expanded[n]
-        raw = self.table["line"][n].as_py().encode() if is_part else self.chunk.raw(origin)
+        raw = unmark_long_numbers(self.table["line"][n].as_py()).encode() if is_part else self.chunk.raw(origin)
         if reason in ENDPOINT_REASONS and not is_part and (wrapped := unwrap_reject(raw)):
             raw, detail = wrapped
         return Reject(self.chunk.line(origin), raw, reason, detail)
@@ -114,6 +127,7 @@ def validate_lines(lines: Lines, session: Session) -> Lines:
         lines.origins[kept],
         rejects=lines.rejects + [lines.reject(n, "not_json") for n in bad],
         repaired=sum(fixed[n][1] for n in kept),
+        has_long_numbers=lines.has_long_numbers,
     )
 
 
@@ -121,6 +135,52 @@ def _valid(session: Session, texts: list[str]) -> list[bool]:
     candidates = pa.table({"line": pa.array(texts, pa.string())})
     session.register("candidates", candidates)
     return [ok for (ok,) in session.rows("select json_valid(line) from candidates")]
+
+
+def find_long_numbers(lines: Lines) -> list[int]:
+    """Return the numbers of the lines with a number whose digits a double does not hold, if they are valid JSON."""
+    texts = lines.table["line"].combine_chunks()
+    _, offsets, content = texts.buffers()
+    if content is None:
+        return []
+    places = _suspicious_places(np.frombuffer(content, np.uint8))
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    found = np.unique(np.searchsorted(ends, places, side="right") - 1)
+    candidates = found[(found >= 0) & (found < len(texts))].tolist()
+    return [n for n in candidates if not all(map(is_exact, _LONG_NUMBER.findall(texts[n].as_py())))]
+
+
+def _suspicious_places(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
+    """Return offsets in all runs of _LONG digits and points, and those of exponents with three digits.
+
+    A run covers two successive multiples of 8, so only one byte in eight is looked at first.
+    """
+    is_numeric = _NUMERIC[text[::8]]
+    runs = np.flatnonzero(is_numeric[:-1] & is_numeric[1:]) * 8
+    for step in range(1, 8):
+        runs = runs[_NUMERIC[text[runs + step]]]
+    length, first, last = np.full(len(runs), 9), runs.copy(), runs + 8
+    for _ in range(_LONG - 9):
+        grows = (first > 0) & _NUMERIC[text[first - 1]]
+        first, length = first - grows, length + grows
+        after = np.minimum(last + 1, len(text) - 1)
+        grows = (after > last) & _NUMERIC[text[after]]
+        last, length = last + grows, length + grows
+    dashes = np.flatnonzero(text == ord("-"))
+    dashes = dashes[(dashes > 1) & (dashes < len(text) - 3)]
+    dashes = dashes[text[dashes - 1] | 0x20 == ord("e")]
+    for step in (-2, 1, 2, 3):
+        dashes = dashes[_NUMERIC[text[dashes + step]]]
+    return np.concatenate([runs[length >= _LONG], dashes])
+
+
+def replace_long_numbers(lines: Lines, numbers: Sequence[int]) -> Lines:
+    """Return lines of valid JSON in which some have their long numbers as strings: DuckDB would round them."""
+    texts = lines.table["line"].to_pylist()
+    for n in numbers:
+        texts[n] = dump_json(mark_long_numbers(parse_json(texts[n])))
+    table = lines.table.set_column(1, "line", pa.array(texts, pa.string()))
+    return replace(lines, table=table, has_long_numbers=True)
 
 
 def expand_batches(lines: Lines, session: Session) -> Lines:
@@ -140,6 +200,7 @@ def expand_batches(lines: Lines, session: Session) -> Lines:
         expanded=events["place"].to_numpy() > 0,
         rejects=lines.rejects,
         repaired=lines.repaired,
+        has_long_numbers=lines.has_long_numbers,
     )
 
 
@@ -184,6 +245,9 @@ def parse_chunk(chunk: Chunk, session: Session, objects: frozenset[Path]) -> Par
     lines = decode_lines(chunk)
     if has_null_escapes(lines):
         lines = validate_lines(lines, session)
+    if find_long_numbers(lines):
+        lines = validate_lines(lines, session)
+        lines = replace_long_numbers(lines, find_long_numbers(lines))
     try:
         prepared = _with_envelope(lines, session, objects)
     except MalformedError:
@@ -195,6 +259,7 @@ def parse_chunk(chunk: Chunk, session: Session, objects: frozenset[Path]) -> Par
 
 def _with_envelope(lines: Lines, session: Session, objects: frozenset[Path]) -> ParsedChunk:
     session.register("lines", lines.table)
-    session.set_decimal_commas(lines.chunk.has_decimal_commas)
+    mark = LONG_NUMBER if lines.has_long_numbers else None
+    session.set_text_macros(has_decimal_commas=lines.chunk.has_decimal_commas, mark=mark)
     session.execute(create_envelope(object_pointers(objects)))
     return ParsedChunk(lines, session, objects)

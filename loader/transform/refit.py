@@ -23,9 +23,11 @@ _TAKEN = pa.schema(
 #: The outcome of each value. Of several values for one column of an event, the first fills it, as in a load.
 _JUDGED = """
     with ranked as (
-        select taken.*, home, kind, json_extract_string(value, '$') as text, row_number() over (
-            partition by original_timestamp, id, home order by is_other, discard_id
-        ) as place
+        select taken.*, home, kind,
+            case when value like '"%' then json_extract_string(value, '$') else value end as text,
+            row_number() over (
+                partition by original_timestamp, id, home order by is_other, discard_id
+            ) as place
         from taken join homes using (property)
     ), fitted as (
         select *, case kind {casts} end as fitting from ranked

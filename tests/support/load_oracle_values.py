@@ -1,9 +1,10 @@
 """Parse JSON with the original spelling of numbers, and convert values to column types, for the load oracle."""
 
 import json
+import math
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -65,14 +66,25 @@ def exact(number: str) -> tuple[str, Any]:
     """Return a number for comparison: integers exact, fractions as double precision."""
     if re.fullmatch("-?[0-9]+", number):
         return "whole", Decimal(number)
+    if NUMBER.fullmatch(number) and not is_exact(number):
+        return "long", re.sub("e.*", "", number.lower())
     return ("fraction", float(number)) if NUMBER.fullmatch(number) else ("text", number)
+
+
+def is_exact(number: str) -> bool:
+    """Return whether a double has the digits of a number, written as short as possible or with 17 digits."""
+    try:
+        double, number_itself = float(number), Decimal(number)
+        return double in (math.inf, -math.inf) or number_itself in (Decimal(repr(double)), Decimal(f"{double:.16e}"))
+    except InvalidOperation:
+        return False
 
 
 def text_of(value: Any) -> str | None:
     """Return a scalar as text, None for null; arrays and objects as a text that is neither a time nor a number."""
     if value is None or isinstance(value, Pairs | list):
         return None if value is None else json.dumps(value)
-    if isinstance(value, Number) and exact(value)[0] == "fraction":
+    if isinstance(value, Number) and exact(value)[0] == "fraction" and is_exact(value):
         return repr(float(value))
     return json.dumps(value) if isinstance(value, bool) else str(value)
 
@@ -187,7 +199,7 @@ def _double(text: str) -> float | None:
     """Return a finite number as double, else None; integers only below 2**53, where doubles are exact."""
     number = float(text)
     is_lost = re.fullmatch("-?[0-9]+", text) and abs(number) >= 2**53
-    return None if is_lost or abs(number) == float("inf") else number
+    return None if is_lost or not is_exact(text) or abs(number) == float("inf") else number
 
 
 def is_stored(actual: Any, expected: Any) -> bool:
