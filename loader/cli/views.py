@@ -1,5 +1,7 @@
 """Commands for the views: settings, refresh, grant, dictionary."""
 
+from functools import partial
+
 import click
 
 from loader.cli.options import connection_options, json_option
@@ -38,7 +40,7 @@ def set_command(settings: Settings, name: str, value: str) -> None:
     """Change a setting, and refresh all figures that depend on it."""
     with open_warehouse(settings) as warehouse:
         change_setting(warehouse, name, value)
-    refresh(settings)
+    refresh(settings, report=partial(click.echo, err=True))
     print(f"{name} is now {value!r}, and the views are up to date")
 
 

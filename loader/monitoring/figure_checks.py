@@ -1,10 +1,11 @@
-"""Check the figures behind the views: how current they are, and what revenue they leave out."""
+"""Check the figures behind the views: their age, the revenue that they leave out, and people who are too large."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from loader.monitoring.results import ERROR, OK, WARN, Check, ago
-from loader.postgres.connection import Warehouse
+from loader.postgres.connection import Warehouse, operation
+from loader.quoting import quote_identifier
 from loader.views.figures import read_figures
 
 _LOADED = """
@@ -28,11 +29,16 @@ _UNREAD = """
 """
 
 
+#: A person with fewer events is no concern. In a larger table the most frequent people are those of the statistics.
+MIN_EVENTS, EXACT_EVENTS = 1_000, 200_000
+
+
 def check_figures(warehouse: Warehouse, now: datetime) -> Iterator[Check]:
     """Yield the results of the checks of the figures, in the transaction at hand."""
     yield _current(warehouse, now)
     yield _currencies(warehouse)
     yield _unread_revenue(warehouse)
+    yield _largest_person(warehouse)
 
 
 def _current(warehouse: Warehouse, now: datetime) -> Check:
@@ -71,3 +77,21 @@ def _unread_revenue(warehouse: Warehouse) -> Check:
         found = f"{count:,} amounts of conversions cannot be read, for example {example!r}"
         return Check(name, WARN, found, "correct them at their source: these conversions count without revenue")
     return Check(name, OK, "all amounts can be read")
+
+
+def _largest_person(warehouse: Warehouse) -> Check:
+    """Check that nobody has an implausible share of the events: such a person is many, who share an identifier."""
+    name = "largest person"
+    query = operation("largest_person").format(schema=quote_identifier(warehouse.schema))
+    rows = warehouse.fetch(query, exact_events=EXACT_EVENTS)
+    if not rows:
+        return Check(name, OK, "nobody stands out")
+    ((person, count, events, max_share),) = rows
+    found = f"{person!r} has" if person else "nobody is named by"
+    found = f"{found} {count:,} of {events:,} e-mail events ({count / events:.1%})"
+    if count < MIN_EVENTS or count <= max_share * events:
+        return Check(name, OK, found)
+    if not person:
+        return Check(name, WARN, found, "ask the sender for user ids or addresses")
+    todo = "if that stands for nobody, add it: `selligent-loader settings set placeholder_ids`, with the ids before it"
+    return Check(name, WARN, found, todo)

@@ -90,8 +90,7 @@ def read_steps() -> list[Step]:
 def is_stale(settings: Settings) -> bool:
     """Return whether events were loaded since the last refresh, or the figures have to be computed again."""
     with closing(Warehouse(settings)) as warehouse, warehouse.transaction():
-        ((stale,),) = warehouse.fetch(_STALE)
-    return bool(stale)
+        return _ask(warehouse, _STALE)
 
 
 def refresh(settings: Settings, *, rebuild: bool = False, full: bool = False, report: Report = log.info) -> int:
@@ -104,7 +103,8 @@ def refresh(settings: Settings, *, rebuild: bool = False, full: bool = False, re
 
     A changed setting computes again what it touches: a window or the model the credits, the time zone the days, a rule
     what is judged by it. If the columns of the site's tables have changed, all of their rows are compared. All figures
-    are computed again with `rebuild`, if the full comparison finds a difference in events, and if the SQL has changed.
+    are computed again with `rebuild`, if the full comparison finds a difference in events, if the SQL has changed, and
+    if `placeholder_ids` has changed by an id that stored events have, or may have had.
     Readers see the old figures until all new ones are complete. Raises SchemaError if the schema is not prepared,
     WarehouseError if the database fails; the failure is recorded for `check` and `status`.
     """
@@ -135,9 +135,9 @@ def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, s
             ops, schema = quote_identifier(settings.ops), quote_identifier(settings.schema)
             conditions = _CONDITIONS.format(ops=ops, schema=schema)
             warehouse.run(conditions)
-            rebuild = rebuild or known is None or known.figures != definition.figures or _has_only_new(warehouse)
+            rebuild = rebuild or known is None or known.figures != definition.figures
             tables = None
-            if rebuild or (full and _have_events_changed(settings, warehouse)):
+            if rebuild or _must_rebuild(settings, warehouse, full=full):
                 if events := _count(warehouse):
                     report(_announce(events))
                 tables = FreshTables.create(warehouse, settings, set().union(*(step.keyed_tables for step in steps)))
@@ -196,15 +196,18 @@ def run_step(warehouse: Warehouse, step: Step, tables: FreshTables | None = None
     _log(step.name, time.monotonic() - started, f"{rows:,} rows")
 
 
-def _has_only_new(warehouse: Warehouse) -> bool:
-    ((only_new,),) = warehouse.fetch(_EMPTY)
-    return bool(only_new)
-
-
-def _have_events_changed(settings: Settings, warehouse: Warehouse) -> bool:
+def _must_rebuild(settings: Settings, warehouse: Warehouse, *, full: bool) -> bool:
+    """Return whether the stored figures do not have what is needed to bring them up to date."""
+    if _ask(warehouse, _EMPTY) or _ask(warehouse, operation("have_placeholders_changed")):
+        return True
     tracks = f"{quote_identifier(settings.schema)}.{TRACKS}"
-    ((changed,),) = warehouse.fetch(operation("have_chunks_changed").format(tracks=tracks))
-    return bool(changed)
+    return full and _ask(warehouse, operation("have_chunks_changed").format(tracks=tracks))
+
+
+def _ask(warehouse: Warehouse, question: str) -> bool:
+    """Return the answer of a query that has one, true or false."""
+    ((answer,),) = warehouse.fetch(question)
+    return bool(answer)
 
 
 def _define(

@@ -219,7 +219,7 @@ def _rates(tables: Iterable[Table]) -> Iterator[Found]:
 
 def _identifies(tables: Iterable[Table]) -> Iterator[Found]:
     for table in tables:
-        email = f"nullif(lower(trim({table.text('email', 'traits_email', 'context_traits_email')})), '')"
+        email = table.address("email", "traits_email", "context_traits_email")
         values = {**_who(table), "email": email, "timestamp": table.moment("timestamp", "received_at")}
         if table.name == "identifies":
             yield values, table

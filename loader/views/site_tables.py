@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from loader.quoting import quote_identifier
 
 _NUMBERS = {"smallint", "integer", "bigint", "numeric", "real", "double precision"}
+#: SQL for the array of placeholders.
+_NOBODY = "(select names from placeholders)::text[]"
 _MOMENTS = {"timestamp with time zone", "timestamp without time zone"}
 
 
@@ -80,6 +82,11 @@ class Table:
         return f"coalesce({', '.join(found)})" if found else "null"
 
     def identifier(self, *names: str) -> str:
-        """Return SQL for the first of these columns that exists, `null` where it is blank."""
+        """Return SQL for the first of these columns that exists, `null` where it is a placeholder."""
         sent = self.text(*names)
-        return sent if sent == "null" else f"case when trim_blanks({sent}) <> '' then {sent} end"
+        return sent if sent == "null" else f"case when lower(trim_blanks({sent})) <> all({_NOBODY}) then {sent} end"
+
+    def address(self, *names: str) -> str:
+        """Return SQL for the first of these columns that exists as an e-mail address, `null` where it is none."""
+        found = f"normalize_address({self.text(*names)})"
+        return f"case when {found} <> all({_NOBODY}) then {found} end"

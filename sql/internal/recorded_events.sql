@@ -1,7 +1,8 @@
 -- One row per e-mail event of every collection, as it is stored.
 --
--- `recipient` identifies the recipient: the user id, else the e-mail address. An event without a campaign or an e-mail
--- has an empty one.
+-- `recipient` identifies the recipient: the user id, else the e-mail address, else what was sent as anonymous id. What the
+-- setting placeholder_ids lists identifies nobody, whose `recipient` is empty. An event without a campaign or an e-mail has
+-- an empty one. `limit 1` lets each value be computed once.
 create or replace view recorded_events as
 with events as (
     select
@@ -45,35 +46,58 @@ with events as (
         uuid_ts, campaign_id, campaign_name, email_id, email_subject,
         null, null, null
     from email_marked_as_spam
-),
-
-addressed as (
-    select
-        events.*,
-        case
-            when coalesce(user_id, '') = '' and anonymous_id like '%@%' then lower(trim(anonymous_id))
-            else nullif(lower(trim(context_traits_email)), '')
-        end as email
-    from events
 )
 
 select
-    id,
-    nullif(user_id, '') as user_id,
-    event,
-    original_timestamp,
-    "timestamp",
-    uuid_ts,
-    coalesce(campaign_id, '') as campaign_id,
-    campaign_name,
-    coalesce(email_id, '') as email_id,
-    email_subject,
-    link_id,
-    link_name,
-    link_url,
-    context_user_agent,
-    coalesce(nullif(user_id, ''), email, lower(trim(anonymous_id))) as recipient,
-    email
-from addressed;
+    events.id,
+    known.user_id,
+    events.event,
+    events.original_timestamp,
+    events."timestamp",
+    events.uuid_ts,
+    coalesce(events.campaign_id, '') as campaign_id,
+    events.campaign_name,
+    coalesce(events.email_id, '') as email_id,
+    events.email_subject,
+    events.link_id,
+    events.link_name,
+    events.link_url,
+    events.context_user_agent,
+    named.recipient,
+    known.email,
+    known.user_id is null and (events.user_id is not null or named.recipient = '') as is_placeholder
+-- noqa: disable=ST05,AM09
+from events
+cross join placeholders
+inner join lateral (
+    select
+        case when lower(trim_blanks(events.user_id)) <> all(placeholders.names) then events.user_id end as user_id,
+        lower(trim_blanks(events.anonymous_id)) as anonymous_id,
+        normalize_address(events.anonymous_id) as anonymous_address,
+        normalize_address(events.context_traits_email) as trait_address
+    limit 1
+) as sent on true
+inner join lateral (
+    select
+        sent.user_id,
+        coalesce(
+            case
+                when sent.user_id is null and sent.anonymous_address <> all(placeholders.names)
+                    then sent.anonymous_address
+            end,
+            case when sent.trait_address <> all(placeholders.names) then sent.trait_address end
+        ) as email
+    limit 1
+) as known on true
+inner join lateral (
+    select
+        coalesce(
+            known.user_id,
+            known.email,
+            case when sent.anonymous_id <> all(placeholders.names) then sent.anonymous_id end,
+            ''
+        ) as recipient
+    limit 1
+) as named on true;
 
 comment on view recorded_events is 'One row per e-mail event of every collection, as it is stored';

@@ -20,6 +20,7 @@ create temporary view coded_events as
 select
     id,
     user_id is not null as has_user,
+    is_placeholder as has_placeholder,
     case event
         when 'email_delivered' then 'd'
         when 'email_opened' then 'o'

@@ -12,9 +12,10 @@ select
     recipient,
     email,
     has_user,
+    has_placeholder,
     max("timestamp") as "timestamp"
 from new_events
-group by recipient, email, has_user;
+group by recipient, email, has_user, has_placeholder;
 
 analyze new_recipients;
 
@@ -78,6 +79,7 @@ select
     new.recipient as name,
     new.email,
     new.has_user,
+    new.has_placeholder,
     new."timestamp",
     recipients.person as recipient,
     addresses.person as address
@@ -273,7 +275,12 @@ select
     stored.identity,
     stored.person as old_person,
     coalesce(changed.owner, changed.address) as person,
-    (case when changed.owner is not null then 'e' when changed.is_ambiguous then 'a' else 'n' end)::"char" as matched_by
+    (case
+        when stored.matched_by = 'p' then 'p'
+        when changed.owner is not null then 'e'
+        when changed.is_ambiguous then 'a'
+        else 'n'
+    end)::"char" as matched_by
 from changed_addresses as changed
 inner join stored_identities as stored on changed.address = stored.recipient
 where stored.matched_by <> 'u';
@@ -300,6 +307,7 @@ select
     case when new.has_user then new.recipient else coalesce(people.owner, new.recipient) end as person,
     case
         when new.has_user then 'u'
+        when new.has_placeholder then 'p'
         when people.owner is not null then 'e'
         when people.is_ambiguous then 'a'
         else 'n'
@@ -310,6 +318,7 @@ left join stored_identities as stored
     on new.recipient = stored.recipient
     and coalesce(new.address, 0) = coalesce(stored.address, 0)
     and new.has_user = (stored.matched_by = 'u')
+    and new.has_placeholder = (stored.matched_by = 'p')
 where stored.identity is null;
 
 insert into stored_identities (recipient, address, person, matched_by)

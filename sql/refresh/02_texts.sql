@@ -164,13 +164,15 @@ select
     new.name as recipient,
     coalesce(new.email, '') as email,
     new.has_user,
+    new.has_placeholder,
     stored.identity,
     stored.person
 from numbered_recipients as new
 inner join stored_identities as stored
     on new.recipient = stored.recipient
     and coalesce(new.address, 0) = coalesce(stored.address, 0)
-    and new.has_user = (stored.matched_by = 'u');
+    and new.has_user = (stored.matched_by = 'u')
+    and new.has_placeholder = (stored.matched_by = 'p');
 
 create temporary table named_agents on commit drop as
 select
@@ -229,6 +231,7 @@ inner join named_recipients as recipients
     on new.recipient = recipients.recipient
     and coalesce(new.email, '') = recipients.email
     and new.has_user = recipients.has_user
+    and new.has_placeholder = recipients.has_placeholder
 left join named_agents as agents on new.context_user_agent = agents.user_agent
 left join named_targets as targets
     on new.event = targets.event

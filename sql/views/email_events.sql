@@ -23,6 +23,7 @@ select
         when 'e' then 'email'
         when 'a' then 'ambiguous'
         when 'n' then 'none'
+        when 'p' then 'placeholder'
     end as matched_by,
     stored_names.campaign_id,
     titles.campaign_name,
@@ -58,10 +59,10 @@ comment on column email_events.id is 'The event: with original_timestamp its key
 comment on column email_events.original_timestamp is 'When it happened, by the sender''s clock';
 comment on column email_events.event is 'The collection it is in';
 comment on column email_events."timestamp" is 'When it happened, the sender''s clock corrected';
-comment on column email_events.user_id is 'The recipient''s user id, as it was sent';
-comment on column email_events.email is 'The recipient''s e-mail address in lower case, if it was sent';
-comment on column email_events.person is 'The person: a user id, else an e-mail address';
-comment on column email_events.matched_by is 'How the person was found: by user_id; by email, if it belongs to one user; ambiguous if it belongs to several; none';
+comment on column email_events.user_id is 'The recipient''s user id, as it was sent; null if it is a placeholder';
+comment on column email_events.email is 'The recipient''s e-mail address in one spelling, if it was sent: lower case, the domain in ASCII';
+comment on column email_events.person is 'The person: a user id, else an e-mail address; empty for nobody';
+comment on column email_events.matched_by is 'How the person was found: by user_id; by email, if it belongs to one user; ambiguous if it belongs to several; none; placeholder if that was sent as the user id';
 comment on column email_events.campaign_id is 'The campaign; empty if the event has none';
 comment on column email_events.campaign_name is 'Name of the campaign at that time';
 comment on column email_events.email_id is 'The e-mail; empty if the event has none';

@@ -8,7 +8,7 @@ select
     mailings.email_id,
     stored.delivery,
     addresses.name as email,
-    nullif(split_part(addresses.name, '@', 2), '') as mailbox_domain,
+    nullif(split_part(addresses.name, '@', -1), '') as mailbox_domain,
     stored.delivered_at,
     stored.bounced_at,
     stored.opened_at,

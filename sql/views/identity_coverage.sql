@@ -6,7 +6,7 @@ with ways as (
         ways.matched_by,
         ways.code
     from (
-        values (1, 'user_id', 'u'), (2, 'email', 'e'), (3, 'ambiguous', 'a'), (4, 'none', 'n')
+        values (1, 'user_id', 'u'), (2, 'email', 'e'), (3, 'ambiguous', 'a'), (4, 'none', 'n'), (5, 'placeholder', 'p')
     ) as ways (place, matched_by, code)
 ),
 
@@ -38,7 +38,7 @@ left join counted on counted.matched_by = ways.code::"char"
 order by ways.place;
 
 comment on view identity_coverage is 'One row per way in which the person of an e-mail event was found';
-comment on column identity_coverage.matched_by is 'user_id: it was sent; email: the address belongs to a user; ambiguous: it belongs to several users alike; none: to no known user';
+comment on column identity_coverage.matched_by is 'user_id: it was sent; email: the address belongs to a user; ambiguous: it belongs to several users alike; none: to no known user; placeholder: the user id is one, and the address, if any, counts';
 comment on column identity_coverage.events is 'E-mail events';
 comment on column identity_coverage.people is 'People they are about';
 comment on column identity_coverage.share_of_events is 'events ÷ all e-mail events';

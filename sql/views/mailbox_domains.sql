@@ -19,7 +19,7 @@ with addresses as (
 
 counted as (
     select
-        nullif(split_part(people.name, '@', 2), '') as mailbox_domain,
+        nullif(split_part(people.name, '@', -1), '') as mailbox_domain,
         sum(addresses.attempted)::bigint as attempted,
         sum(addresses.delivered)::bigint as delivered,
         sum(addresses.arrived)::bigint as arrived,
@@ -29,7 +29,7 @@ counted as (
         sum(addresses.complained)::bigint as complained
     from addresses
     left join stored_people as people on addresses.address = people.person
-    group by nullif(split_part(people.name, '@', 2), '')
+    group by nullif(split_part(people.name, '@', -1), '')
 )
 
 select

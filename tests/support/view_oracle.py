@@ -1,6 +1,7 @@
 """A second implementation of the views' definitions in pandas and plain Python, written independently of the SQL."""
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,31 @@ LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 
 
+#: Blanks that are cut off at the ends.
+BLANKS = " \t\r\n\u00a0\u2003\u200b\u3000\ufeff"
+#: The default of the setting placeholder_ids.
+PLACEHOLDERS = frozenset(
+    "|null|undefined|none|nil|nan|0|-1|true|false|[object object]|anonymous|guest|unknown|n/a".split("|")  # noqa: SIM905
+)
+
+
+def identifier(sent: str | None) -> str | None:
+    """Return an identifier as it was sent, None for what stands for nobody."""
+    return None if sent is None or sent.strip(BLANKS).casefold() in PLACEHOLDERS else sent
+
+
+def address(sent: str | None) -> str | None:
+    """Return an address in one spelling, None for what is none; the domain is encoded by Python's codec.
+
+    >>> address(" Ann+News@BÜCHER.example\u00a0"), address("ann"), address("@x"), address("a n@x"), address(None)
+    ('ann+news@xn--bcher-kva.example', None, None, None, None)
+    """
+    mailbox, at, domain = unicodedata.normalize("NFC", (identifier(sent) or "").strip(BLANKS)).lower().rpartition("@")
+    if not (mailbox and at and domain) or any(letter in BLANKS for letter in mailbox + domain):
+        return None
+    return f"{mailbox}@{domain.encode('idna').decode()}"
+
+
 @dataclass(frozen=True)
 class Event:
     """A stored e-mail event."""
@@ -63,14 +89,22 @@ class Event:
     agent: str | None = None
 
     @property
+    def known_user(self) -> str | None:
+        return identifier(self.user)
+
+    @property
     def address(self) -> str | None:
-        if not self.user and self.anonymous and "@" in self.anonymous:
-            return self.anonymous.strip(" ").lower()
-        return (self.trait or "").strip(" ").lower() or None
+        sent = (self.trait,) if self.known_user else (self.anonymous, self.trait)
+        return next(filter(None, map(address, sent)), None)
 
     @property
     def recipient(self) -> str:
-        return self.user or self.address or (self.anonymous or "").strip(" ").lower()
+        return self.known_user or self.address or (identifier(self.anonymous) or "").strip(BLANKS).lower()
+
+    @property
+    def has_placeholder(self) -> bool:
+        """Whether something stands in for its user id, or for all it is named by."""
+        return not self.known_user and (self.user is not None or not self.recipient)
 
 
 @dataclass(frozen=True)
@@ -105,7 +139,7 @@ class Order(Visit):
     @property
     def order(self) -> str | None:
         """The number, if it is one."""
-        return self.number if self.number and self.number.strip() else None
+        return identifier(self.number)
 
     @property
     def revenue(self) -> Decimal | None:
@@ -195,40 +229,41 @@ class Metrics:
     def _owners(self) -> Iterator[tuple[str, set[str]]]:
         """Yield each address with the users who identified with it last; with several, the address has no owner."""
         latest: dict[str, dict[str, datetime]] = defaultdict(dict)
-        said = [((call.email or "").strip(" ").lower(), call.user, call.at) for call in self.world.identifies]
-        said += [(event.address or "", event.user, event.at) for event in self.world.events]
-        for address, user, at in said:
-            if address and user:
-                latest[address][user] = max(at, latest[address].get(user, at))
-        for address, users in latest.items():
-            yield address, {user for user, at in users.items() if at == max(users.values())}
+        said = [(address(call.email), identifier(call.user), call.at) for call in self.world.identifies]
+        said += [(event.address, event.known_user, event.at) for event in self.world.events]
+        for named, user, at in said:
+            if named and user:
+                latest[named][user] = max(at, latest[named].get(user, at))
+        for named, users in latest.items():
+            yield named, {user for user, at in users.items() if at == max(users.values())}
 
-    def _owner(self, address: str | None) -> str | None:
-        owners = self.owners.get(address or "", set())
+    def _owner(self, email: str | None) -> str | None:
+        owners = self.owners.get(email or "", set())
         return next(iter(owners)) if len(owners) == 1 else None
 
     def _visitors(self) -> dict[str, str]:
         known: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
         for call in self.world.identifies:
-            email = (call.email or "").strip(" ").lower() or None
-            person = call.user or self._owner(email) or email
-            if call.anonymous and person:
-                known[call.anonymous].append((call.at, person))
+            email, browser = address(call.email), identifier(call.anonymous)
+            person = identifier(call.user) or self._owner(email) or email
+            if browser and person:
+                known[browser].append((call.at, person))
         latest = {visitor: max(at for at, _ in calls) for visitor, calls in known.items()}
         return {
             visitor: min(person for at, person in calls if at == latest[visitor]) for visitor, calls in known.items()
         }
 
     def person_on_site(self, visit: Visit) -> str | None:
-        return visit.user or self.visitors.get(visit.anonymous or "")
+        return identifier(visit.user) or self.visitors.get(identifier(visit.anonymous) or "")
 
     def _match(self, event: Event) -> Judged:
-        if event.user:
-            return Judged(event, event.user, "user_id")
+        if event.known_user:
+            return Judged(event, event.known_user, "user_id")
         owners = self.owners.get(event.recipient, set())
+        person, matched_by = event.recipient, "ambiguous" if owners else "none"
         if len(owners) == 1:
-            return Judged(event, next(iter(owners)), "email")
-        return Judged(event, event.recipient, "ambiguous" if owners else "none")
+            person, matched_by = next(iter(owners)), "email"
+        return Judged(event, person, "placeholder" if event.has_placeholder else matched_by)
 
     @staticmethod
     def _number(mailing: list[Judged]) -> None:
@@ -525,7 +560,7 @@ class Metrics:
         addresses = {person: row[0] or "" for person, row in self.recipients().items()}
         found: Counter[str | None] = Counter()
         for (person, *_), row in self.messages.items():
-            found[(row["email"] or addresses[person]).partition("@")[2] or None] += row["delivered_at"] is not None
+            found[(row["email"] or addresses[person]).rpartition("@")[2] or None] += row["delivered_at"] is not None
         return found
 
     def recipients(self) -> dict[str, tuple[Any, ...]]:

@@ -60,15 +60,16 @@ def run(old: Settings, tmp_path: Path) -> Run:
 PERCENTILES = ("time_to_open_median", "time_to_open_p90", "time_to_click_median", "time_to_click_p90")
 
 
-#: Columns of views, and rows of `load_health`, that later versions have added.
+#: Columns of views, and rows of `load_health` and `identity_coverage`, that later versions have added.
 NEW_COLUMNS = ("is_refund", "reporting_revenue", "reporting_currency")
-NEW_CHECKS = ("reporting_currency", "revenue_other_currencies", "revenue_unread")
+NEW_ROWS = ("reporting_currency", "revenue_other_currencies", "revenue_unread", "placeholder")
 
 
 def figures(settings: Settings) -> dict[str, list[Any]]:
     """Return the rows of every view in one order, without the percentiles and what is new."""
     row = f"(to_jsonb(v) - array[{', '.join(map(repr, (*PERCENTILES, *NEW_COLUMNS)))}])::text"
-    known = f"coalesce(to_jsonb(v) ->> 'check_name', '') <> all(array[{', '.join(map(repr, NEW_CHECKS))}])"
+    name = "coalesce(to_jsonb(v) ->> 'check_name', to_jsonb(v) ->> 'matched_by', '')"
+    known = f"{name} <> all(array[{', '.join(map(repr, NEW_ROWS))}])"
     query = f"select {row} as text from {{}} as v where {known} order by 1"
     return {view: [found["text"] for found in select(settings, query.format(view))] for view in VIEWS}
 

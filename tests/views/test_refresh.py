@@ -1,6 +1,7 @@
 """The views compared with a second implementation, for random events that arrive in any order."""
 
 import random
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -46,6 +47,7 @@ OTHER_SETTINGS = {
     "exchange_rates": "",
     "machine_agents": "iphone",
     "machine_open_seconds": "3600",
+    "placeholder_ids": "w0u0, w1u0, W20+news@x.example, null, n/a",
     "proxy_agents": "scanner",
     "refund_events": "",
     "reporting_currency": "usd",
@@ -80,8 +82,11 @@ def add_small_world(world: World, rng: random.Random, name: str) -> None:
     """Add a few people, at most three campaigns, and their events."""
     start = rng.choice(STARTS)
     people = rng.choice((1, 3))  # few people, so that each has many events per e-mail
-    users, addresses = [f"{name}u{i}" for i in range(people)], [f"{name}{i}@x.example" for i in range(people)]
+    users = [f"{name}u{i}" for i in range(people)]
+    addresses = [f"{name}{i}@{rng.choice(('x.example', 'bücher.example'))}" for i in range(people)]
+    addresses += [addresses[0].replace("@", "+news@")]
     browsers = [f"{name}b{i}" for i in range(2)]
+    nobody = rng.choice(((), ("null", "", " N/A\u00a0")))
     emails = rng.choice((("m1",), ("m1", "m1", "m2", "")))
     span = rng.choice((9, 15, len(OFFSETS)))
 
@@ -89,10 +94,13 @@ def add_small_world(world: World, rng: random.Random, name: str) -> None:
         return start + timedelta(seconds=rng.choice(OFFSETS[:span]) + rng.choice((0, 0, 0, DAY)))
 
     def spelled(address: str) -> str:
-        return rng.choice((address, address.upper(), f" {address} "))
+        encoded = address.replace("bücher", "xn--bcher-kva")
+        spellings = (address, address.upper(), f" {address} ", f"\u3000{address}", encoded, *nobody)
+        others = unicodedata.normalize("NFD", address), address.replace("@", " @")
+        return str(rng.choice((*spellings, *others)))
 
     for i in range(rng.randrange(14)):
-        user = rng.choice((None, None, *users[: rng.randint(1, people)]))
+        user = rng.choice((None, None, *users[: rng.randint(1, people)], *nobody))
         happened = at()
         event = rng.choice(EVENTS)
         world.events.append(
@@ -105,7 +113,9 @@ def add_small_world(world: World, rng: random.Random, name: str) -> None:
                 name=rng.choice((None, "Name", "Renamed")),
                 email=rng.choice(emails),
                 user=user,
-                anonymous=None if user else spelled(rng.choice(addresses)),
+                anonymous=None
+                if user in users
+                else rng.choice((*[spelled(rng.choice(addresses))] * 5, "visitor", None)),
                 trait=spelled(rng.choice(addresses)) if rng.random() < 0.5 else None,
                 link=rng.choice((None, "l1", "l2", "l3")) if event == CLICK else None,
                 agent=rng.choice(AGENTS),
@@ -113,12 +123,15 @@ def add_small_world(world: World, rng: random.Random, name: str) -> None:
         )
     for _ in range(rng.randrange(4)):
         email = spelled(rng.choice(addresses)) if rng.random() < 0.8 else None
-        world.identifies.append(Identify(at(), rng.choice((None, *users)), rng.choice((None, *browsers)), email))
+        browser = rng.choice((None, *browsers, *nobody))
+        happened = rng.choice((at(), *(call.at for call in world.identifies[-1:])))
+        world.identifies.append(Identify(happened, rng.choice((None, *users, *nobody)), browser, email))
     for i in range(rng.randrange(3)):
-        world.visits.append(Visit(f"{name}v{i}", at(), rng.choice((None, *users)), rng.choice((None, *browsers))))
+        who = rng.choice((None, *users, *nobody)), rng.choice((None, *browsers, *nobody))
+        world.visits.append(Visit(f"{name}v{i}", at(), *who))
     for i in range(rng.randrange(5)):
-        who = rng.choice((None, *users)), rng.choice((None, *browsers))
-        number = rng.choice((None, "", " ", f"{name}o1", f"{name}o1", f"{name}o2"))
+        who = rng.choice((None, *users, *nobody)), rng.choice((None, *browsers, *nobody))
+        number = rng.choice((None, "", " ", *nobody, f"{name}o1", f"{name}o1", f"{name}o2"))
         sent, money = rng.choice((None, "7", "19.99", *AMOUNTS)), rng.choice((None, None, "EUR", "eur ", "USD", ""))
         world.orders.append(Order(f"{name}p{i}", at(), *who, number, sent, money, rng.random() < 0.2))
 
@@ -499,7 +512,7 @@ def test_a_refresh_of_one_event_reads_no_event_table_as_a_whole(
     counts_pages = connection.info.server_version < 180000
     read = {table: sum(rows) for table, (_, *rows) in changes.items() if not (counts_pages and table in events)}
     # The BRIN index names a range of 1 MB, in which some thousand rows are read beside the new one.
-    assert sum(read.values()) < 5_000, read
+    assert sum(read.values()) < 5_000, {k: v for k, v in read.items() if v > 50}
 
 
 @pytest.mark.slow
@@ -519,7 +532,8 @@ def test_a_changed_setting_computes_what_it_touches_and_reads_no_events(
         refresh(settings)
         after = counted(connection)
         events = [table for table in after if table.startswith(("selligent.email_", "selligent.tracks"))]
-        assert [table for table in events if after[table] != before[table]] == [], name
+        # What is a placeholder no more is in the events alone.
+        assert (name == "placeholder_ids") or [table for table in events if after[table] != before[table]] == [], name
         found = snapshot(connection)
         assert found != seen, name
         refresh(settings, rebuild=True)

@@ -1,0 +1,9 @@
+-- An e-mail address in one spelling; null for what is none: without @, without a part before or after it, with blanks.
+--
+-- Most addresses are of ASCII without blanks, and are only put into lower case.
+create or replace function normalize_address(sent text) returns text
+language sql immutable parallel safe
+return case
+    when sent ~ '^[!-~]+@[!-?A-~]+$' then lower(sent collate "C")
+    else normalize_rare_address(sent)
+end;
