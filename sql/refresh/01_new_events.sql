@@ -19,8 +19,10 @@ from chunks;
 create temporary view coded_events as
 select
     id,
-    user_id is not null as has_user,
-    is_placeholder as has_placeholder,
+    user_id is not null as has_user_id,
+    coalesce(user_id, '') as user_id,
+    coalesce(anonymous_id, '') as anonymous_id,
+    coalesce(context_traits_email, '') as traits_email,
     case event
         when 'email_delivered' then 'd'
         when 'email_opened' then 'o'
@@ -40,9 +42,7 @@ select
     link_id,
     link_name,
     link_url,
-    context_user_agent,
-    recipient,
-    email
+    context_user_agent
 from recorded_events;
 
 -- Of the two statements one reads nothing.

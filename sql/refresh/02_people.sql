@@ -7,6 +7,65 @@
 -- Writes stored_people, stored_browsers, stored_identifications, stored_identities; changed_people, changed_browsers
 --        (temporary): whose events, visits and conversions are somebody else's now.
 -- Cost   follows the new rows, and the addresses and browsers for which they have news.
+--
+-- The recipient of an event is its user id, else its e-mail address, else what was sent as anonymous id. What the setting
+-- placeholder_ids lists identifies nobody, whose name is empty.
+create temporary table sent_names on commit drop as
+with sent as (
+    select
+        has_user_id,
+        user_id,
+        anonymous_id,
+        traits_email,
+        max("timestamp") as "timestamp"
+    from new_events
+    group by has_user_id, user_id, anonymous_id, traits_email
+),
+
+-- Materialized, so that each text is read once.
+read as materialized (
+    select
+        sent.*,
+        case when lower(trim_blanks(user_id)) <> all(placeholders.names) then user_id end as known_user,
+        lower(trim_blanks(anonymous_id)) as visitor,
+        normalize_address(anonymous_id) as anonymous_address,
+        normalize_address(traits_email) as traits_address,
+        placeholders.names as placeholders
+    from sent
+    cross join placeholders
+),
+
+addressed as (
+    select
+        read.*,
+        coalesce(
+            case when known_user is null and anonymous_address <> all(placeholders) then anonymous_address end,
+            case when traits_address <> all(placeholders) then traits_address end
+        ) as email
+    from read
+),
+
+named as (
+    select
+        addressed.*,
+        coalesce(known_user, email, case when visitor <> all(placeholders) then visitor end, '') as recipient
+    from addressed
+)
+
+select
+    has_user_id,
+    user_id,
+    anonymous_id,
+    traits_email,
+    "timestamp",
+    recipient,
+    email,
+    known_user is not null as has_user,
+    known_user is null and (has_user_id or recipient = '') as has_placeholder
+from named;
+
+analyze sent_names;
+
 create temporary table new_recipients on commit drop as
 select
     recipient,
@@ -14,7 +73,7 @@ select
     has_user,
     has_placeholder,
     max("timestamp") as "timestamp"
-from new_events
+from sent_names
 group by recipient, email, has_user, has_placeholder;
 
 analyze new_recipients;

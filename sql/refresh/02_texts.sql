@@ -1,6 +1,6 @@
 -- New events by numbers: whose they are, which e-mail, which link.
 --
--- Reads  new_events, numbered_recipients.
+-- Reads  new_events, sent_names, numbered_recipients.
 -- Writes stored_names, stored_mailings, stored_titles, stored_targets, stored_agents; incoming_events (temporary).
 -- Cost   follows the new events.
 create temporary table contents on commit drop as
@@ -161,13 +161,18 @@ inner join stored_titles
 
 create temporary table named_recipients on commit drop as
 select
-    new.name as recipient,
-    coalesce(new.email, '') as email,
-    new.has_user,
-    new.has_placeholder,
+    sent.has_user_id,
+    sent.user_id,
+    sent.anonymous_id,
+    sent.traits_email,
     stored.identity,
     stored.person
-from numbered_recipients as new
+from sent_names as sent
+inner join numbered_recipients as new
+    on sent.recipient = new.name
+    and coalesce(sent.email, '') = coalesce(new.email, '')
+    and sent.has_user = new.has_user
+    and sent.has_placeholder = new.has_placeholder
 inner join stored_identities as stored
     on new.recipient = stored.recipient
     and coalesce(new.address, 0) = coalesce(stored.address, 0)
@@ -228,10 +233,10 @@ inner join named_contents as contents
     and coalesce(new.email_subject, '') = contents.email_subject
     and (new.email_subject is null) = contents.is_untitled
 inner join named_recipients as recipients
-    on new.recipient = recipients.recipient
-    and coalesce(new.email, '') = recipients.email
-    and new.has_user = recipients.has_user
-    and new.has_placeholder = recipients.has_placeholder
+    on new.has_user_id = recipients.has_user_id
+    and new.user_id = recipients.user_id
+    and new.anonymous_id = recipients.anonymous_id
+    and new.traits_email = recipients.traits_email
 left join named_agents as agents on new.context_user_agent = agents.user_agent
 left join named_targets as targets
     on new.event = targets.event
