@@ -190,6 +190,21 @@ def test_an_older_warehouse_gets_its_figures_and_keeps_grants_and_views_of_other
     command.check(config(settings))
 
 
+def test_views_on_ours_survive_that_an_internal_view_gets_other_columns(settings: Settings) -> None:
+    command.downgrade(config(settings), "0015")
+    assert settings.database_url
+    with psycopg.connect(settings.database_url) as connection:
+        connection.execute("create view selligent_ops.recorded_events as select null::text as id, null::text as email")
+        connection.execute(
+            "create or replace view selligent.load_health as select id as check_name, id as found, id as expected, "
+            "true as is_ok from selligent_ops.recorded_events"
+        )
+        connection.execute("create view public.health as select check_name from selligent.load_health")
+    migrate(settings)
+    assert len(rows(settings, "select * from public.health")) > 5
+    assert rows(settings, "select context_traits_email from selligent_ops.recorded_events") == []
+
+
 @pytest.fixture
 def older(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A warehouse as the version before left it: the first values decided the types of documented properties."""
