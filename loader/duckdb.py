@@ -1,6 +1,7 @@
 """Run an in-memory DuckDB session, and build its SQL expressions for casts and JSON paths."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import duckdb
@@ -169,7 +170,7 @@ def _create_macros(times: TimeReading) -> Iterator[str]:
 
     Both return null for a text that is no time. The cheap casts come first; the expression with all forms is evaluated
     only for what they do not read. The comparison with the year 1 excludes the year 0, and leading blanks, which DuckDB
-    would skip.
+    would skip. `is_ahead` says whether a time is later than another one by more than the clocks may differ.
     """
     yield f"""
         create temp macro read_any_form(value) as list_filter(
@@ -183,6 +184,9 @@ def _create_macros(times: TimeReading) -> Iterator[str]:
     epoch = f"when regexp_full_match(value, '[1-9][0-9]{{8,15}}([.][0-9]+)?') then {_epoch('value')}"
     yield f"create temp macro read_time(value) as {_first_reading(times)}"
     yield f"create temp macro read_time_field(value) as {_first_reading(times, epoch)}"
+    limit = None if times.max_skew is None else times.max_skew // timedelta(microseconds=1)
+    ahead = "false" if limit is None else f"coalesce(epoch_us(moment) - epoch_us(received) > {limit}, false)"
+    yield f"create temp macro is_ahead(moment, received) as {ahead}"
     yield from _create_text_macros(has_decimal_commas=False, mark=None)
 
 

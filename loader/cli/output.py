@@ -76,6 +76,7 @@ def print_result(result: LoadResult) -> None:
         "rejected events": counts["events_rejected"],
         "discarded values": counts["values_discarded"],
         "repaired characters": counts["values_repaired"],
+        "events by a wrong clock": counts["events_clock_suspect"],
     }
     if any(details.values()):
         print(", ".join(f"{count:,} {name}" for name, count in details.items() if count))

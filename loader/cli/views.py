@@ -18,7 +18,8 @@ from loader.views.settings import change_setting, read_settings
 def settings_group() -> None:
     """Show and change the settings of the views.
 
-    These are thresholds, attribution windows, the reporting time zone and schemas.
+    These are thresholds, attribution windows, the reporting time zone and schemas, and for loads the difference of
+    clocks by which times are corrected.
     """
 
 

@@ -94,7 +94,7 @@ DISCARD_REMEDIES = {
     "unknown_field": "ask the sender to send it as a property",
 }
 
-#: Columns of the ledger that count events, values and characters.
+#: Columns of the ledger that count events, values and characters. Events with suspect clocks are loaded ones.
 COUNTS = (
     "events_read",
     "events_loaded",
@@ -104,4 +104,5 @@ COUNTS = (
     "events_suppressed",
     "values_discarded",
     "values_repaired",
+    "events_clock_suspect",
 )

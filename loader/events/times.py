@@ -14,6 +14,7 @@ Dates alone, and those whose order of day and month is a convention, are accepte
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 #: The zone of times without one.
 UTC = "UTC"
@@ -25,6 +26,8 @@ class TimeReading:
 
     format: str | None = None
     zone: str = UTC
+    #: How far the clocks of sender and receiver may differ; None for any difference.
+    max_skew: timedelta | None = timedelta(days=1)
 
     @property
     def has_offset(self) -> bool:

@@ -12,7 +12,9 @@ from loader.monitoring.freshness import TableFreshness, read_counts, read_days, 
 from loader.monitoring.results import ERROR, OK, WARN, Check, ago, span
 from loader.pipeline.ledger import read_running_loads
 from loader.postgres.connection import Warehouse
+from loader.quoting import quote_identifier
 from loader.schema.event_tables import TRACKS
+from loader.views.settings import read_max_clock_skew
 
 #: Exit codes: a check other than freshness failed; data is stale.
 WRONG, STALE = 3, 5
@@ -45,6 +47,20 @@ _WRONG = "events_read <> events_loaded + events_duplicate + events_rejected + ev
 _REJECTED = """
     select count(*) from rejected_events join loads using (load_id)
     where replayed_at is null and started_at >= now() - %s::interval
+"""
+#: Events with wrong clocks of recent loads, and the last such load.
+_CLOCKS = """
+    select coalesce(sum(events_clock_suspect), 0)::bigint, max(load_id) filter (where events_clock_suspect > 0)
+    from loads where started_at >= now() - %s::interval
+"""
+#: Reads the rows of one load, by the index on uuid_ts.
+_CLOCK_EXAMPLE = """
+    select id, original_timestamp, sent_at, received_at
+    from {tracks}
+    where uuid_ts = any(array(select uuid_ts from chunks where load_id = %s))
+        and (sent_at not between received_at - %s and received_at + %s
+            or greatest(original_timestamp, timestamp) > received_at + %s)
+    order by received_at desc, id limit 1
 """
 _LAST = """
     select distinct on (kind) kind, load_id,
@@ -82,6 +98,7 @@ def check(warehouse: Warehouse, limits: Limits) -> list[Check]:
             check_sums(tables, counts),
             _ledger(warehouse),
             _rejects(warehouse, limits),
+            _clocks(warehouse, limits),
             *_last_loads(warehouse),
             *check_figures(warehouse, now),
         ]
@@ -200,6 +217,21 @@ def _rejects(warehouse: Warehouse, limits: Limits) -> Check:
     if count > limits.max_rejects:
         return Check("rejected events", ERROR, found, "see `selligent-loader rejects list`")
     return Check("rejected events", OK, found)
+
+
+def _clocks(warehouse: Warehouse, limits: Limits) -> Check:
+    """Report recent events whose senders had wrong clocks, with an example."""
+    ((count, load_id),) = warehouse.fetch(_CLOCKS, limits.error)
+    skew = read_max_clock_skew(warehouse)
+    found = f"{count:,} events with wrong times by loads of the last {span(limits.error)}"
+    if not count:
+        return Check("clocks of senders", OK, found if skew else "not checked: max_clock_skew is off")
+    statement = _CLOCK_EXAMPLE.format(tracks=f"{quote_identifier(warehouse.schema)}.{TRACKS}")
+    for id_, *times in warehouse.fetch(statement, load_id, skew, skew, skew) if skew else ():
+        names = ("happened", "sent", "received")
+        told = [f"{name} {time:%Y-%m-%d %H:%M:%S %Z}" for name, time in zip(names, times, strict=True) if time]
+        found += f", such as {id_!r}: {', '.join(told)}"
+    return Check("clocks of senders", WARN, found, "ask the sender; `timestamp` is not corrected by such a clock")
 
 
 def _last_loads(warehouse: Warehouse) -> Iterator[Check]:

@@ -76,6 +76,8 @@ def _success_metrics(schema: str, seconds: float, result: LoadResult) -> Iterato
     yield _gauge(f"{SUCCESS}events_read", "Events it read", [(own, counts["events_read"])])
     yield _gauge(f"{SUCCESS}events", "Events by outcome", events)
     yield _gauge(f"{SUCCESS}rows", "New rows by table", rows)
+    suspect = counts["events_clock_suspect"]
+    yield _gauge(f"{SUCCESS}events_clock_suspect", "New events by a wrong clock", [(own, suspect)])
     yield _gauge(f"{SUCCESS}values_discarded", "Discarded values", [(own, counts["values_discarded"])])
 
 

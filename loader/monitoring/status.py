@@ -60,7 +60,7 @@ LOCKS = {
 _SCHEMA = "select %s, version_num, %s from alembic_version"
 _LOADS = """
     select load_id, kind, status, started_at, extract(epoch from finished_at - started_at)::float8, files,
-        events_read, events_loaded, events_duplicate, events_rejected, error
+        events_read, events_loaded, events_duplicate, events_rejected, events_clock_suspect, error
     from (select *, row_number() over (partition by kind order by load_id desc) as place from loads) as latest
     where place <= 10 and status <> 'running'
     order by load_id desc
@@ -108,7 +108,7 @@ def _loads(warehouse: Warehouse) -> Rows:
     return _named(
         warehouse.fetch(_LOADS),
         *("load_id", "kind", "status", "started_at", "seconds", "files"),
-        *("events_read", "events_loaded", "events_duplicate", "events_rejected", "error"),
+        *("events_read", "events_loaded", "events_duplicate", "events_rejected", "events_clock_suspect", "error"),
     )
 
 

@@ -14,6 +14,7 @@ from loader.inputs.file import File
 from loader.pipeline.ledger import Ledger, record_outcome
 from loader.pipeline.rejected_events import RejectFilter
 from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.worker import read_times
 from loader.pipeline.writer import Writer, encode_batch
 from loader.postgres.connection import Warehouse
 from loader.schema.catalog import Catalog
@@ -93,7 +94,7 @@ def replay_rejects(settings: Settings, choice: RejectFilter, options: Options) -
         with record_outcome(ledger, result):
             rows, ddl = (stack.enter_context(closing(Warehouse(settings))) for _ in range(2))
             catalog = Catalog(ddl, options.schema_limits)
-            _replay(rows, Transform(catalog, options.times), choice, result)
+            _replay(rows, Transform(catalog, read_times(rows, options)), choice, result)
             result.ddl = catalog.statements
             result.status = "ok" if result.counts["events_read"] else "empty"
     return result

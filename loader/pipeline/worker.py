@@ -13,6 +13,7 @@ import pyarrow as pa
 from loader.config import Settings
 from loader.crash_points import crash_point
 from loader.errors import InputError, TakenError, UnfinishedError
+from loader.events.times import TimeReading
 from loader.inputs.chunk import CHUNK_SIZE
 from loader.inputs.file import File
 from loader.inputs.formats import read_contents
@@ -24,6 +25,7 @@ from loader.schema.catalog import Catalog
 from loader.transform.batch import Batch
 from loader.transform.parse import ParsedChunk
 from loader.transform.transform import Transform, Unconverted
+from loader.views.settings import read_max_clock_skew
 
 #: Called with the number of bytes read, as stored in the file, and the number of events in them.
 Progress = Callable[[int, int], None]
@@ -32,6 +34,12 @@ log = logging.getLogger(__name__)
 
 # Arrow's default memory pool retains about 40 MB more after memory is freed, and is not faster here.
 pa.set_memory_pool(pa.system_memory_pool())
+
+
+def read_times(warehouse: Warehouse, options: Options) -> TimeReading:
+    """Return how to read times: as the options say, with the source's setting for wrong clocks."""
+    with warehouse.transaction():
+        return replace(options.times, max_skew=read_max_clock_skew(warehouse))
 
 
 class Worker:
@@ -50,7 +58,7 @@ class Worker:
             self._ledger.join(load_id)
         self._writer = Writer(warehouse, load_id)
         self._catalog = Catalog(ddl, options.schema_limits, dry=options.dry_run)
-        self._transform = Transform(self._catalog, options.times)
+        self._transform = Transform(self._catalog, warehouse.retry(lambda: read_times(warehouse, options)))
 
     def close(self) -> None:
         """Close the connections, which releases their locks."""

@@ -41,6 +41,7 @@ def counts() -> list[Column[Any]]:
         "events_suppressed": "Events of people who asked not to be tracked",
         "values_discarded": "Values kept in discarded_values",
         "values_repaired": "Characters PostgreSQL cannot store (U+0000, lone surrogates) that became U+FFFD",
+        "events_clock_suspect": "New rows whose sender had a clock that is wrong by more than max_clock_skew",
     }
     return [
         Column(name, BigInteger, nullable=False, server_default=text("0"), comment=comment)

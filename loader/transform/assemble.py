@@ -171,7 +171,17 @@ class Assembly:
     ) -> Batch:
         """Return the batch; `failures` are the errors for events whose table could not be created."""
         rejects, others = self._judge(failures)
-        return Batch(self.prepared.lines.chunk, self.prepared.lines, parts, rejects, repeated, discards, others)
+        suspects = self.prepared.session.rows("select n from envelope where is_clock_suspect and verdict is null")
+        return Batch(
+            self.prepared.lines.chunk,
+            self.prepared.lines,
+            parts,
+            rejects,
+            repeated,
+            discards,
+            pa.array([n for (n,) in suspects], pa.int32()),
+            others,
+        )
 
     def _judge(self, failures: Mapping[str, str]) -> tuple[list[Reject], dict[str, int]]:
         """Return the rejects, and the counts of events read, events ignored and characters repaired."""

@@ -103,6 +103,8 @@ class Batch:
     #: Duplicates of, or conflicts with, the stored event with their key, if there is one, else the first in the chunk.
     repeated: Sequence[Repeated] = ()
     discards: Part | None = None
+    #: Numbers of the events whose times are by a wrong clock.
+    clock_suspects: pa.Array | None = None
     #: Counts that do not follow from the other fields: events read, ignored and so on, by column of the ledger.
     others: Mapping[str, int] = field(default_factory=dict)
 
@@ -111,6 +113,9 @@ class Batch:
         """The counts of the batch, by column of the ledger."""
         counts = Counter(self.others)
         counts["events_loaded"] = self.parts[TRACKS].rows.num_rows if self.parts else 0
+        if self.parts and self.clock_suspects:
+            known = pc.is_in(self.parts[TRACKS].numbers, self.clock_suspects)
+            counts["events_clock_suspect"] = pc.sum(known).as_py() or 0
         counts["events_rejected"] = len(self.rejects)
         counts["events_duplicate"] += len(self.repeated)
         counts["values_discarded"] = self.discards.rows.num_rows if self.discards else 0

@@ -2,6 +2,7 @@
 
 from loader.duckdb import EARLIEST, LATEST
 from loader.events.outcomes import ENDPOINT_REASONS, ENDPOINT_REJECT
+from loader.events.times import EPOCH_SECONDS
 
 #: Extracted fields, by their name in the SQL below.
 FIELDS = {
@@ -67,12 +68,26 @@ _CORRECTED = f"""
     end
 """
 
+# A sender's clock that differs too much from the receiver's tells nothing, so its error cannot be subtracted. Segment
+# does it anyway, which moves the event by years.
+_HAS_WRONG_CLOCK = "(is_ahead(sent_at, received_at) or is_ahead(received_at, sent_at))"
+_TIMESTAMP = f"""
+    case
+        when not {_HAS_WRONG_CLOCK}
+            then coalesce(case when original is not null then stamp_read end, {_CORRECTED}, received_at)
+        when original_timestamp >= to_timestamp({EPOCH_SECONDS.start}) and not is_ahead(original_timestamp, received_at)
+            then original_timestamp
+        else received_at
+    end
+"""
+
 
 def create_envelope(objects: list[str]) -> str:
     """Return SQL that creates `envelope` from `lines`: one row per event, with a hash of the keys in `objects`.
 
     `objects` are JSON pointers as SQL literals. `verdict` is null for an event to load, else a reject reason or
-    `ignored`.
+    `ignored`. `is_clock_suspect` says whether the clocks of sender and receiver differ too much, or a time of the event
+    is that much later than its receipt.
     """
     pointers = ", ".join(f"'/{field}'" for field in FIELDS.values())
     values = ", ".join(f"v[{i}] as {name}" for i, name in enumerate(FIELDS, 1))
@@ -98,11 +113,14 @@ def create_envelope(objects: list[str]) -> str:
                     or sent is not null and sent_at is null or received is not null and received_read is null, false
                 ) as has_unread_time
             from times
+        ), moments as (
+            select *, {_TIMESTAMP} as "timestamp" from originals
         )
         select n, line, shape, coalesce(id, 'derived-' || md5(json(plain_text(line)))) as id, anonymous_id, user_id,
             event_text, original_timestamp, sent_at, received_at,
-            coalesce(case when original is not null then stamp_read end, {_CORRECTED}, received_at) as "timestamp",
-            has_unread_time,
+            "timestamp", has_unread_time,
+            {_HAS_WRONG_CLOCK} or is_ahead(original_timestamp, received_at) or is_ahead("timestamp", received_at)
+                as is_clock_suspect,
             {_VERDICT} as verdict
-        from originals
+        from moments
     """

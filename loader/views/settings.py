@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from loader.errors import UsageError, WarehouseError
@@ -47,6 +48,13 @@ def read_settings(fetch: Fetch, schema: str) -> list[dict[str, Any]]:
     return [dict(zip(("name", "value", "description"), row, strict=True)) for row in rows]
 
 
+def read_max_clock_skew(warehouse: Warehouse) -> timedelta | None:
+    """Return how far the clocks of sender and receiver may differ, in the current transaction; None if it is off."""
+    query = "select nullif(value, 'off')::interval from {}.settings where name = 'max_clock_skew'"
+    ((found,),) = warehouse.fetch(query.format(quote_identifier(warehouse.schema)))
+    return found  # type: ignore[no-any-return]
+
+
 def change_setting(warehouse: Warehouse, name: str, value: str) -> None:
     """Change a setting.
 
@@ -69,6 +77,9 @@ def _check(warehouse: Warehouse, name: str, value: str) -> None:
         for schema in value.split():
             _check_schema(warehouse, schema)
         return
+    if name == "max_clock_skew" and value != "off":
+        _check_positive(warehouse, name, value)
+        return
     if name == "conversion_events" and not re.fullmatch(r"(\S+:\S+\s*)*", value):
         raise UsageError(
             f"{value!r} is invalid for {name!r}; write table:revenue or table:revenue:currency:order_id for each table"
@@ -87,6 +98,15 @@ def _check(warehouse: Warehouse, name: str, value: str) -> None:
                 warehouse.fetch(query, value)
     except WarehouseError as exc:
         raise UsageError(f"{value!r} is invalid for {name!r}: {exc}") from exc
+
+
+def _check_positive(warehouse: Warehouse, name: str, value: str) -> None:
+    try:
+        ((is_valid,),) = warehouse.fetch("select %s::interval > interval '0'", value)
+    except WarehouseError:
+        is_valid = False
+    if not is_valid:
+        raise UsageError(f"{value!r} is invalid for {name!r}; write an interval such as '1 day', or off")
 
 
 def _check_schema(warehouse: Warehouse, schema: str) -> None:

@@ -15,7 +15,8 @@ sums as (
         coalesce(sum(events_ignored), 0) as events_ignored,
         coalesce(sum(events_suppressed), 0) as events_suppressed,
         coalesce(sum(values_discarded), 0) as values_discarded,
-        coalesce(sum(values_repaired), 0) as values_repaired
+        coalesce(sum(values_repaired), 0) as values_repaired,
+        coalesce(sum(events_clock_suspect), 0) as events_clock_suspect
     from files
     where load_id = %(load_id)s
 )
@@ -33,6 +34,7 @@ set
     events_ignored = sums.events_ignored,
     events_suppressed = sums.events_suppressed,
     values_discarded = sums.values_discarded,
-    values_repaired = sums.values_repaired
+    values_repaired = sums.values_repaired,
+    events_clock_suspect = sums.events_clock_suspect
 from sums
 where loads.load_id = %(load_id)s

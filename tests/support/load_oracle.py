@@ -36,6 +36,8 @@ DOCUMENTED = (
     *("link_id", "link_name", "link_url", "list_id", "list_name"),
 )
 CALLS = ("identify", "page", "screen", "group", "alias")
+#: The greatest difference of clocks by which times are corrected, in microseconds.
+DAY = 86_400 * 10**6
 #: An object at this depth is stored as JSON text.
 DEPTH = 16
 #: Escapes of characters that PostgreSQL cannot store, as they occur in the tests.
@@ -168,12 +170,22 @@ def times(fields: Mapping[str, Any]) -> dict[str, int | None]:
         moved = received - (sent - happened)
         corrected = moved if -62135596800000000 <= moved <= 253402300799999999 else happened
     found = [stamp if computed else None, corrected, received]
+    if sent is not None and received is not None and abs(sent - received) > DAY:
+        is_plausible = happened is not None and 978307200 * 10**6 <= happened <= received + DAY
+        found = [happened if is_plausible else received]
     return {
         "original_timestamp": happened,
         "sent_at": sent,
         "received_at": received,
         "timestamp": next((time for time in found if time is not None), None),
     }
+
+
+def has_suspect_clock(row: Mapping[str, Any]) -> bool:
+    """Return whether the clocks of sender and receiver differ by more than a day, or an event is later than that."""
+    sent, received = row["sent_at"], row["received_at"]
+    later = [time for time in (sent, row["original_timestamp"], row["timestamp"]) if time is not None]
+    return any(time - received > DAY for time in later) or (sent is not None and received - sent > DAY)
 
 
 @dataclass
@@ -217,6 +229,7 @@ class Model:
             if first is event:
                 self.counts["events_read"] += 1
                 self.counts["events_loaded"] += 1
+                self.counts["events_clock_suspect"] += has_suspect_clock(event.row)
             else:
                 self._judge(uri, number, raw, "duplicate" if first.table == event.table else "key_conflict")
 
