@@ -86,7 +86,7 @@ def load_command(  # noqa: PLR0913
 ) -> None:
     """Load files, folders, globs, URLs or - for standard input.
 
-    Reads JSON lines or arrays, CSV and Parquet, plain or compressed with gzip or zstd.
+    Reads JSON, CSV and Parquet, plain or compressed with gzip or zstd.
     """
     options = Options(**values)
     settings = replace(settings, retry_for=retry_for)

@@ -1,5 +1,6 @@
 """A chunk of raw events, which every input yields."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,11 +22,12 @@ MAX_LINE = 16 << 20
 class Chunk:
     """Raw events of a file: their `texts` (Arrow binary), the first and the next line number, and the end position.
 
-    Positions are decompressed bytes, or rows of a Parquet file or a data frame. Elements of a JSON array are numbered
-    as lines. If `overlong`, the only text is a piece of a line above MAX_LINE. If not `ended`, the last text has no
-    line end or separator: the file ends there, or is truncated. For rows of a table, `lines` has the line number of
-    each text, `positions` where it begins, and `rejects` the malformed rows. If `has_decimal_commas`, texts of digits
-    and a comma are numbers with a fraction: programs that write them delimit cells by semicolons.
+    Positions are decompressed bytes, or rows of a Parquet file or a data frame. If `overlong`, the only text is a piece
+    of a value above MAX_LINE. If not `ended`, the last text has no line end and may not be complete: the file ends
+    there, or is truncated. Where the texts are not one a line, `lines` has the line on which each begins. For texts
+    that are not the bytes of the file, as rows of a table, `positions` has the position at which each begins, and
+    `rejects` the malformed rows. If `has_decimal_commas`, texts of digits and a comma are numbers with a fraction:
+    programs that write them delimit cells by semicolons.
     """
 
     texts: pa.Array
@@ -44,9 +46,9 @@ class Chunk:
         return self.first_line + n if self.lines is None else int(self.lines[n])
 
     def raw(self, n: int) -> bytes:
-        """Return the bytes of text `n` without its line end."""
+        """Return the bytes of text `n` without its line end, or without blanks around it if it is not a line."""
         text: bytes = self.texts[n].as_py()
-        return text.removesuffix(b"\n").removesuffix(b"\r")
+        return text.removesuffix(b"\n").removesuffix(b"\r") if self.lines is None else text.strip(b" \t\r\n")
 
     def content(self) -> bytes:
         """Return the texts, one after the other."""
@@ -59,8 +61,18 @@ class Chunk:
 
     def without_last(self) -> "Chunk":
         """Return the chunk without its last text."""
-        last = self.texts[-1].as_py()
-        return Chunk(self.texts[:-1], self.first_line, self.next_line - 1, self.end - len(last))
+        last, lines = len(self.texts) - 1, self.lines
+        end = self.end - len(self.texts[last].as_py())
+        return Chunk(
+            self.texts[:last], self.first_line, self.line(last), end, lines=None if lines is None else lines[:last]
+        )
+
+    def after(self, position: int) -> "Chunk":
+        """Return the texts that end after a position, which is that at which one of them begins, or is before all."""
+        count = len(self.texts)
+        if self.overlong or self._position(0) >= position:
+            return self
+        return self._part(bisect_right(range(count), position, key=self._position) - 1, count)
 
     def split(self, parts: int) -> Iterator["Chunk"]:
         """Yield the texts in at most so many chunks of about the same number of texts, and at least one text."""

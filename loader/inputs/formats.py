@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,18 +16,18 @@ from loader.inputs.chunk import Chunk
 from loader.inputs.csv import CsvDialect, is_heading, read_csv
 from loader.inputs.discovery import current_file, is_changed
 from loader.inputs.file import STANDARD_INPUT, File
-from loader.inputs.json_lines import ElementError, read_chunks
+from loader.inputs.json_batch import BatchError
+from loader.inputs.json_lines import NoJsonError, read_chunks
 from loader.inputs.object_store import open_remote
 from loader.inputs.parquet import read_parquet, read_table
+from loader.inputs.unsupported import describe_unsupported, wide_encoding
 
 #: pyarrow's names of compressions, by the first bytes of a file.
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-#: Unsupported kinds of files, by their first bytes.
-UNREADABLE = {
-    b"BZh": "compressed with bzip2",
-    b"PK\x03\x04": "a zip archive",
-    b"\xfd7zXZ": "compressed with xz",
-}
+#: First bytes of a file that are looked at.
+_START = 1 << 16
+#: What events come in.
+_FORMATS = "events are JSON, CSV with a heading, or Parquet"
 
 
 @contextmanager
@@ -40,8 +40,12 @@ def open_file(file: File) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     try:
         with _raw(file) as raw:
             yield _decompressed(raw, file.uri), raw
-    except ElementError as exc:
-        raise InputError(f"{file.uri!r} {exc}; write one event per line instead of an array") from exc
+    except NoJsonError as exc:
+        raise InputError(f"{file.uri!r} holds no events: {exc}; {_FORMATS}") from exc
+    except BatchError as exc:
+        if current_file(file).is_settling:
+            raise unfinished_error(file) from exc
+        raise InputError(f"{file.uri!r} {exc}; repair it, or write one event a line") from exc
     except (OSError, pa.ArrowInvalid) as exc:
         problem = getattr(exc, "strerror", None) or exc
         is_broken = getattr(exc, "errno", None) is None  # errors of the operating system have one
@@ -67,15 +71,27 @@ def _raw(file: File) -> IO[bytes]:
 
 
 def _decompressed(raw: IO[bytes], uri: str) -> IO[bytes]:
-    start: bytes = raw.peek(6)[:6]  # type: ignore[attr-defined]
-    for magic, kind in UNREADABLE.items():
-        if start.startswith(magic):
-            raise InputError(f"{uri!r} is {kind}; convert it to JSON lines in UTF-8, uncompressed or with gzip or zstd")
-    for magic, kind in COMPRESSIONS.items():
-        if start.startswith(magic):
-            stream = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), kind)
-            return cast(IO[bytes], io.BufferedReader(stream, 1 << 20))
-    return raw
+    start = _start(raw, uri)
+    kind = _compression(start)
+    if not kind:
+        return raw
+    stream = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), kind)
+    content = cast(IO[bytes], io.BufferedReader(stream, 1 << 20))
+    if _compression(_start(content, uri)):
+        raise InputError(f"{uri!r} is compressed twice; decompress it once")
+    return content
+
+
+def _start(stream: IO[bytes], uri: str) -> bytes:
+    """Return the first bytes of a stream. Raises InputError if they are those of a kind that is not read."""
+    start: bytes = stream.peek(_START)[:_START]  # type: ignore[attr-defined]
+    if problem := describe_unsupported(start):
+        raise InputError(f"{uri!r} {problem}")
+    return start
+
+
+def _compression(start: bytes) -> str | None:
+    return next((kind for magic, kind in COMPRESSIONS.items() if start.startswith(magic)), None)
 
 
 #: Suffixes of CSV files, and those of compressions that may follow them.
@@ -96,7 +112,7 @@ def read_contents(file: File, position: int, line: int, size: int, dialect: CsvD
         for chunk in _chunks(stream, file, (position, line), size, dialect):
             consumed = raw.tell() if raw.seekable() else chunk.end
             if _is_cut(chunk) and current_file(file).is_settling:
-                if chunk.lines is None:
+                if chunk.positions is None:
                     yield chunk.without_last(), consumed
                 raise unfinished_error(file)
             yield chunk, consumed
@@ -106,26 +122,25 @@ def read_contents(file: File, position: int, line: int, size: int, dialect: CsvD
 
 def _chunks(stream: IO[bytes], file: File, at: tuple[int, int], size: int, dialect: CsvDialect) -> Iterator[Chunk]:
     """Return the chunks of a stream in the format that its first bytes or its name indicate."""
-    start: bytes = stream.peek(1 << 16)  # type: ignore[attr-defined]
+    start: bytes = stream.peek(_START)  # type: ignore[attr-defined]
     if start.startswith(b"PAR1"):
         return read_parquet(stream, file.uri, at[0], size, dialect.zone)
     name = file.uri.lower()
     for ending in _COMPRESSED:
         name = name.removesuffix(ending)
-    is_wide = start.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
-    is_json = start.removeprefix(BOM_UTF8).lstrip()[:1] in {b"{", b"["}
+    is_json = start.removeprefix(BOM_UTF8).lstrip()[:1] in {b"{", b"[", b"\x1e"}
     if not is_json and (name.endswith(_TABLES) or is_heading(start.partition(b"\n")[0])):
         return read_csv(stream, file.uri, at, size // 2, dialect)
-    if is_wide:
-        raise InputError(f"{file.uri!r} is in UTF-16; convert it to JSON lines in UTF-8")
-    return read_chunks(stream, position=at[0], line=at[1], size=size)
+    if encoding := wide_encoding(start):
+        raise InputError(f"{file.uri!r} is in {encoding.upper()[:6]}; convert it to UTF-8")
+    return read_chunks(stream, position=at[0], size=size)
 
 
 def _is_cut(chunk: Chunk) -> bool:
     """Return whether a chunk ends in the middle of an event."""
     if chunk.ended or chunk.overlong:
         return False
-    if chunk.lines is not None:  # a truncated cell looks like a complete one
+    if chunk.positions is not None:  # a truncated cell looks like a complete one
         return True
     try:
         json.loads(chunk.raw(-1).strip() or b"null", parse_int=str)  # int() limits the number of digits

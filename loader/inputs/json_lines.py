@@ -1,144 +1,158 @@
-"""Read JSON lines, or the elements of a JSON array, in chunks of several megabytes.
+"""Read JSON values in chunks of several megabytes: one a line, or in any other layout.
 
-The texts of a chunk are an Arrow array on the buffer that was read, without a Python object per line.
+The texts of a chunk are an Arrow array on the buffer that was read, without a Python object per value. A block of lines
+that all look like objects is cut at its line ends only. Any other block is split by `loader.inputs.json_values`.
 """
 
+import re
+import tempfile
 from codecs import BOM_UTF8
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from loader.inputs.chunk import CHUNK_SIZE, MAX_LINE, Chunk
+from loader.inputs.json_batch import LimitedStream, Stream, copy_events, find_events, wrap_events
+from loader.inputs.json_tokens import CLOSE_OBJECT, NEWLINE, OPEN_OBJECT, RETURN, Ints
+from loader.inputs.json_values import next_value, skip_separators, split_values
+
+#: A line that may begin a JSON object, array or record of a sequence.
+_BEGINNING = re.compile(rb"(?:^|\n)[ \t\r,\xef\xbb\xbf]*[{\[\x1e]")
 
 
-def read_chunks(stream: IO[bytes], *, position: int = 0, line: int = 1, size: int = CHUNK_SIZE) -> Iterator[Chunk]:
-    """Yield the lines of a stream from `position` (bytes) on, the first of which has number `line`.
+#: Bytes at the beginning of a file in which a line must begin like JSON.
+MAX_START = 1 << 16
+#: Bytes at the end of a piece of an overlong value in which the next value may begin.
+_MARGIN = 256
 
-    Raises ElementError if an array has an element above MAX_LINE bytes.
+
+class NoJsonError(Exception):
+    """No line at the beginning of a file begins like JSON."""
+
+
+def read_chunks(stream: Stream, *, position: int = 0, size: int = CHUNK_SIZE) -> Iterator[Chunk]:
+    """Yield the values of a stream that end after a position (bytes), with the lines on which they begin.
+
+    What is before the position is read too, because it decides what a value is: an array around it, or the fields that
+    the events of a batch share. Raises NoJsonError, and BatchError for a batch above MAX_LINE that is truncated.
     """
-    start = _peek(stream)
-    last = _skip(stream, position)
-    begun = position > 0
-    if not begun and start.startswith(BOM_UTF8):
-        position = len(stream.read(len(BOM_UTF8)))
-    if not start.removeprefix(BOM_UTF8).lstrip().startswith(b"["):
-        yield from _read_lines(stream, position, line, size, inside=begun and last != b"\n")
-        return
-    for texts, count, ended in read_elements(stream, size, MAX_LINE, begun=begun):
-        yield Chunk(texts, line, line := line + len(texts), position := position + count, ended=ended)
+    for chunk in _Reader(stream, size).chunks():
+        if chunk.end > position:
+            yield chunk.after(position)
 
 
-def _peek(stream: IO[bytes]) -> bytes:
-    return bytes(stream.peek(64))  # type: ignore[attr-defined]
+class _Reader:
+    """Reads one stream."""
+
+    def __init__(self, stream: Stream, size: int, line: int = 1, *, in_batch: bool = False) -> None:
+        self._stream, self._size, self._in_batch = stream, size, in_batch
+        #: What has been read and not been yielded, where it begins, and its depth: 1 in an array.
+        self._rest, self._position, self._line, self._depth = b"", 0, line, int(in_batch)
+
+    def chunks(self) -> Iterator[Chunk]:
+        if not self._in_batch:
+            self._read_start()
+        final = False
+        while not final:
+            more = self._stream.read(self._size)
+            final, block = not more, self._rest + more
+            whole = block.rfind(b"\n") + 1
+            if self._depth == 0 and whole and not final and (ends := line_ends(block, whole)) is not None:
+                yield self._chunk(block, ends)
+                self._rest = block[whole:]
+            else:
+                yield from self._split(bytearray(block), final=final)
+            if len(self._rest) > MAX_LINE:
+                yield from self._read_overlong()
+
+    def _read_start(self) -> None:
+        """Read until a line begins like JSON, and leave out a byte-order mark."""
+        start = self._stream.read(len(BOM_UTF8))
+        if start == BOM_UTF8:
+            self._position, start = len(BOM_UTF8), b""
+        while not _BEGINNING.search(start) and len(start) < MAX_START and (more := self._stream.read(self._size)):
+            start += more
+        if start.strip() and not _BEGINNING.search(start):
+            line = start.strip().partition(b"\n")[0][:60].decode("utf-8", "replace")
+            raise NoJsonError(f"no line begins with {{ or [, the first with {line!r}")
+        self._rest = start
+
+    def _split(self, block: bytearray, *, final: bool) -> Iterator[Chunk]:
+        found = split_values(block, self._depth, final=final)
+        self._depth = found.depth
+        starts, ends, end = [*found.starts], [*found.ends], found.end
+        if final and end < len(block) and (start := skip_separators(block, end, found.depth)) < len(block):
+            starts.append(np.array([start]))
+            ends.append(np.array([len(block)]))
+        if ends:
+            yield self._chunk(block, np.concatenate(ends), np.concatenate(starts), ended=int(ends[-1][-1]) == end)
+        self._rest = bytes(block[end:])
+
+    def _chunk(self, block: bytes | bytearray, ends: Ints, starts: Ints | None = None, *, ended: bool = True) -> Chunk:
+        """Return the values of a block with these ends, and go on after them."""
+        offsets = np.append(np.zeros(1, np.int32), ends.astype(np.int32))
+        buffers: list[Any] = [None, pa.py_buffer(offsets), pa.py_buffer(block)]
+        texts = pa.Array.from_buffers(pa.binary(), len(ends), buffers)
+        first, lines, count = self._line, None, len(ends)
+        if starts is not None:
+            breaks = np.flatnonzero(np.frombuffer(block, np.uint8)[: ends[-1]] == NEWLINE)
+            lines = first + np.searchsorted(breaks, starts)
+            count = len(breaks) + (not ended and block[-1] != NEWLINE and not self._in_batch)
+        self._line += count
+        self._position += int(ends[-1])
+        return Chunk(texts, first, self._line, self._position, ended=ended, lines=lines)
+
+    def _read_overlong(self) -> Iterator[Chunk]:
+        """Yield a value above MAX_LINE: the events of a batch one by one, or any other in pieces."""
+        block = bytearray(self._rest)
+        start = skip_separators(block, 0, self._depth)
+        if not self._in_batch and (events := find_events(block, start)):
+            yield from self._read_batch(bytes(block), start, events)
+            return
+        pattern, place, final = next_value(block, start, self._depth), start + 1, False
+        while (found := pattern.search(block, place)) is None and not final:
+            size = max(len(block) - _MARGIN, 0)
+            for begin in range(0, size, MAX_LINE):
+                yield self._piece(block[begin : min(begin + MAX_LINE, size)])
+            more = self._stream.read(MAX_LINE)
+            block, place, final = block[size:] + more, 0, not more
+        end = found.end() if found else len(block)
+        for begin in range(0, end, MAX_LINE):
+            yield self._piece(block[begin : min(begin + MAX_LINE, end)])
+        self._rest = bytes(block[end:])
+
+    def _piece(self, piece: bytes | bytearray) -> Chunk:
+        first, self._line = self._line, self._line + piece.count(b"\n")
+        self._position += len(piece)
+        return Chunk(pa.array([bytes(piece)], pa.binary()), first, self._line, self._position, overlong=True)
+
+    def _read_batch(self, block: bytes, start: int, events: int) -> Iterator[Chunk]:
+        """Yield the events of a batch, which begin at `events`, each in a batch of its own with what they share."""
+        with tempfile.TemporaryFile() as spool:
+            batch, self._rest = copy_events(block[start:events], block[events:], self._stream, spool)
+            self._line += block.count(b"\n", 0, events)
+            self._position += events
+            reader = _Reader(LimitedStream(spool, batch.size), self._size, self._line, in_batch=True)
+            for chunk in reader.chunks():
+                yield from wrap_events(chunk, batch, self._position)
+            spool.seek(0)
+            pieces = iter(lambda: spool.read(self._size), b"")
+            self._line += sum(piece.count(b"\n") for piece in pieces) + batch.tail.count(b"\n")
+        self._position += batch.size + len(batch.tail)
 
 
-def _skip(stream: IO[bytes], count: int) -> bytes:
-    """Skip `count` bytes and return the last of them."""
-    last = b""
-    while count and (read := stream.read(min(count, CHUNK_SIZE))):
-        count, last = count - len(read), read[-1:]
-    return last
+def line_ends(block: bytes, size: int) -> Ints | None:
+    r"""Return the ends of the lines that the first `size` bytes are; None if one of them does not look like an object.
 
-
-def _read_lines(stream: IO[bytes], position: int, line: int, size: int, inside: bool) -> Iterator[Chunk]:
-    """Yield whole lines, and pieces of overlong ones; `inside` means that the stream is within an overlong line."""
-    while buffer := stream.readline(MAX_LINE) if inside else stream.read(size):
-        if not inside and not buffer.endswith(b"\n"):
-            rest = stream.readline(MAX_LINE)
-            buffer += rest
-            inside = len(rest) == MAX_LINE
-        whole = len(buffer) if not inside else buffer.rfind(b"\n", 0, len(buffer) - 1) + 1
-        if whole:
-            texts = _lines(buffer[:whole])
-            position += whole
-            yield Chunk(texts, line, line := line + len(texts), position, ended=buffer.endswith(b"\n", 0, whole))
-        if inside:
-            piece = buffer[whole:]
-            inside = not piece.endswith(b"\n")
-            position += len(piece)
-            yield Chunk(pa.array([piece], pa.binary()), line, line := line + (not inside), position, overlong=True)
-
-
-def _lines(buffer: bytes) -> pa.Array:
-    """Return one value per line, without copying the buffer."""
-    ends = np.flatnonzero(np.frombuffer(buffer, np.uint8) == ord("\n")).astype(np.int32) + 1
-    if not buffer.endswith(b"\n"):
-        ends = np.append(ends, np.int32(len(buffer)))
-    offsets = np.concatenate([np.zeros(1, np.int32), ends])
-    return pa.Array.from_buffers(pa.binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(buffer)])
-
-
-Bytes = npt.NDArray[np.uint8]
-Ints = npt.NDArray[np.intp]
-
-QUOTE, BACKSLASH, BLANK = ord('"'), ord("\\"), ord(" ")
-#: What each byte adds to the nesting depth, and which bytes are brackets or commas.
-STEPS = np.zeros(256, np.int8)
-STEPS[list(b"[{")] = 1
-STEPS[list(b"]}")] = -1
-STRUCTURAL = STEPS != 0
-STRUCTURAL[ord(",")] = True
-
-
-class ElementError(Exception):
-    """An element of an array exceeds the maximum size of an event."""
-
-
-def read_elements(stream: IO[bytes], size: int, longest: int, *, begun: bool) -> Iterator[tuple[pa.Array, int, bool]]:
-    """Yield elements of an array, the number of bytes they take, and whether a separator ends the last one.
-
-    If `begun`, the stream is after the array's `[`. Everything between two separators is an element, even if blank.
-    Raises ElementError for an element of more than `longest` bytes.
+    >>> line_ends(b'{"a":1}\n\n{}\r\n', 13), line_ends(b'{"a":\n1}\n', 9)
+    (array([ 8,  9, 13], dtype=int32), None)
     """
-    rest, depth = b"", int(begun)
-    while buffer := stream.read(size):
-        text = np.frombuffer(bytearray(rest + buffer), np.uint8)
-        cuts, depth_after = boundaries(text, depth)
-        if len(cuts):
-            text[cuts] = BLANK
-            whole, depth = int(cuts[-1]) + 1, depth_after
-            yield _elements(text, np.concatenate([np.zeros(1, np.intp), cuts + 1])), whole, True
-            rest = text[whole:].tobytes()
-        elif len(text) > longest:
-            raise ElementError(f"has an element of more than {longest >> 20} MB")
-        else:
-            rest = text.tobytes()
-    if rest.strip():
-        yield _elements(np.frombuffer(rest, np.uint8), np.array([0, len(rest)])), len(rest), False
-
-
-def _elements(text: Bytes, offsets: Ints) -> pa.Array:
-    buffers: list[Any] = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(text)]
-    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
-
-
-def boundaries(text: Bytes, depth: int) -> tuple[Ints, int]:
-    """Return the offsets of the outer array's brackets and commas, and the nesting depth after the last of them.
-
-    >>> boundaries(np.frombuffer(b'[{"a": "],", "b": [1, 2]}, 3]', np.uint8), 0)[0].tolist()
-    [0, 25, 28]
-    """
-    offsets = np.flatnonzero(STRUCTURAL[text])
-    offsets = offsets[np.searchsorted(_quotes(text), offsets) % 2 == 0]
-    steps = STEPS[text[offsets]].astype(np.int64)
-    after = depth + np.cumsum(steps)
-    is_outer = np.maximum(after, after - steps) == 1
-    return offsets[is_outer], int(after[is_outer][-1]) if is_outer.any() else depth
-
-
-def _quotes(text: Bytes) -> Ints:
-    """Return the offsets of the quotes that begin or end a string."""
-    quotes = np.flatnonzero(text == QUOTE)
-    doubtful = quotes[(quotes > 0) & (text[quotes - 1] == BACKSLASH)]
-    escaped = [place for place in doubtful.tolist() if _is_escaped(text, place)]
-    return np.setdiff1d(quotes, np.array(escaped, np.intp), assume_unique=True) if escaped else quotes
-
-
-def _is_escaped(text: Bytes, place: int) -> bool:
-    start = place
-    while start > 0 and text[start - 1] == BACKSLASH:
-        start -= 1
-    return (place - start) % 2 == 1
+    text = np.frombuffer(block, np.uint8, size)
+    ends = np.flatnonzero(text == NEWLINE).astype(np.int32) + 1
+    firsts = np.append(np.int32(0), ends[:-1])
+    lasts = ends - 2
+    lasts -= text[lasts] == RETURN
+    is_object = (text[firsts] == OPEN_OBJECT) & (text[lasts] == CLOSE_OBJECT)
+    return ends if (is_object | (lasts < firsts)).all() else None

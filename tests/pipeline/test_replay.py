@@ -65,7 +65,7 @@ def test_what_loads_after_a_fix_is_loaded_once_and_the_rest_has_its_new_reason(
 
 def test_the_events_of_a_body_that_can_be_read_now_are_rejects_of_their_own(settings: Settings, tmp_path: Path) -> None:
     """Simulates an update that can read bodies which an older version rejected."""
-    load_bytes(settings, b"5\n", tmp_path)
+    load_bytes(settings, b"{}\n", tmp_path)
     body = {"batch": [event(messageId="m1"), {"type": "sing"}, event(messageId="m2")]}
     assert settings.database_url
     with psycopg.connect(settings.database_url) as connection:
