@@ -30,9 +30,9 @@ STANDARD_TABLES = frozenset({"accounts", "aliases", "groups", "identifies", "pag
 SHIPPED_RELATIONS = frozenset(
     """
     campaign_days campaign_funnel campaign_names campaigns conversions conversions_attributed discarded_values
-    email_events email_messages identities identity_coverage links load_health loads machine_opens mailbox_domains
-    placeholders recipients recorded_events rejected_events settings site_conversions site_events site_identifies
-    site_rates site_visits visitors
+    email_events email_messages figure_sums identities identity_coverage links load_health loads machine_opens
+    mailbox_domains placeholders recipients recorded_events rejected_events settings site_conversions site_events
+    site_identifies site_rates site_visits visitors
     """.split()  # noqa: SIM905
 )
 

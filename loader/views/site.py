@@ -113,6 +113,8 @@ _UNREAD = """
     )"""
 #: SQL for columns of an adapter, and the table that they are from.
 Found = tuple[Mapping[str, str], "Table"]
+#: Of several conversions with one key the first by these columns is kept.
+_FIRST = '"timestamp", schema_name, event, id, revenue, currency, user_id, anonymous_id'
 #: The key of a conversion, by which duplicates are removed. A conversion without it has no duplicates.
 _ORDER = "coalesce(order_id, schema_name || '/' || event || '/' || nullif(id, ''))"
 
@@ -279,7 +281,7 @@ def _view(adapter: Adapter, selects: Iterable[str], once: str = "") -> str:
     name, columns = adapter.name, ",\n    ".join(map(quote_identifier, adapter.columns))
     found = "\n    union all\n".join(selects) or _cells(adapter, {}) + "\n    where false"
     if once:
-        place = f'row_number() over (partition by {once} order by "timestamp", schema_name, event, id) as place'
+        place = f"row_number() over (partition by {once} order by {_FIRST}) as place"
         found += f"\n),\n\nordered as (\n    select\n        found.*,\n        {place}\n    from found"
     rows = f"ordered\nwhere place = 1 or {once} is null" if once else "found"
     comments = [f"comment on view {name} is {quote_literal(adapter.grain)};"]

@@ -1,7 +1,8 @@
 -- Who is meant by an e-mail address that stands in for a user id, and who uses a browser of the site.
 --
 -- The latest identification of an address wins, by Segment or by an e-mail to a user at that address. Two users with
--- equally late ones make it ambiguous: it belongs to nobody. A browser is whose who identified with it last.
+-- equally late ones make it ambiguous: it belongs to nobody. A browser is whose who identified with it last; of one moment
+-- a user id comes before an address, then the smaller name.
 --
 -- Reads  new_events, visit_rows, conversion_rows, identify_rows.
 -- Writes stored_people, stored_browsers, stored_identifications, stored_identities; changed_people, changed_browsers
@@ -405,6 +406,7 @@ identified as (
     select
         stored.browser,
         stored.identified_at,
+        stored.owner is not null as has_user,
         coalesce(stored.owner, addresses.owner, stored.address) as person
     from stale
     inner join stored_identifications as stored on stale.browser = stored.browser
@@ -417,7 +419,7 @@ latest as (
         identified.person
     from identified
     inner join stored_people as people on identified.person = people.person
-    order by identified.browser, identified.identified_at desc, people.name
+    order by identified.browser, identified.identified_at desc nulls last, identified.has_user desc, people.name
 )
 
 select

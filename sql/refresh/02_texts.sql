@@ -15,14 +15,14 @@ group by campaign_id, email_id, campaign_name, email_subject;
 
 analyze contents;
 
--- The latest name of a campaign wins.
+-- The latest name of a campaign wins; of one moment the smaller.
 with named as (
     select distinct on (campaign_id)
         campaign_id,
         campaign_name,
         case when campaign_name is not null then "timestamp" end as named_at
     from contents
-    order by campaign_id, (campaign_name is null), "timestamp" desc, campaign_name desc
+    order by campaign_id, (campaign_name is null), "timestamp" desc, campaign_name
 ),
 
 renamed as (
@@ -32,7 +32,8 @@ renamed as (
         stored.campaign_id = named.campaign_id
         and (
             stored.named_at is null
-            or (named.named_at, named.campaign_name) > (stored.named_at, stored.campaign_name)
+            or named.named_at > stored.named_at
+            or (named.named_at = stored.named_at and named.campaign_name < stored.campaign_name)
         )
 )
 

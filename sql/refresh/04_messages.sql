@@ -76,7 +76,8 @@ from (
             select person, mailing, delivery from new_messages where address is null
         )
     order by
-        judged.person, judged.mailing, judged.delivery, judged.event <> 'b', judged."timestamp" desc, judged.id
+        judged.person, judged.mailing, judged.delivery, judged.event <> 'b', judged."timestamp" desc, judged.id,
+        judged.original_timestamp
 ) as named
 where new.person = named.person and new.mailing = named.mailing and new.delivery = named.delivery;
 

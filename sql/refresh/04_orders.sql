@@ -97,11 +97,15 @@ with ranked as (
         stored.conversion,
         row_number() over (
             partition by stored.order_key
-            order by stored.converted_at, sources.schema_name, sources.table_name, stored.id, stored.conversion
+            order by
+                stored.converted_at, sources.schema_name, sources.table_name, stored.id, stored.revenue,
+                stored.currency, buyers.name, browsers.anonymous_id, stored.conversion
         ) = 1 as is_counted
     from (select distinct order_key from stale_conversions) as stale
     inner join stored_conversions as stored on stale.order_key = stored.order_key
     inner join stored_sources as sources on stored.source = sources.source
+    left join stored_people as buyers on stored.buyer = buyers.person
+    left join stored_browsers as browsers on stored.browser = browsers.browser
 ),
 
 changed as (

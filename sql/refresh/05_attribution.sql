@@ -119,6 +119,14 @@ touches as (
     where events.event in ('d', 'o', 'm', 'c')
 ),
 
+-- Of one moment a person's click comes first, then a machine's, an open, a delivery.
+preferred as (
+    select
+        touches.*,
+        array_position(array['h', 'c', 'o', 'd']::"char"[], touches.touch) as preference
+    from touches
+),
+
 candidates as (
     select
         touches.*,
@@ -127,10 +135,10 @@ candidates as (
         row_number() over (
             partition by touches.conversion, models.model
             order by
-                touches.touched_at desc, touches.touch desc, campaigns.campaign_id desc, mailings.email_id desc,
-                touches.delivery desc, touches.touch_id desc
+                touches.touched_at desc, touches.preference, campaigns.campaign_id, mailings.email_id,
+                touches.delivery, touches.touch_id
         ) as place
-    from touches
+    from preferred as touches
     inner join stored_models as models
         on touches.touch = any(models.touches)
         and touches.touched_at >= touches.credited_at - models.attribution_window

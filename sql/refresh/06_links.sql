@@ -49,7 +49,7 @@ counted as (
     group by mailing, link
 ),
 
--- The latest name and address; of one moment the last in the order of the alphabet.
+-- The latest name and address; of one moment the smaller.
 named as (
     select
         new.mailing,
@@ -58,11 +58,11 @@ named as (
         max(new."timestamp") filter (where targets.link_name is not null) as named_at,
         max(new."timestamp") filter (where targets.link_url is not null) as located_at,
         (
-            array_agg(targets.link_name order by new."timestamp" desc, targets.link_name desc)
+            array_agg(targets.link_name order by new."timestamp" desc, targets.link_name)
             filter (where targets.link_name is not null)
         )[1] as link_name,
         (
-            array_agg(targets.link_url order by new."timestamp" desc, targets.link_url desc)
+            array_agg(targets.link_url order by new."timestamp" desc, targets.link_url)
             filter (where targets.link_url is not null)
         )[1] as link_url
     from (
@@ -108,13 +108,19 @@ where (clicks, human_clicks, people, human_people) <> (0, 0, 0, 0) or named_at i
 on conflict (mailing, link) do update set
 link_id = greatest(stored.link_id, excluded.link_id),
 link_name = case
-    when stored.named_at is null or (excluded.named_at, excluded.link_name) > (stored.named_at, stored.link_name)
+    when
+        stored.named_at is null
+        or excluded.named_at > stored.named_at
+        or (excluded.named_at = stored.named_at and excluded.link_name < stored.link_name)
         then excluded.link_name
     else stored.link_name
 end,
 named_at = greatest(stored.named_at, excluded.named_at),
 link_url = case
-    when stored.located_at is null or (excluded.located_at, excluded.link_url) > (stored.located_at, stored.link_url)
+    when
+        stored.located_at is null
+        or excluded.located_at > stored.located_at
+        or (excluded.located_at = stored.located_at and excluded.link_url < stored.link_url)
         then excluded.link_url
     else stored.link_url
 end,

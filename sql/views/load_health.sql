@@ -44,6 +44,18 @@ money as (
     where is_counted and (unread is not null or (revenue is not null and amount is null))
 ),
 
+sums as (
+    select
+        figure,
+        case
+            when count(distinct total) = 1 then min(total)::text
+            else string_agg(view_name || ' ' || total, ', ' order by place)
+        end as found,
+        max(total) filter (where place = 1)::text as expected
+    from figure_sums
+    group by figure
+),
+
 checks as (
     select
         1 as place,
@@ -134,6 +146,13 @@ checks as (
         unread::text as found,
         '0' as expected
     from money
+    union all
+    select
+        14 as place,
+        'sum of ' || figure as check_name,
+        found,
+        expected
+    from sums
 )
 
 select
@@ -142,7 +161,7 @@ select
     expected,
     coalesce(found = expected, true) as is_ok
 from checks
-order by place;
+order by place, check_name;
 
 comment on view load_health is 'One row per check of the data: the value found and the value expected';
 comment on column load_health.check_name is 'What is checked';

@@ -242,15 +242,17 @@ class Metrics:
         return next(iter(owners)) if len(owners) == 1 else None
 
     def _visitors(self) -> dict[str, str]:
-        known: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
+        """Return each browser's person: the last one; at once a user id, then the smaller name."""
+        known: dict[str, list[tuple[datetime, bool, str]]] = defaultdict(list)
         for call in self.world.identifies:
             email, browser = address(call.email), identifier(call.anonymous)
             person = identifier(call.user) or self._owner(email) or email
             if browser and person:
-                known[browser].append((call.at, person))
-        latest = {visitor: max(at for at, _ in calls) for visitor, calls in known.items()}
+                known[browser].append((call.at, not identifier(call.user), person))
+        latest = {browser: max(at for at, *_ in calls) for browser, calls in known.items()}
         return {
-            visitor: min(person for at, person in calls if at == latest[visitor]) for visitor, calls in known.items()
+            browser: min(call[1:] for call in calls if call[0] == latest[browser])[1]
+            for browser, calls in known.items()
         }
 
     def person_on_site(self, visit: Visit) -> str | None:
@@ -406,7 +408,9 @@ class Metrics:
             and timedelta(0) <= order.at - judged.event.at <= window
             and not order.at < (judged.delivered_at or judged.first_delivered_at or order.at)
         ]
-        touches.sort(key=lambda j: (j.event.at, touch(j), *j.mailing[1:], j.delivery, j.event.id), reverse=True)
+        preference = ("human_click", "click", "open", "delivery")
+        touches.sort(key=lambda j: (preference.index(touch(j)), *j.mailing[1:], j.delivery, j.event.id))
+        touches.sort(key=lambda j: j.event.at, reverse=True)
         if not touches:
             return [(order.id, model, None, Decimal(0))]
         if not model.startswith("linear"):
@@ -455,7 +459,7 @@ class Metrics:
         ]
         converted = {(self.person_on_site(order), *message) for order, message in credited if message[2] > 0}
         return {
-            "campaign_name": max(((e.at, e.name) for e in names), default=(None, None))[1],
+            "campaign_name": min((str(e.name) for e in names if e.at == max(e.at for e in names)), default=None),
             "attempted": len(attempted),
             "delivered": len(delivered),
             "bounced": int(rows.bounced_at.notna().sum()),

@@ -426,6 +426,12 @@ SUMS = {
         "select sum(bounced) from mailbox_domains",
         "select count(bounced_at) from email_messages",
     ),
+    "opens": (
+        "select sum(opened) from campaigns",
+        "select sum(opened) from campaign_days",
+        "select sum(opened) from mailbox_domains",
+        "select count(opened_at) from email_messages where delivered_at is not null",
+    ),
     "human opens": (
         "select sum(human_opened) from campaigns",
         "select sum(human_opened) from campaign_days",
@@ -438,6 +444,16 @@ SUMS = {
         "select sum(human_clicked) from campaign_days",
         "select sum(human_clicked) from recipients",
         "select count(human_clicked_at) from email_messages where delivered_at is not null",
+    ),
+    "clicked": (
+        "select sum(clicked) from campaigns",
+        "select sum(clicked) from campaign_days",
+        "select count(clicked_at) from email_messages where delivered_at is not null",
+    ),
+    "clicks by people": (
+        "select sum(human_clicks) from links",
+        "select sum(human_clicks) from email_messages",
+        "select count(*) from email_events where event = 'email_link_clicked' and actor = 'human'",
     ),
     "clicks": (
         "select sum(clicks) from links",
@@ -620,3 +636,25 @@ def test_a_schema_may_be_named_like_the_tables(settings: Settings, tmp_path: Pat
     for rebuild in (False, True):
         assert refresh(source, rebuild=rebuild) == 1
         assert select(source, "select id from email_events") == [{"id": "a"}]
+
+
+def test_sums_that_disagree_are_in_load_health_with_the_views_that_have_them(
+    settings: Settings, connection: Connection[Any]
+) -> None:
+    world = World()
+    for number in range(20):
+        add_small_world(world, random.Random(number), f"w{number}")
+    store(connection, world)
+    refresh(settings)
+    wrong = "select check_name, found, expected from load_health where not is_ok and check_name like 'sum of %'"
+    assert connection.execute(wrong).fetchall() == []
+    ((count,),) = connection.execute("select count(*) from load_health where check_name like 'sum of %'").fetchall()
+    assert count == len(SUMS)
+    tables = ("stored_campaigns", "stored_campaign_days", "stored_recipients")
+    for table in tables:
+        connection.execute(f"update selligent_ops.{table} set delivered = delivered + 1".encode())
+    ((name, found, expected),) = connection.execute(wrong).fetchall()
+    assert (name, found.startswith(f"email_events {expected}, email_messages {expected}, campaigns ")) == (
+        "sum of delivered",
+        True,
+    )

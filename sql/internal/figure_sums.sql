@@ -1,0 +1,163 @@
+-- One row per figure and view that shows it: its sum there, which is the same in all views of a figure.
+create or replace view figure_sums as
+with events as (
+    select
+        count(*) filter (where event = 'email_delivered') as delivered,
+        count(*) filter (where event = 'email_link_clicked') as clicks,
+        count(*) filter (where event = 'email_link_clicked' and actor = 'human') as human_clicks
+    from email_events
+),
+
+messages as (
+    select
+        count(*) filter (where delivered_at is not null or bounced_at is not null) as attempted,
+        count(delivered_at) as delivered,
+        count(bounced_at) as bounced,
+        count(opened_at) filter (where delivered_at is not null) as opened,
+        count(human_opened_at) filter (where delivered_at is not null) as human_opened,
+        count(clicked_at) filter (where delivered_at is not null) as clicked,
+        count(human_clicked_at) filter (where delivered_at is not null) as human_clicked,
+        count(unsubscribed_at) filter (where delivered_at is not null) as unsubscribed,
+        count(complained_at) filter (where delivered_at is not null) as complained,
+        sum(clicks) as clicks,
+        sum(human_clicks) as human_clicks
+    from email_messages
+),
+
+in_campaigns as (
+    select
+        sum(attempted) as attempted,
+        sum(delivered) as delivered,
+        sum(bounced) as bounced,
+        sum(opened) as opened,
+        sum(human_opened) as human_opened,
+        sum(clicked) as clicked,
+        sum(human_clicked) as human_clicked,
+        sum(unsubscribed) as unsubscribed,
+        sum(complained) as complained,
+        sum(conversions) as conversions,
+        sum(revenue) as revenue
+    from campaigns
+),
+
+days as (
+    select
+        sum(attempted) as attempted,
+        sum(delivered) as delivered,
+        sum(bounced) as bounced,
+        sum(opened) as opened,
+        sum(human_opened) as human_opened,
+        sum(clicked) as clicked,
+        sum(human_clicked) as human_clicked,
+        sum(unsubscribed) as unsubscribed,
+        sum(complained) as complained,
+        sum(conversions) as conversions,
+        sum(revenue) as revenue
+    from campaign_days
+),
+
+people as (
+    select
+        sum(delivered) as delivered,
+        sum(bounced) as bounced,
+        sum(human_opened) as human_opened,
+        sum(human_clicked) as human_clicked,
+        sum(attributed_revenue) as revenue
+    from recipients
+),
+
+domains as (
+    select
+        sum(attempted) as attempted,
+        sum(delivered) as delivered,
+        sum(bounced) as bounced,
+        sum(opened) as opened,
+        sum(human_opened) as human_opened,
+        sum(complained) as complained
+    from mailbox_domains
+),
+
+clicked_links as (
+    select
+        sum(clicks) as clicks,
+        sum(human_clicks) as human_clicks
+    from links
+),
+
+credited as (
+    select
+        sum(credit) as conversions,
+        sum(attributed_revenue) as revenue
+    from conversions_attributed
+    where is_default
+)
+
+select
+    sums.figure,
+    sums.place,
+    sums.view_name,
+    trim_scale(coalesce(sums.total, 0)) as total
+from events
+cross join messages
+cross join in_campaigns
+cross join days
+cross join people
+cross join domains
+cross join clicked_links
+cross join credited
+cross join lateral (
+    values
+    ('attempted', 1, 'email_messages', messages.attempted::numeric),
+    ('attempted', 2, 'campaigns', in_campaigns.attempted),
+    ('attempted', 3, 'campaign_days', days.attempted),
+    ('attempted', 4, 'mailbox_domains', domains.attempted),
+    ('delivered', 1, 'email_events', events.delivered),
+    ('delivered', 2, 'email_messages', messages.delivered),
+    ('delivered', 3, 'campaigns', in_campaigns.delivered),
+    ('delivered', 4, 'campaign_days', days.delivered),
+    ('delivered', 5, 'recipients', people.delivered),
+    ('delivered', 6, 'mailbox_domains', domains.delivered),
+    ('bounced', 1, 'email_messages', messages.bounced),
+    ('bounced', 2, 'campaigns', in_campaigns.bounced),
+    ('bounced', 3, 'campaign_days', days.bounced),
+    ('bounced', 4, 'recipients', people.bounced),
+    ('bounced', 5, 'mailbox_domains', domains.bounced),
+    ('opened', 1, 'email_messages', messages.opened),
+    ('opened', 2, 'campaigns', in_campaigns.opened),
+    ('opened', 3, 'campaign_days', days.opened),
+    ('opened', 4, 'mailbox_domains', domains.opened),
+    ('human_opened', 1, 'email_messages', messages.human_opened),
+    ('human_opened', 2, 'campaigns', in_campaigns.human_opened),
+    ('human_opened', 3, 'campaign_days', days.human_opened),
+    ('human_opened', 4, 'recipients', people.human_opened),
+    ('human_opened', 5, 'mailbox_domains', domains.human_opened),
+    ('clicked', 1, 'email_messages', messages.clicked),
+    ('clicked', 2, 'campaigns', in_campaigns.clicked),
+    ('clicked', 3, 'campaign_days', days.clicked),
+    ('human_clicked', 1, 'email_messages', messages.human_clicked),
+    ('human_clicked', 2, 'campaigns', in_campaigns.human_clicked),
+    ('human_clicked', 3, 'campaign_days', days.human_clicked),
+    ('human_clicked', 4, 'recipients', people.human_clicked),
+    ('clicks', 1, 'email_events', events.clicks),
+    ('clicks', 2, 'email_messages', messages.clicks),
+    ('clicks', 3, 'links', clicked_links.clicks),
+    ('human_clicks', 1, 'email_events', events.human_clicks),
+    ('human_clicks', 2, 'email_messages', messages.human_clicks),
+    ('human_clicks', 3, 'links', clicked_links.human_clicks),
+    ('unsubscribed', 1, 'email_messages', messages.unsubscribed),
+    ('unsubscribed', 2, 'campaigns', in_campaigns.unsubscribed),
+    ('unsubscribed', 3, 'campaign_days', days.unsubscribed),
+    ('complained', 1, 'email_messages', messages.complained),
+    ('complained', 2, 'campaigns', in_campaigns.complained),
+    ('complained', 3, 'campaign_days', days.complained),
+    ('complained', 4, 'mailbox_domains', domains.complained),
+    ('conversions', 1, 'conversions_attributed', credited.conversions),
+    ('conversions', 2, 'campaigns', in_campaigns.conversions),
+    ('conversions', 3, 'campaign_days', days.conversions),
+    ('revenue', 1, 'conversions_attributed', credited.revenue),
+    ('revenue', 2, 'campaigns', in_campaigns.revenue),
+    ('revenue', 3, 'campaign_days', days.revenue),
+    ('revenue', 4, 'recipients', people.revenue)
+) as sums (figure, place, view_name, total);
+
+comment on view figure_sums is 'One row per figure and view that shows it: its sum there';
