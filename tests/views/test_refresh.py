@@ -536,8 +536,9 @@ def test_a_changed_setting_computes_what_it_touches_and_reads_no_events(
     settings: Settings, connection: Connection[Any]
 ) -> None:
     world = World()
-    for number in range(100):
+    for number in range(300):
         add_small_world(world, random.Random(number), f"w{number}")
+    world.rates.append((STARTS[0].date(), "USD", Decimal("0.5")))
     store(connection, world)
     connection.execute("update settings set value = '2' where name = 'burst_links'")
     refresh(settings)
