@@ -173,21 +173,26 @@ def _visits(tables: Iterable[Table]) -> Iterator[Found]:
             )
 
 
+#: Columns of an order's amount, the most usual first.
+_AMOUNTS = ("total", "revenue", "value")
+
+
 def _conversions(tables: Sequence[Table], settings: Mapping[str, str]) -> Iterator[Found]:
     """Yield the tables of conversions and of refunds.
 
-    A refund's columns are those that the setting names, else those of the first conversion; its revenue is negative.
+    A refund's columns are those that the setting names, else those of the first conversion; its revenue is negative. A
+    table without the named column of revenue has it in another one of Segment's specification of e-commerce events.
     """
     conversions = [_columns(kind) for kind in settings.get("conversion_events", "").split()]
     usual = conversions[0][1:] if conversions else ("revenue", "currency", "order_id")
     refunds = [_columns(kind) for kind in settings.get("refund_events", "").split()]
     names = {name for name, *_ in refunds}
     kinds: list[tuple[tuple[str, str, str, str], tuple[str, ...], bool]] = [
-        (kind, (kind[1],), False) for kind in conversions if kind[0] not in names
+        (kind, (kind[1], *_AMOUNTS) if kind[1] else (), False) for kind in conversions if kind[0] not in names
     ]
     for name, *own in refunds:
         revenue, currency, order_id = (given or other for given, other in zip(own, usual, strict=True))
-        kinds.append(((name, revenue, currency, order_id), (revenue, "total", "revenue", "value"), True))
+        kinds.append(((name, revenue, currency, order_id), (revenue, *_AMOUNTS), True))
     for (name, _, currency, order_id), amounts, is_refund in kinds:
         for table in tables:
             if table.name == name and "id" in table.columns:

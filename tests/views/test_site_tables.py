@@ -145,7 +145,6 @@ def test_orders_of_the_case_are_not_merged_nor_added_up_over_currencies(
 ) -> None:
     connection.execute((CASES / "orders.sql").read_bytes())
     change(settings, "segment_schemas", "site")
-    change(settings, "conversion_events", "order_completed:total:currency:order_id")
     load_bytes(settings, (CASES / "clicks.jsonl").read_bytes(), tmp_path)
     assert figures(settings, connection) == (5, Decimal("125.50"))
     assert health(connection, "reporting_currency") == "EUR"
