@@ -9,6 +9,7 @@ a `{` directly after a `}`, with a comma between them in an array; or at a `{` t
 ends with its line, and so does a value that is followed by such text. The load rejects all of them.
 """
 
+import json
 import re
 from dataclasses import dataclass, field
 from functools import cache
@@ -73,15 +74,30 @@ def split_values(block: bytearray, depth: int, *, final: bool) -> Values:
     return found
 
 
-def split_text(text: str) -> list[str]:
-    """Return the values of a text, broken and truncated ones as well.
+#: Where a line end may have been lost.
+_JOINED = re.compile(r"[}\]][ \t]*[{\x1e]")
 
-    >>> split_text('{"a": 1}{"b": {"c": 2} {"d": 3')
-    ['{"a": 1}', '{"b": {"c": 2} ', '{"d": 3']
+
+def split_joined(line: str) -> list[str]:
+    """Return the values of a line that has lost line ends, broken ones as well; the line itself if none is JSON.
+
+    >>> split_joined('{"a": 1}{"b": {"c": 2} {"d": 3'), split_joined('{"a": "} {"')
+    (['{"a": 1}', '{"b": {"c": 2} ', '{"d": 3'], ['{"a": "} {"'])
     """
-    block = bytearray(text.encode())
+    if not _JOINED.search(line):
+        return [line]
+    block = bytearray(line.encode())
     ends = [0, *(int(end) for ends in split_values(block, 0, final=True).ends for end in ends), len(block)]
-    return [part.decode() for start, end in pairwise(ends) if (part := bytes(block[start:end])).strip()]
+    parts = [part.decode() for start, end in pairwise(ends) if (part := bytes(block[start:end])).strip()]
+    return parts if any(map(_is_json, parts)) else [line]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_int=str)  # int() limits the number of digits
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _enter_array(block: bytearray, found: Values) -> bool:

@@ -1,6 +1,5 @@
 """Split a chunk into JSON texts with line numbers. Lines that are not valid JSON become rejects."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,14 +14,12 @@ from loader.events.fields import Path
 from loader.events.outcomes import ENDPOINT_REASONS, Reject, unwrap_reject
 from loader.events.values import is_exact, repair
 from loader.inputs.chunk import Chunk
-from loader.inputs.json_values import split_text
+from loader.inputs.json_values import split_joined
 from loader.transform.envelope import create_envelope
 from loader.transform.json_pairs import LONG_NUMBER, dump_json, mark_long_numbers, parse_json, unmark_long_numbers
 from loader.transform.limits import check_expanded, check_lookups
 from loader.transform.shapes import object_pointers
 
-#: Where a line end may have been lost.
-_JOINED = re.compile(r"[}\]][ \t]*[{\x1e]")
 _NUL = re.compile(rb"\\u0000")
 #: Fields of a batch call that apply to all of its events (Segment's tracking API, "Batch").
 _SHARED = ("context", "integrations", "sentAt", "receivedAt")
@@ -126,7 +123,8 @@ def validate_lines(lines: Lines, session: Session) -> Lines:
     texts: list[str] = lines.table["line"].to_pylist()
     fixed = [repair(text) for text in texts]
     valid = _valid(session, [text for text, _ in fixed])
-    if lines.expanded is None and (joined := _find_joined(texts, valid)):
+    joined = {n: parts for n, ok in enumerate(valid) if not ok and len(parts := split_joined(texts[n])) > 1}
+    if joined and lines.expanded is None:
         return validate_lines(_separate(lines, joined), session)
     kept = [n for n, ok in enumerate(valid) if ok]
     bad = [n for n, ok in enumerate(valid) if not ok and texts[n].strip(" \t\r\n")]
@@ -139,20 +137,6 @@ def validate_lines(lines: Lines, session: Session) -> Lines:
         repaired=sum(fixed[n][1] for n in kept),
         has_long_numbers=lines.has_long_numbers,
     )
-
-
-def _find_joined(texts: Sequence[str], valid: Sequence[bool]) -> dict[int, list[str]]:
-    """Return the values of lines that are several, of which one at least is JSON, by number."""
-    joined = {n: split_text(texts[n]) for n, ok in enumerate(valid) if not ok and _JOINED.search(texts[n])}
-    return {n: parts for n, parts in joined.items() if any(map(_is_json, parts))}
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text, parse_int=str)  # int() limits the number of digits
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _separate(lines: Lines, parts: Mapping[int, Sequence[str]]) -> Lines:
