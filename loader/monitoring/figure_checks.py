@@ -87,11 +87,11 @@ def _largest_person(warehouse: Warehouse) -> Check:
     if not rows:
         return Check(name, OK, "nobody stands out")
     ((person, count, events, max_share),) = rows
-    found = f"{person!r} has" if person else "nobody is named by"
-    found = f"{found} {count:,} of {events:,} e-mail events ({count / events:.1%})"
+    found = f"{count:,} of {events:,} e-mail events ({count / events:.1%})"
     if count < MIN_EVENTS or count <= max_share * events:
-        return Check(name, OK, found)
+        return Check(name, OK, f"has {found}")
     if not person:
-        return Check(name, WARN, found, "ask the sender for user ids or addresses")
+        return Check(name, WARN, f"nobody is named by {found}", "ask the sender for user ids or addresses")
+    found = f"{person!r} has {found}"
     todo = "if that stands for nobody, add it: `selligent-loader settings set placeholder_ids`, with the ids before it"
     return Check(name, WARN, found, todo)

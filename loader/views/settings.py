@@ -30,7 +30,7 @@ _READ: Mapping[str, str] = {
     "_window": "select %s::interval",
     "look_back": "select now() - %s::interval",
     "reporting_time_zone": "select now() at time zone %s",
-    "max_person_share": "select sqrt(%s::numeric)",
+    "max_person_share": "select %s::numeric",
 }
 #: Columns of a table of exchange rates.
 _RATE_COLUMNS = {"date", "currency", "rate"}

@@ -163,6 +163,44 @@ def test_a_placeholder_is_left_out_at_once_and_events_are_read_again_only_if_it_
     assert len(told) == 3
 
 
+def test_a_placeholder_of_the_site_counts_for_all_of_its_rows_without_reading_events(
+    settings: Settings, connection: Connection[Any], tmp_path: Path
+) -> None:
+    at = datetime(2025, 3, 1, 10, tzinfo=UTC)
+    connection.execute(
+        """
+        create schema shop;
+        create table shop.pages (id text, anonymous_id text, timestamp timestamptz);
+        create table shop.identifies (id text, user_id text, anonymous_id text, timestamp timestamptz);
+        """
+    )
+    change(settings, "segment_schemas", "shop")
+    for days, user, browser in ((0, "u1", "shared"), (30, "u2", "another")):
+        moment = at + timedelta(days=days, hours=2)
+        connection.execute("insert into shop.identifies values ('i', %s, %s, %s)", (user, browser, moment))
+        connection.execute("insert into shop.pages values ('p', %s, %s)", (browser, moment))
+    events = [
+        event(event=name, messageId=name, timestamp=(at + timedelta(hours=hour)).isoformat())
+        | {"properties": {"campaign_id": "c"}}
+        for hour, name in enumerate(("Email Delivered", "Email Link Clicked"))
+    ]
+    load_events(settings, events, tmp_path)
+    told: list[str] = []
+
+    def visitors() -> list[Any]:
+        refresh(settings, report=told.append)
+        query = "select people from campaign_funnel where step = 'visited'"
+        return [people for (people,) in connection.execute(query)]
+
+    assert visitors() == [1]
+    told.clear()
+    change(settings, "placeholder_ids", "null, Shared")
+    assert visitors() == [0]
+    change(settings, "placeholder_ids", "null")
+    assert visitors() == [1]
+    assert told == []
+
+
 def change(settings: Settings, name: str, value: str) -> None:
     with open_warehouse(settings) as warehouse:
         change_setting(warehouse, name, value)
