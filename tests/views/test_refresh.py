@@ -659,3 +659,18 @@ def test_sums_that_disagree_are_in_load_health_with_the_views_that_have_them(
         "sum of delivered",
         True,
     )
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_of_names_of_one_moment_the_smaller_counts_whichever_comes_first(
+    settings: Settings, connection: Connection[Any], tmp_path: Path, names: tuple[str, str]
+) -> None:
+    for name in names:
+        link = {"link_id": "l", "link_name": name, "link_url": f"https://{name}.example"}
+        click = event(
+            event="Email Link Clicked", messageId=name, properties={"campaign_id": "c", "campaign_name": name} | link
+        )
+        load_events(settings, [click], tmp_path, name)
+        refresh(settings)
+    query = "select campaign_name, link_name, link_url from links"
+    assert connection.execute(query).fetchall() == [("a", "a", "https://a.example")]
