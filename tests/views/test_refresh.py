@@ -121,11 +121,15 @@ def add_small_world(world: World, rng: random.Random, name: str) -> None:
                 agent=rng.choice(AGENTS),
             )
         )
+    calls: list[Identify] = []
     for _ in range(rng.randrange(4)):
         email = spelled(rng.choice(addresses)) if rng.random() < 0.8 else None
         browser = rng.choice((None, *browsers, *nobody))
-        happened = rng.choice((at(), *(call.at for call in world.identifies[-1:])))
-        world.identifies.append(Identify(happened, rng.choice((None, *users, *nobody)), browser, email))
+        happened = at()
+        if calls and rng.random() < 0.4:  # at once with another one, perhaps at the same address
+            happened, email = calls[-1].at, rng.choice((email, calls[-1].email))
+        calls.append(Identify(happened, rng.choice((None, *users, *nobody)), browser, email))
+    world.identifies += calls
     for i in range(rng.randrange(3)):
         who = rng.choice((None, *users, *nobody)), rng.choice((None, *browsers, *nobody))
         world.visits.append(Visit(f"{name}v{i}", at(), *who))
