@@ -13,7 +13,7 @@ LAYERS = """
 cli
 api migrate
 endpoint monitoring reports
-pipeline
+pipeline integrations
 transform views
 inputs schema spool
 postgres duckdb
@@ -28,7 +28,8 @@ LIBRARIES = {
     "psycopg": {"loader.postgres.connection", "loader.postgres.sqlstate"},
     "duckdb": {"loader.duckdb"},
     "pgpq": {"loader.postgres.copy"},
-    "msgspec": {"loader.endpoint.tracking_calls"},
+    "msgspec": {"loader.endpoint.tracking_calls", "loader.integrations.event"},
+    "urllib3": {"loader.integrations.addresses", "loader.integrations.http"},
     "fsspec": {"loader.inputs.object_store"},
     "pandas": {"loader", "loader.inputs.dataframe"},
     "rich": {"loader.cli.output", "loader.cli.progress"},

@@ -1,6 +1,5 @@
 """Convert bodies of the tracking API (Segment's HTTP API) to the JSON lines that a file of these events would have."""
 
-import json
 import re
 import uuid
 from codecs import BOM_UTF8
@@ -14,7 +13,7 @@ from msgspec import Raw
 
 from loader.endpoint.limits import MAX_BATCH_BYTES, MAX_EVENT_BYTES, MAX_EVENTS, MAX_EXPANDED_BYTES
 from loader.events.outcomes import wrap_reject
-from loader.events.values import repair
+from loader.events.values import repair, split_object
 
 #: Calls with one event, named by their type, and calls with several events.
 SINGLE = ("track", "identify", "page", "screen", "group", "alias")
@@ -70,7 +69,6 @@ _body = msgspec.json.Decoder(_Body)
 _key_only = msgspec.json.Decoder(_KeyOnly)
 _encoder = msgspec.json.Encoder()
 _SOME_KEY = re.compile(rb'"writeKey"\s*:\s*"([!-~]+?)"')
-_BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 def max_body_bytes(kind: str) -> int:
@@ -150,7 +148,7 @@ def _first_values(fields: Fields, raw: bytes) -> tuple[Fields, Repeated]:
     if len(_encoder.encode(fields)) == len(raw) or raw == _spaced(fields):
         return fields, ()
     try:
-        pairs = split_object(raw.decode())
+        pairs = [(name, Raw(value.encode())) for name, value in split_object(raw.decode())]
     except (RecursionError, ValueError):  # nested at the limit of the decoder
         return fields, ()
     firsts: Fields = {}
@@ -164,27 +162,6 @@ def _first_values(fields: Fields, raw: bytes) -> tuple[Fields, Repeated]:
 
 def _spaced(fields: Fields) -> bytes:
     return b"{" + b", ".join([b'"%b": %b' % (name.encode(), value) for name, value in fields.items()]) + b"}"
-
-
-def split_object(text: str) -> list[tuple[str, Raw]]:
-    """Return the fields of a JSON object in their order, with repeated names.
-
-    >>> [(name, bytes(value)) for name, value in split_object('{"a": [1, 2.0], "a" :null }')]
-    [('a', b'[1, 2.0]'), ('a', b'null')]
-    """
-    pairs, at, decode = [], _skip(text, text.index("{") + 1), json.JSONDecoder(parse_int=str).raw_decode
-    while text[at] != "}":
-        name, at = decode(text, at)
-        begin = _skip(text, _skip(text, at) + 1)
-        _, end = decode(text, begin)
-        pairs.append((name, Raw(text[begin:end].encode())))
-        at = _skip(text, end)
-        at = _skip(text, at + 1) if text[at] == "," else at
-    return pairs
-
-
-def _skip(text: str, at: int) -> int:
-    return _BLANKS.match(text, at).end()  # type: ignore[union-attr]
 
 
 def _read_single(kind: str, fields: Fields, repeated: Repeated, received_at: str) -> Call:

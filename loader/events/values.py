@@ -1,4 +1,4 @@
-"""Derive column types from JSON values, and replace characters that PostgreSQL cannot store."""
+"""Derive column types from JSON values, replace characters that PostgreSQL cannot store, split objects."""
 
 import json
 import math
@@ -94,3 +94,28 @@ def repair(text: str) -> tuple[str, int]:
         return "\\ufffd" if match[1] else match[0]
 
     return _ESCAPE.sub(replacement, text), count
+
+
+#: Whitespace between tokens of JSON.
+_BLANKS = re.compile(r"[ \t\r\n]*")
+
+
+def split_object(text: str) -> list[tuple[str, str]]:
+    """Return the names and the values of a JSON object in their order, each value as its text, with repeated names.
+
+    >>> split_object('{"a": [1, 2.0], "a" :null }')
+    [('a', '[1, 2.0]'), ('a', 'null')]
+    """
+    pairs, at, decode = [], _skip(text, text.index("{") + 1), json.JSONDecoder(parse_int=str).raw_decode
+    while text[at] != "}":
+        name, at = decode(text, at)
+        begin = _skip(text, _skip(text, at) + 1)
+        _, end = decode(text, begin)
+        pairs.append((name, text[begin:end]))
+        at = _skip(text, end)
+        at = _skip(text, at + 1) if text[at] == "," else at
+    return pairs
+
+
+def _skip(text: str, at: int) -> int:
+    return _BLANKS.match(text, at).end()  # type: ignore[union-attr]

@@ -1,0 +1,1 @@
+"""Send events to other systems: one module for each integration, and what they share."""

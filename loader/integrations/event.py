@@ -1,0 +1,200 @@
+"""Events as integrations see them: the calls of a stored line, with their fields as the JSON text that was sent."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from loader.events.fields import CONTEXT, PROPERTIES
+from loader.events.outcomes import ENDPOINT_REJECT
+from loader.events.values import split_object
+
+#: Fields that a batch call has for all of its events, and those whose values are merged if an event has them too.
+_SHARED = (CONTEXT, "integrations", "sentAt", "receivedAt")
+
+_fields = msgspec.json.Decoder(dict[str, Raw])
+_batch = msgspec.json.Decoder(list[Raw])
+_encoder = msgspec.json.Encoder()
+#: A string of JSON, which is kept, or whitespace between tokens.
+_BLANKS = re.compile(rb'("(?:[^"\\]|\\.)*")|[ \t\r\n]+')
+
+
+def encode(value: Any) -> bytes:
+    """Return the JSON text of a value, in which Raw values keep their spelling."""
+    return _encoder.encode(value)
+
+
+def decode(raw: bytes | Raw) -> Any:
+    """Return the value of a JSON text. Of a name that an object has twice, the last value counts.
+
+    A number beyond the range of a double becomes infinite, which `encode` writes as null.
+    """
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.ValidationError:
+        return json.loads(bytes(raw))
+
+
+def decode_fields(raw: bytes | Raw) -> dict[str, Raw] | None:
+    """Return the fields of a JSON object as JSON texts; None for another value.
+
+    >>> bytes(decode_fields(b'{"a": 1.50}')["a"]), decode_fields(b"[]")
+    (b'1.50', None)
+    """
+    try:
+        return _fields.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+@dataclass(frozen=True)
+class Event:
+    """A call of the tracking API. `fields` are its fields by name, each as JSON text; no value is changed by reading.
+
+    Properties that decode a field do so once. A field of another type than expected is treated as missing.
+    """
+
+    fields: Mapping[str, Raw]
+
+    @cached_property
+    def call(self) -> str:
+        """The type of the call; `track` if it is missing, as for the loader."""
+        return self.text("type") or "track"
+
+    @cached_property
+    def name(self) -> str:
+        """The name of a track call's event, as it was sent; empty if it has none."""
+        return self.text("event") or ""
+
+    @cached_property
+    def message_id(self) -> str:
+        """`messageId`, at most 100 characters; without one, an id derived from the content as in the warehouse."""
+        return self.text("messageId") or derive_id(self.line)
+
+    @cached_property
+    def user_id(self) -> str | None:
+        """`userId`; None if it is missing or empty."""
+        return self.text("userId") or None
+
+    @cached_property
+    def anonymous_id(self) -> str | None:
+        """`anonymousId`; None if it is missing or empty."""
+        return self.text("anonymousId") or None
+
+    @cached_property
+    def person(self) -> str:
+        """The identity for which order is kept: `userId`, else `anonymousId`."""
+        return self.user_id or self.anonymous_id or ""
+
+    @cached_property
+    def timestamp(self) -> str | None:
+        """When the event happened, ISO 8601: `timestamp`, else `originalTimestamp`, `sentAt` or `receivedAt`.
+
+        The endpoint does not correct the clock of the sender; it stores `originalTimestamp` and no `timestamp`.
+        """
+        names = "timestamp", "originalTimestamp", "sentAt", "receivedAt"
+        return next((text for name in names if (text := self.text(name))), None)
+
+    @cached_property
+    def properties(self) -> dict[str, Any]:
+        """The decoded properties."""
+        return self._object(PROPERTIES)
+
+    @cached_property
+    def context(self) -> dict[str, Any]:
+        """The decoded context."""
+        return self._object(CONTEXT)
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The decoded field `integrations`."""
+        return self._object("integrations")
+
+    @property
+    def line(self) -> bytes:
+        """The event as one line of JSON, without a line end."""
+        return _encoder.encode(self.fields)
+
+    def text(self, name: str) -> str | None:
+        """Return a field that is a string, or a number as it was spelled; None for a missing one or another type."""
+        raw = self.fields.get(name)
+        if raw is None:
+            return None
+        content = bytes(raw)
+        if content[:1] == b'"':
+            return str(decode(content)) if b"\\" in content else content[1:-1].decode()
+        return content.decode() if content[:1] in b"-0123456789" else None
+
+    def replace(self, **fields: Any) -> "Event":
+        """Return the event with changed fields; None removes a field."""
+        changed = {name: value for name, value in fields.items() if value is not None}
+        kept = {name: value for name, value in self.fields.items() if name not in fields or name in changed}
+        encoded = {name: value if isinstance(value, Raw) else Raw(encode(value)) for name, value in changed.items()}
+        return Event({**kept, **encoded})
+
+    def _object(self, name: str) -> dict[str, Any]:
+        value = decode(self.fields[name]) if name in self.fields else None
+        return value if isinstance(value, dict) else {}
+
+
+def read_events(line: bytes) -> Sequence[Event]:
+    """Return the events of a stored line: one, those of a batch call, or none if it is not an event.
+
+    A batch call gets its shared fields merged into its events, as the loader does it. Of a name that an object has
+    twice at its top, the first value counts, as in the warehouse.
+    """
+    fields = _read_fields(line)
+    if fields is None or ENDPOINT_REJECT in fields:
+        return ()
+    if "batch" in fields and "type" not in fields and "event" not in fields:
+        return tuple(_expand(fields))
+    return (Event(fields),)
+
+
+def _read_fields(line: bytes) -> dict[str, Raw] | None:
+    fields = decode_fields(line)
+    if fields is None or len(_encoder.encode(fields)) == len(line):  # no name was repeated
+        return fields
+    firsts: dict[str, Raw] = {}
+    for name, value in split_object(line.decode()):
+        firsts.setdefault(name, Raw(value.encode()))
+    return firsts
+
+
+def _expand(body: dict[str, Raw]) -> Iterator[Event]:
+    """Yield the events of a batch call."""
+    shared = {name: body[name] for name in _SHARED if name in body and bytes(body[name]) != b"null"}
+    try:
+        batch = _batch.decode(body["batch"])
+    except msgspec.DecodeError:
+        return
+    for raw in batch:
+        if (own := _read_fields(bytes(raw))) is not None:
+            own = {name: value for name, value in own.items() if bytes(value) != b"null"}
+            yield Event({name: _merge(shared.get(name), value) for name, value in {**shared, **own}.items()})
+
+
+def _merge(below: Raw | None, above: Raw) -> Raw:
+    """Return an object with the fields of another one that it lacks; null removes a field (RFC 7396)."""
+    fields = decode_fields(below) if below is not None else None
+    own = decode_fields(above)
+    if fields is None or own is None:
+        return above
+    for name, value in own.items():
+        if bytes(value) == b"null":
+            fields.pop(name, None)
+        else:
+            fields[name] = _merge(fields.get(name), value)
+    return Raw(encode(fields))
+
+
+def derive_id(line: bytes) -> str:
+    """Return the id that the loader gives an event without `messageId`: a hash of its text without blanks."""
+    text = _BLANKS.sub(rb"\1", line.strip())
+    return f"derived-{hashlib.md5(text, usedforsecurity=False).hexdigest()}"
