@@ -20,8 +20,10 @@ Step = Literal[
 Received = Literal[
     "spool.written", "spool.synced", "segment.compressed", "segment.renamed", "segment.closed", "segment.kept"
 ]
+#: Points in the forwarder.
+Forwarded = Literal["forward.sending", "forward.answered", "forward.buried", "forward.saved", "forward.recorded"]
 
 
-def crash_point(name: Step | Received) -> None:
+def crash_point(name: Step | Received | Forwarded) -> None:
     """Raise the audit event of a crash point. Without a hook it has no effect."""
     sys.audit("selligent_loader.step", name)

@@ -13,6 +13,7 @@ LAYERS = """
 cli
 api migrate
 endpoint monitoring reports
+forwarding
 pipeline integrations
 transform views
 inputs schema spool
@@ -28,7 +29,8 @@ LIBRARIES = {
     "psycopg": {"loader.postgres.connection", "loader.postgres.sqlstate"},
     "duckdb": {"loader.duckdb"},
     "pgpq": {"loader.postgres.copy"},
-    "msgspec": {"loader.endpoint.tracking_calls", "loader.integrations.event"},
+    "msgspec": {"loader.endpoint.tracking_calls", "loader.integrations.event", "loader.integrations.mapping"},
+    "cryptography": {"loader.forwarding.secrets"},
     "urllib3": {"loader.integrations.addresses", "loader.integrations.http"},
     "fsspec": {"loader.inputs.object_store"},
     "pandas": {"loader", "loader.inputs.dataframe"},

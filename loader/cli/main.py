@@ -9,7 +9,9 @@ import click
 
 from loader import logs
 from loader.cli.database import db, sample_command
+from loader.cli.forward import forward_command
 from loader.cli.init import init_command, migrate_command
+from loader.cli.integrations import integrations
 from loader.cli.keys import keys, sources
 from loader.cli.load import load_command
 from loader.cli.output import print_json
@@ -27,6 +29,7 @@ GROUPS = {
     "Load": [init_command, load_command, rejects, widen_command],
     "Look": [status_command, check_command, dictionary_command, sources],
     "Serve": [serve_command, keys],
+    "Forward": [integrations, forward_command],
     "Maintain": [migrate_command, refresh_command, settings_group, grant_command, db, sample_command],
 }
 EPILOG = """\b

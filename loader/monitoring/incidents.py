@@ -153,9 +153,7 @@ class Incidents:
         return kept if kept and not kept.is_recorded else None
 
     def _post(self, what: str) -> bool:
-        return self._send(
-            self._url, f"selligent-loader, schema {self._settings.schema}, {socket.gethostname()}: {what}"
-        )
+        return self._send(self._url, describe_place(self._settings, what))
 
     def _new_columns(self, warehouse: Warehouse) -> Columns:
         announced = set(warehouse.fetch(_ANNOUNCED))
@@ -169,6 +167,11 @@ class Incidents:
 
     def _announce(self, warehouse: Warehouse, columns: Columns) -> None:
         warehouse.fetch(_ANNOUNCE, [table for table, _, _ in columns], [column for _, column, _ in columns])
+
+
+def describe_place(settings: Settings, what: str) -> str:
+    """Return a message with the source and the machine it comes from."""
+    return f"selligent-loader, schema {settings.schema}, {socket.gethostname()}: {what}"
 
 
 class IncidentFile:

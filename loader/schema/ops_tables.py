@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from loader.config import ops_schema
+from loader.schema import forwarding_tables
 from loader.schema.event_tables import COLLECTIONS, MAILING, TRACKS, event_table, timestamptz
 
 #: PostgreSQL's default names of constraints.
@@ -272,6 +273,9 @@ def warehouse(schema: str) -> MetaData:
         announced_columns,
         source,
         write_keys,
+        forwarding_tables.integrations,
+        forwarding_tables.forwarding,
+        forwarding_tables.undelivered_events,
     ):
         make(metadata, ops_schema(schema))
     return metadata

@@ -1,0 +1,1 @@
+"""Forward the events of the spool to integrations: configuration, cursors, delivery, retries, dead letters."""

@@ -1,0 +1,43 @@
+"""Decide whether an event may be sent to an integration."""
+
+from collections.abc import Collection
+
+from loader.integrations.event import Event
+from loader.integrations.protocol import ALL_CALLS
+
+#: Turns off every integration that an event does not name (Segment, "Filtering data").
+ALL = "All"
+
+
+def may_be_sent(event: Event, names: Collection[str], calls: Collection[str]) -> bool:
+    """Return whether an event may be sent to an integration with these names that takes these calls.
+
+    It has to be a valid call, its `integrations` must not turn the integration off, and its person must not be
+    suppressed.
+    """
+    return is_valid(event) and event.call in calls and is_turned_on(event, names) and not is_suppressed(event)
+
+
+def is_valid(event: Event) -> bool:
+    """Return whether an event is a call of the tracking API that has a person and, for `track`, a name."""
+    return event.call in ALL_CALLS and bool(event.person) and (event.call != "track" or bool(event.name))
+
+
+def is_turned_on(event: Event, names: Collection[str]) -> bool:
+    """Return whether the field `integrations` lets an event go to an integration with these names.
+
+    Case counts. `All` is true by default. A name with `false` turns an integration off; an object counts as true, and
+    so do other values. `All: false` turns off every integration that is not named.
+    """
+    if "integrations" not in event.fields:
+        return True
+    options = event.options
+    given = [options[name] for name in names if name in options]
+    if given:
+        return all(value is not False for value in given)
+    return options.get(ALL, True) is not False
+
+
+def is_suppressed(event: Event) -> bool:
+    """Return whether the person of an event is suppressed. There is no list of such people yet; it belongs here."""
+    return False
