@@ -1,13 +1,30 @@
-"""The command `forward`."""
+"""The commands `forward`, `integrations replay` and `integrations failed`, which deliver events."""
 
+import os
 import signal
+import threading
+import time
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from loader.cli.options import connection_options
+from loader.cli.options import connection_options, json_option
+from loader.cli.output import print_json, print_rows
 from loader.config import Settings, home
-from loader.errors import LoaderError
+from loader.errors import LoaderError, UsageError
+from loader.forwarding.clock import Clock
+from loader.forwarding.configuration import find_integration
+from loader.inputs.discovery import Days
+from loader.schema.source import open_warehouse
+from loader.spool.segments import folder_name
+
+if TYPE_CHECKING:
+    from loader.forwarding.replay import Replayed
+
+DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command(
@@ -26,17 +43,24 @@ from loader.errors import LoaderError
     envvar="SELLIGENT_NOTIFY_URL",
     help="Webhook for failures and recoveries; preferably in SELLIGENT_NOTIFY_URL.",
 )
+@click.option("--with-parent", is_flag=True, hidden=True, help="End when the process that has started this one ends.")
 @connection_options
 @click.pass_context
-def forward_command(
-    context: click.Context, /, *, settings: Settings, spool: Path | None, once: bool, notify: str | None
+def forward_command(  # noqa: PLR0913
+    context: click.Context,
+    /,
+    *,
+    settings: Settings,
+    spool: Path | None,
+    once: bool,
+    notify: str | None,
+    with_parent: bool,
 ) -> None:
     """Forward received events to the integrations of a source.
 
     Runs beside `serve`, or inside it with `serve --forward`. Only one process forwards the events of a source; a second
     one waits until the first has ended.
     """
-    from loader.forwarding.clock import Clock
     from loader.forwarding.supervisor import forward
     from loader.monitoring.incidents import describe_place
     from loader.monitoring.webhook import check_url, post
@@ -44,6 +68,8 @@ def forward_command(
     clock = Clock()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: clock.stop())
+    if with_parent:
+        threading.Thread(target=_stop_with_parent, args=(clock, os.getppid()), daemon=True).start()
     url = notify and check_url(notify)
 
     def send(message: str) -> bool:
@@ -51,3 +77,87 @@ def forward_command(
 
     if not forward(settings, spool or home() / "spool", clock, send, once=once) and not clock.is_stopped:
         context.exit(LoaderError.exit_code)
+
+
+def _stop_with_parent(clock: Clock, parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    clock.stop()
+
+
+@click.command("replay")
+@click.argument("name", metavar="NAME")
+@click.option("--from", "first", metavar="DATE", type=DAY, help="First day on which events were received.")
+@click.option("--to", "last", metavar="DATE", type=DAY, help="Last day on which events were received.")
+@click.option(
+    "--file", "paths", metavar="PATH", multiple=True, help="File, folder, glob or URL of events; can be repeated."
+)
+@click.option(
+    "--spool",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Spool whose kept events are sent without --file.  [default: in your data folder, or SELLIGENT_HOME]",
+)
+@connection_options
+@json_option
+def replay_command(  # noqa: PLR0913
+    *,
+    settings: Settings,
+    as_json: bool,
+    name: str,
+    first: datetime | None,
+    last: datetime | None,
+    paths: tuple[str, ...],
+    spool: Path | None,
+) -> None:
+    """Send events to one integration once more, of files or of what the spool keeps.
+
+    The mapping and the field `integrations` of events count as always. Targets that find repeats by their ids store
+    nothing twice.
+    """
+    from loader.forwarding.replay import read_files, read_kept_segments, replay
+
+    days = Days(first and first.date(), last and last.date())
+    place = (spool or home() / "spool") / folder_name(settings.schema)
+    if not paths and not days:
+        raise UsageError("name the events: --from DATE, --to DATE or --file PATH")
+    lines = read_files(paths, days) if paths else read_kept_segments(place, days)
+    with open_warehouse(settings) as warehouse:
+        print_replayed(replay(warehouse, find_integration(warehouse, name), lines, days), as_json=as_json)
+
+
+@click.command("failed")
+@click.argument("name", metavar="NAME")
+@click.option("--retry", is_flag=True, help="Deliver them again; those that are delivered are removed.")
+@click.option("--export", "out", type=click.Path(dir_okay=False), help="File to write them to; - is standard output.")
+@click.option("--limit", default=20, type=click.IntRange(1), show_default=True, help="Maximum number that is listed.")
+@connection_options
+@json_option
+def failed_command(  # noqa: PLR0913
+    *, settings: Settings, as_json: bool, name: str, retry: bool, out: str | None, limit: int
+) -> None:
+    """List, deliver again or export the events that could not be delivered, with the target's answers."""
+    from loader.forwarding.dead_letters import export_dead_letters, list_dead_letters
+    from loader.forwarding.replay import retry_dead_letters
+
+    if retry and out:
+        raise click.UsageError("--retry and --export exclude each other")
+    with open_warehouse(settings) as warehouse:
+        found = find_integration(warehouse, name)
+        if out:
+            with click.open_file(out, "wb") as stream:
+                stream.writelines(export_dead_letters(warehouse, found.integration_id))
+        elif retry:
+            print_replayed(retry_dead_letters(warehouse, found), as_json=as_json)
+        else:
+            rows = list_dead_letters(warehouse, found.integration_id, limit)
+            print_rows("undelivered_events", rows, as_json=as_json, nothing="every event has been delivered")
+
+
+def print_replayed(counts: "Replayed", *, as_json: bool) -> None:
+    """Print the counts of a replay."""
+    if as_json:
+        print_json(asdict(counts))
+        return
+    print(f"{counts.delivered:,} events delivered, {counts.skipped:,} skipped, {counts.undelivered:,} not delivered")
+    for reason, count in counts.failures.items():
+        print(f"{count:,} failures: {reason}")

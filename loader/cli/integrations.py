@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from loader.cli.forward import failed_command, replay_command
 from loader.cli.options import Duration, Size, connection_options, json_option
 from loader.cli.output import print_json, print_rows
-from loader.cli.redelivery import failed_command, replay_command
 from loader.config import Settings
 from loader.errors import LoaderError
 from loader.forwarding.configuration import (
@@ -21,6 +21,11 @@ from loader.forwarding.configuration import (
 from loader.forwarding.state import read_states
 from loader.schema.source import open_warehouse
 
+#: What `list` shows as text; `list --json` has all.
+LISTED = (
+    *("name", "kind", "status", "events_delivered", "lag_events", "lag_seconds", "undelivered_now"),
+    *("failing_since", "error"),
+)
 name_argument = click.argument("name", metavar="NAME")
 
 
@@ -135,6 +140,8 @@ def list_command(settings: Settings, as_json: bool) -> None:
     """List the integrations with their state."""
     with open_warehouse(settings) as warehouse:
         found = read_states(warehouse)
+    if not as_json:
+        found = [{name: row[name] for name in LISTED} for row in found]
     print_rows(
         "integrations",
         found,

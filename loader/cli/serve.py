@@ -44,6 +44,7 @@ from loader.config import home, settings
 @click.option(
     "--keep", default="30d", type=Duration(), show_default=True, help="How long to keep the files of loaded events."
 )
+@click.option("--forward", is_flag=True, help="Forward events to the integrations too, as `forward` does.")
 @click.option(
     "--rate",
     default=20_000,
@@ -77,5 +78,6 @@ def serve_command(database_url: str | None, schemas: tuple[str, ...], verbose: b
         raise click.UsageError("--load-every must be at least 1s; use --no-load to load nothing")
     values["spool"] = values["spool"] or home() / "spool"
     values["is_loading"] = not values.pop("no_load")
+    values["is_forwarding"] = values.pop("forward")
     plan = ServeOptions(**values, tls=(certificate, key) if certificate else None)
     serve([settings(database_url, schema) for schema in dict.fromkeys(schemas or (None,))], plan)

@@ -99,6 +99,8 @@ class ServeOptions:
     refresh_every: timedelta
     #: How long to keep segments after they have been loaded.
     keep: timedelta
+    #: Whether to run a forwarder for each source.
+    is_forwarding: bool
     #: Events per second for each key; 0 is no limit.
     rate: float
     #: Files of the certificate and the private key, in PEM format.

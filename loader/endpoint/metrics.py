@@ -1,10 +1,13 @@
 """Metrics of a server in the Prometheus text format."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
+from loader.forwarding.cursor import NamedProgress
 from loader.version import __version__
 
 PREFIX = "selligent_stream"
@@ -50,6 +53,10 @@ class Metrics:
         """Add a gauge whose value is read at each scrape."""
         Gauge(f"{PREFIX}_{name}", documentation, registry=self._registry).set_function(read)
 
+    def add_forwarding(self, read: Callable[[], Iterable[NamedProgress]]) -> None:
+        """Add the metrics of integrations, which are read at each scrape."""
+        self._registry.register(ForwardingCollector(read))
+
     def count_request(self, status: int) -> None:
         """Count an answered call by status."""
         if status not in self._by_status:
@@ -82,3 +89,41 @@ class Metrics:
     def text(self) -> bytes:
         """Return all metrics in the Prometheus text format."""
         return generate_latest(self._registry)
+
+
+#: Metrics of an integration: name, documentation, whether it is a counter, and the value.
+_FORWARDING: tuple[tuple[str, str, bool, Callable[[NamedProgress], float | None]], ...] = (
+    ("delivered_events", "Events that the target has accepted", True, lambda p: p.progress.events_delivered),
+    ("undelivered_events", "Events that became dead letters", True, lambda p: p.progress.events_undelivered),
+    ("skipped_events", "Events that were not meant for the target", True, lambda p: p.progress.events_skipped),
+    ("events_per_second", "Events delivered a second", False, lambda p: p.progress.events_per_second),
+    ("lag_events", "Events that wait", False, lambda p: p.progress.lag_events),
+    ("lag_seconds", "Age of the oldest event that waits", False, lambda p: p.lag_seconds(time.time())),
+    ("waiting_bytes", "Size of the segments with events that wait", False, lambda p: p.progress.waiting_bytes),
+    ("is_failing", "1 while requests fail", False, lambda p: float(p.progress.failing_since is not None)),
+    ("reported_timestamp", "When the forwarder last reported", False, lambda p: p.written_at.timestamp()),
+)
+
+
+class ForwardingCollector(Collector):
+    """The metrics of integrations, with the labels schema and integration; failures with their reason too."""
+
+    def __init__(self, read: Callable[[], Iterable[NamedProgress]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics."""
+        found = list(self._read())
+        labels = ["schema", "integration"]
+        for name, documentation, is_counter, read in _FORWARDING:
+            kind = CounterMetricFamily if is_counter else GaugeMetricFamily
+            family = kind(f"selligent_forward_{name}", documentation, labels=labels)
+            for progress in found:
+                if (value := read(progress)) is not None:
+                    family.add_metric([progress.schema, progress.name], value)
+            yield family
+        failures = CounterMetricFamily("selligent_forward_failures", "Failures by reason", labels=[*labels, "reason"])
+        for progress in found:
+            for reason, count in progress.progress.failures.items():
+                failures.add_metric([progress.schema, progress.name, reason], count)
+        yield failures

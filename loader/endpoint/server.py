@@ -15,6 +15,7 @@ import uvloop
 
 from loader.config import Settings
 from loader.endpoint.file_limit import raise_file_limit
+from loader.endpoint.forwarder_processes import ForwarderProcesses
 from loader.endpoint.http_connection import LimitedConnection, end_late
 from loader.endpoint.key_cache import KeyCache, KeyRefresher, UnauthorizedRequests
 from loader.endpoint.limits import BACKLOG, KEEP_ALIVE_SECONDS, SHUTDOWN_SECONDS, ServeOptions
@@ -22,6 +23,7 @@ from loader.endpoint.metrics import Metrics
 from loader.endpoint.routes import Receiver, create_app, resolve_on_loop
 from loader.endpoint.spool_loader import SpoolLoader
 from loader.errors import UsageError
+from loader.forwarding.cursor import read_all_progress
 from loader.spool.writer import Spool
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,9 @@ async def _serve(sources: Sequence[Settings], plan: ServeOptions) -> None:
 
         listener = opened.enter_context(_listener(plan.host, plan.port))
         opened.enter_context(closing(SpoolLoader(sources, spool, metrics, plan)))
+        metrics.add_forwarding(lambda: read_all_progress({s.schema: spool.place(s.schema) for s in sources}))
+        if plan.is_forwarding:
+            opened.enter_context(closing(ForwarderProcesses(sources, plan.spool)))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
         opened.callback(asyncio.ensure_future(end_late(server.server_state.connections)).cancel)

@@ -15,6 +15,7 @@ from loader.config import Settings
 from loader.endpoint.limits import LOAD_MAX_REJECTS, LOAD_RETRY_FOR, ServeOptions
 from loader.endpoint.metrics import Metrics
 from loader.errors import LoaderError
+from loader.forwarding.retention import first_needed
 from loader.inputs.discovery import discover
 from loader.pipeline.ledger import Ledger
 from loader.schema.source import open_warehouse
@@ -25,6 +26,15 @@ from loader.views.refresh import is_stale
 log = logging.getLogger(__name__)
 COMMAND = [sys.executable, "-c", "from loader.cli.main import main; main()"]
 LOAD = ["load", "--max-rejects", LOAD_MAX_REJECTS, "--retry-for", LOAD_RETRY_FOR]
+
+
+def start_command(settings: Settings, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start a command of the loader for a source. The database URL is not in its arguments, which others can see."""
+    environment = dict(os.environ)
+    if settings.database_url:
+        environment["SELLIGENT_DATABASE_URL"] = settings.database_url
+    command = [*COMMAND, *arguments, "--schema", settings.schema]
+    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 class SpoolLoader:
@@ -55,7 +65,7 @@ class SpoolLoader:
                 for settings in self._sources:
                     self._load_source(settings)
                 self._refresh_if_due()
-                self._spool.remove_older(self._plan.keep.total_seconds())
+                self._spool.remove_older(self._plan.keep.total_seconds(), self._read_needed())
             except (LoaderError, OSError) as exc:
                 log.warning("%s; events stay in the spool", exc)
             except Exception:  # an unexpected error must not end the thread
@@ -73,6 +83,16 @@ class SpoolLoader:
         for file in files:
             if file.uri not in unread:
                 self._spool.archive(Path(file.uri))
+
+    def _read_needed(self) -> dict[Path, str]:
+        """Return the first segment that integrations need, by the folder of the source."""
+        needed = {}
+        for settings in self._sources:
+            place = self._spool.place(settings.schema)
+            with open_warehouse(settings, "serve") as warehouse:
+                if (first := first_needed(warehouse, place)) is not None:
+                    needed[place] = first
+        return needed
 
     def _refresh_if_due(self) -> None:
         """Refresh the sources with newly loaded events, once `refresh_every` has passed since the last refresh.
@@ -101,11 +121,7 @@ class SpoolLoader:
 
     def _run(self, settings: Settings, arguments: Sequence[str]) -> int:
         """Run a command and return its exit code. A process of its own returns its memory and delays no request."""
-        environment = dict(os.environ)
-        if settings.database_url:
-            environment["SELLIGENT_DATABASE_URL"] = settings.database_url
-        command = [*COMMAND, *arguments, "--schema", settings.schema]
-        with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        with start_command(settings, arguments) as process:
             self._process = process
             if self._ending.is_set():
                 process.terminate()

@@ -10,7 +10,8 @@ repeats events; the target finds repeats by their ids.
 
 import json
 import secrets
-from collections.abc import Mapping
+import socket
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -27,16 +28,19 @@ _COLUMNS = (
     *("events_per_second", "lag_events", "lag_seconds", "waiting_bytes", "failing_since", "error", "alerted_at"),
     "delivered_at",
 )
+_VALUES = ", ".join("%s::jsonb" if name == "failures" else "%s" for name in _COLUMNS)
 _READ = f"select {', '.join(_COLUMNS)} from forwarding where (integration_id, spool) = (%s, %s)"
 #: An integration that has been removed in the meantime has no row to refer to.
 _WRITE = f"""
-    insert into forwarding (integration_id, spool, host, {", ".join(_COLUMNS)}, updated_at)
-    select integration_id, %s, %s, {", ".join("%s::jsonb" if name == "failures" else "%s" for name in _COLUMNS)}, now()
+    insert into forwarding (integration_id, spool, host, folder, {", ".join(_COLUMNS)}, updated_at)
+    select integration_id, %s, %s, %s, {_VALUES}, now()
     from integrations where integration_id = %s
     on conflict (integration_id, spool) do update set
-        host = excluded.host, updated_at = excluded.updated_at,
+        host = excluded.host, folder = excluded.folder, updated_at = excluded.updated_at,
         {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)}
 """
+#: A spool that was made again in the same folder has another identity.
+_REMOVE_FORMER = "delete from forwarding where (integration_id, host, folder) = (%s, %s, %s) and spool <> %s"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,11 +78,27 @@ class Progress:
         self.failures[reason] = self.failures.get(reason, 0) + count
 
 
+@dataclass(frozen=True, slots=True)
+class NamedProgress:
+    """The progress of an integration of a source, and when it was stored."""
+
+    schema: str
+    name: str
+    progress: Progress
+    written_at: datetime
+
+    def lag_seconds(self, now: float) -> float | None:
+        """Return the age of the oldest event that waits, at a time in seconds since 1970."""
+        lag = self.progress.lag_seconds
+        return lag + max(now - self.written_at.timestamp(), 0.0) if lag else lag
+
+
 class Cursor:
     """The stored progress of one integration in one spool."""
 
-    def __init__(self, place: Path, integration_id: str) -> None:
-        """`place` is the folder of the source in the spool."""
+    def __init__(self, place: Path, integration_id: str, name: str) -> None:
+        """`place` is the folder of the source in the spool, `name` that of the integration."""
+        self._name, self._folder, self._host = name, str(place.resolve()), socket.gethostname()
         self._file = progress_file(place, integration_id)
         self._spool, self._integration_id = spool_id(place), integration_id
 
@@ -98,7 +118,8 @@ class Cursor:
 
         Raises OSError if that fails.
         """
-        content = json.dumps({**asdict(progress), "written_at": datetime.now(UTC)}, default=datetime.isoformat).encode()
+        stored = {"name": self._name, **asdict(progress), "written_at": datetime.now(UTC)}
+        content = json.dumps(stored, default=datetime.isoformat).encode()
         if is_synced:
             replace_file(self._file, content)
             return
@@ -106,11 +127,12 @@ class Cursor:
         part.write_bytes(content)
         part.rename(self._file)
 
-    def record(self, warehouse: Warehouse, host: str, progress: Progress) -> None:
-        """Store progress in the database."""
+    def record(self, warehouse: Warehouse, progress: Progress) -> None:
+        """Store progress in the database, instead of that of a former spool in the same folder."""
         values = _to_row(progress)
         with warehouse.transaction():
-            warehouse.fetch(_WRITE, self._spool, host, *values, self._integration_id)
+            warehouse.fetch(_WRITE, self._spool, self._host, self._folder, *values, self._integration_id)
+            warehouse.fetch(_REMOVE_FORMER, self._integration_id, self._host, self._folder, self._spool)
 
 
 def progress_file(place: Path, integration_id: str) -> Path:
@@ -134,14 +156,34 @@ def spool_id(place: Path) -> str:
 
 def read_progress(path: Path) -> Progress | None:
     """Return the progress in a file; None if it is missing or cannot be read, as after a crash of the machine."""
+    found = read_named_progress("", path)
+    return found.progress if found else None
+
+
+def read_named_progress(schema: str, path: Path) -> NamedProgress | None:
+    """Return the same, with the names of the integration and of its source, and the time."""
     try:
         stored: dict[str, Any] = json.loads(path.read_bytes())
         stored["position"] = Position(**stored["position"])
         for name in ("failing_since", "alerted_at", "delivered_at"):
-            stored[name] = datetime.fromisoformat(stored[name]) if stored.get(name) else None
-        return Progress(**{item.name: stored[item.name] for item in fields(Progress)})
+            stored[name] = datetime.fromisoformat(stored[name]) if stored[name] else None
+        progress = Progress(**{item.name: stored[item.name] for item in fields(Progress)})
+        return NamedProgress(schema, stored["name"], progress, datetime.fromisoformat(stored["written_at"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def read_all_progress(places: Mapping[str, Path]) -> list[NamedProgress]:
+    """Return the progress of all integrations in a spool, from the folder of each source by its schema."""
+    paths = [(schema, path) for schema, place in places.items() for path in sorted((place / FOLDER).glob("*.json"))]
+    return [found for schema, path in paths if (found := read_named_progress(schema, path))]
+
+
+def remove_others(place: Path, integration_ids: Collection[str]) -> None:
+    """Remove the progress of integrations that do not exist any more."""
+    for path in (place / FOLDER).glob("*.json"):
+        if path.stem not in integration_ids:
+            path.unlink(missing_ok=True)
 
 
 def _from_row(row: tuple[Any, ...]) -> Progress:

@@ -1,7 +1,6 @@
 """Forward the events of a spool to one integration, until it is stopped."""
 
 import logging
-import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -49,7 +48,6 @@ class Forwarder:
         """`place` is the folder of the source in the spool; with `once`, `run` ends at the end of the log."""
         self._settings, self._place, self.configuration = settings, place, configuration
         self._clock, self._notify, self._once = clock, notify, once
-        self._host = socket.gethostname()
         #: Whether all events that were found are delivered or dead letters; for `once`.
         self.is_done = False
 
@@ -66,7 +64,7 @@ class Forwarder:
 
     def _open(self) -> None:
         configuration = self.configuration
-        self._cursor = Cursor(self._place, configuration.integration_id)
+        self._cursor = Cursor(self._place, configuration.integration_id, configuration.name)
         self._spool = spool_id(self._place)
         stored = self._cursor.read(self._warehouse)
         since = None if stored else configuration.created_at
@@ -79,7 +77,7 @@ class Forwarder:
             integration, self._progress, self._bury, self._clock, configuration.retry_for.total_seconds()
         )
         self._saved: Position | None = None
-        self._recorded_at, self._problems = 0.0, 0
+        self._recorded_at, self._problems, self._was_failing = 0.0, 0, False
 
     def _repeat(self) -> None:
         while not self._clock.is_stopped:
@@ -162,11 +160,14 @@ class Forwarder:
         self._saved = self._progress.position
         self._recorded_at = time.monotonic()
         progress = replace(self._progress)
-        self._warehouse.retry(lambda: self._cursor.record(self._warehouse, self._host, progress), timedelta())
+        self._warehouse.retry(lambda: self._cursor.record(self._warehouse, progress), timedelta())
         crash_point("forward.recorded")
 
     def _alert(self) -> None:
         progress, name = self._progress, self.configuration.name
+        if bool(progress.failing_since) != self._was_failing:
+            self._was_failing = bool(progress.failing_since)
+            log.warning("%s: %s", name, f"requests fail: {progress.error}" if self._was_failing else "requests succeed")
         for message in self._lag.warnings(progress):
             log.warning("%s: %s", name, message)
             self._notify(f"forwarding to {name}: {message}")

@@ -11,7 +11,7 @@ from loader.config import Settings
 from loader.errors import BusyError, LoaderError, UsageError
 from loader.forwarding.clock import Clock
 from loader.forwarding.configuration import Configuration, list_integrations
-from loader.forwarding.cursor import FOLDER, spool_id
+from loader.forwarding.cursor import FOLDER, remove_others, spool_id
 from loader.forwarding.forwarder import Forwarder, Notify
 from loader.schema.source import open_warehouse
 from loader.spool.segments import folder_name, is_same_file, lock_folder
@@ -98,7 +98,9 @@ class _Supervisor:
 
     def _read(self) -> list[Configuration]:
         with open_warehouse(self._settings, "forward") as warehouse:
-            return [found for found in list_integrations(warehouse) if found.is_enabled]
+            found = list_integrations(warehouse)
+        remove_others(self._place, {configuration.integration_id for configuration in found})
+        return [configuration for configuration in found if configuration.is_enabled]
 
     def _follow(self, found: list[Configuration]) -> None:
         """Stop the forwarders of integrations that are gone or changed, and start those that are new or have ended."""

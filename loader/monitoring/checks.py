@@ -8,6 +8,7 @@ from statistics import median
 
 from loader.events.outcomes import COUNTS
 from loader.monitoring.figure_checks import check_figures
+from loader.monitoring.forwarding_checks import check_forwarding
 from loader.monitoring.freshness import TableFreshness, read_counts, read_days, read_freshness, snapshot
 from loader.monitoring.results import ERROR, OK, WARN, Check, ago, span
 from loader.pipeline.ledger import read_running_loads
@@ -101,6 +102,7 @@ def check(warehouse: Warehouse, limits: Limits) -> list[Check]:
             _clocks(warehouse, limits),
             *_last_loads(warehouse),
             *check_figures(warehouse, now),
+            *check_forwarding(warehouse, limits.error),
         ]
 
 

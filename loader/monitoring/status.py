@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from loader.events.outcomes import DISCARD_REMEDIES
+from loader.forwarding.state import read_states_now
 from loader.monitoring.freshness import read_freshness, snapshot
 from loader.pipeline.ledger import read_running_loads
 from loader.postgres import advisory_locks
@@ -120,6 +121,14 @@ def _discards(warehouse: Warehouse) -> Rows:
     return _named(warehouse.fetch(_DISCARDS), "table", "property", "reason", "values")
 
 
+def _integrations(warehouse: Warehouse) -> Rows:
+    names = (
+        *("name", "status", "events_delivered", "events_per_second", "lag_events", "lag_seconds", "undelivered_now"),
+        *("failures", "failing_since", "error", "host", "updated_at"),
+    )
+    return [{name: state[name] for name in names} for state in read_states_now(warehouse)]
+
+
 def _locks(warehouse: Warehouse) -> Rows:
     rows = warehouse.fetch(
         operation("held_locks"),
@@ -143,6 +152,7 @@ SECTIONS: Mapping[str, Callable[[Warehouse], Rows]] = {
     "discards": _discards,
     "discard_reasons": read_reasons,
     "pending": read_pending,
+    "integrations": _integrations,
     "locks": _locks,
 }
 

@@ -79,6 +79,7 @@ def forwarding(metadata: MetaData, ops: str) -> Table:
         _integration_id(ops, primary_key=True),
         Column("spool", Text, primary_key=True, comment="Identity of the spool that is read"),
         Column("host", Text, nullable=False, comment="Machine with the spool"),
+        Column("folder", Text, nullable=False, comment="Folder of the source in the spool"),
         Column("segment", Text, nullable=False, comment="Segment up to which events are delivered or undelivered"),
         Column("position", BigInteger, nullable=False, comment="Bytes of that segment, decompressed"),
         _flag("is_complete", "Whether the segment is closed and has no more events"),

@@ -238,22 +238,6 @@ def archive_segment(path: Path) -> None:
     path.rename(path.parent / ".loaded" / path.name)
 
 
-def remove_older(place: Path, seconds: float) -> None:
-    """Remove the loaded segments that were closed more than so many seconds ago."""
-    for path in closed_segments(place / ".loaded"):
-        if path.stat().st_mtime < time.time() - seconds:
-            path.unlink()
-
-
-def remove_oldest(places: Iterable[Path]) -> bool:
-    """Remove the oldest of the loaded segments that are kept; return False if there is none."""
-    kept = [path for place in places for path in closed_segments(place / ".loaded")]
-    if not kept:
-        return False
-    min(kept, key=lambda path: path.name).unlink(missing_ok=True)
-    return True
-
-
 def replace_file(path: Path, content: bytes) -> None:
     """Replace a small file atomically. Several processes may do so at the same time."""
     with _whole(path.with_name(f"{path.name}.{os.getpid()}.part"), path) as target:

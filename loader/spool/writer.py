@@ -14,6 +14,7 @@ from typing import Any
 
 from loader.crash_points import crash_point
 from loader.errors import BusyError
+from loader.spool.retention import Needed, remove_older, remove_oldest
 from loader.spool.segments import (
     Segment,
     archive_segment,
@@ -26,8 +27,6 @@ from loader.spool.segments import (
     make_folders,
     make_places,
     open_segment,
-    remove_older,
-    remove_oldest,
     unfinished_segments,
 )
 
@@ -93,6 +92,7 @@ class Spool:
         self._stored = self._pending = self._compressing = 0
         self._problem: OSError | None = None
         self._failures = Failures()
+        self._needed: Needed = {}
         self._recover()
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._write, self._compress)]
         for thread in self._threads:
@@ -158,10 +158,15 @@ class Spool:
         with self._changed:
             self._stored -= size
 
-    def remove_older(self, seconds: float) -> None:
-        """Remove the loaded segments that were closed more than so many seconds ago."""
+    def remove_older(self, seconds: float, needed: Needed | None = None) -> None:
+        """Remove the loaded segments that were closed more than so many seconds ago and that no integration needs."""
+        self._needed = needed or {}
         for place in self._places.values():
-            remove_older(place, seconds)
+            remove_older(place, seconds, self._needed)
+
+    def place(self, schema: str) -> Path:
+        """Return the folder of a source."""
+        return self._places[schema]
 
     def close(self) -> None:
         """Write what is queued, close all segments, and unlock the folder."""
@@ -207,7 +212,7 @@ class Spool:
 
     def _store(self, schema: str, content: bytes, waiting: Sequence[Any]) -> None:
         error = self._try_write(schema, content)
-        while error and error.errno in NO_SPACE and remove_oldest(self._places.values()):
+        while error and error.errno in NO_SPACE and remove_oldest(self._places.values(), self._needed):
             error = self._try_write(schema, content)
         with self._changed:
             self._problem = error

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0020"
-down_revision = "0013"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
@@ -67,6 +67,7 @@ def upgrade() -> None:
         sa.Column("integration_id", postgresql.UUID(as_uuid=False), nullable=False, comment="The integration"),
         sa.Column("spool", sa.Text(), nullable=False, comment="Identity of the spool that is read"),
         sa.Column("host", sa.Text(), nullable=False, comment="Machine with the spool"),
+        sa.Column("folder", sa.Text(), nullable=False, comment="Folder of the source in the spool"),
         sa.Column(
             "segment", sa.Text(), nullable=False, comment="Segment up to which events are delivered or undelivered"
         ),

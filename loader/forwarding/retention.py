@@ -1,0 +1,34 @@
+"""Decide which segments integrations still need."""
+
+from pathlib import Path
+
+from loader.forwarding.configuration import Configuration, list_integrations
+from loader.forwarding.cursor import Cursor
+from loader.forwarding.forwarder import start_position
+from loader.forwarding.segment_list import SegmentList
+from loader.postgres.connection import Warehouse
+
+
+def first_needed(warehouse: Warehouse, place: Path) -> str | None:
+    """Return the first segment of a source that an enabled integration has not passed; None if all have passed all.
+
+    Segments beyond the limit of an integration's backlog are not needed: the newest ones are kept for it.
+    Raises OSError if the spool cannot be read.
+    """
+    enabled = [found for found in list_integrations(warehouse) if found.is_enabled]
+    firsts = [_first_needed(warehouse, place, configuration) for configuration in enabled]
+    return min((first for first in firsts if first), default=None)
+
+
+def _first_needed(warehouse: Warehouse, place: Path, configuration: Configuration) -> str | None:
+    progress = Cursor(place, configuration.integration_id, configuration.name).read(warehouse)
+    position = progress.position if progress else start_position(place, configuration.created_at)
+    first, size = None, 0
+    for name, path in reversed(SegmentList(place).read().items()):
+        if name < position.segment or (name == position.segment and position.is_complete):
+            break
+        size += path.stat().st_size if path.exists() else 0
+        if size > configuration.backlog_limit:
+            break
+        first = name
+    return first
