@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from loader.postgres.connection import Warehouse
+from loader.spool.reader import Position
 from loader.spool.segments import replace_file, sync
 
 FOLDER = ".forward"
@@ -41,18 +42,6 @@ _WRITE = f"""
 """
 #: A spool that was made again in the same folder has another identity.
 _REMOVE_FORMER = "delete from forwarding where (integration_id, host, folder) = (%s, %s, %s) and spool <> %s"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
-    """A place in the log: the name of a segment without its suffix, and bytes of it after decompression.
-
-    `is_complete` means that the segment is closed and ends there.
-    """
-
-    segment: str = ""
-    offset: int = 0
-    is_complete: bool = False
 
 
 @dataclass(slots=True)

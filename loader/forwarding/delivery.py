@@ -20,9 +20,10 @@ from math import inf
 
 from loader.crash_points import crash_point
 from loader.forwarding.clock import Clock
-from loader.forwarding.cursor import Position, Progress
+from loader.forwarding.cursor import Progress
 from loader.integrations.outcomes import DeliveryError, Disabled, Outcome, Refused, TooLarge, TryLater
 from loader.integrations.protocol import Batch, Integration, Record
+from loader.spool.reader import Position
 
 log = logging.getLogger(__name__)
 

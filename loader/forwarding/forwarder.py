@@ -14,15 +14,15 @@ from loader.crash_points import crash_point
 from loader.errors import LoaderError
 from loader.forwarding.clock import Clock
 from loader.forwarding.configuration import Configuration, set_status
-from loader.forwarding.cursor import Cursor, Position, Progress, spool_id
+from loader.forwarding.cursor import Cursor, Progress, spool_id
 from loader.forwarding.dead_letters import store_dead_letters
 from loader.forwarding.delivery import Delivery, Item, pause
 from loader.forwarding.lag import Lag
 from loader.forwarding.preparation import Preparation
-from loader.forwarding.segment_list import SegmentList
-from loader.forwarding.spool_reader import SpoolReader
 from loader.integrations.outcomes import Disabled
 from loader.schema.source import open_warehouse
+from loader.spool.reader import Position, SpoolReader
+from loader.spool.segment_list import SegmentList
 
 log = logging.getLogger(__name__)
 

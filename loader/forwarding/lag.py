@@ -5,10 +5,10 @@ from contextlib import suppress
 from datetime import datetime
 
 from loader.forwarding.configuration import Configuration
-from loader.forwarding.cursor import Position, Progress
-from loader.forwarding.segment_list import LineCounter, SegmentList
-from loader.forwarding.spool_reader import SpoolReader
+from loader.forwarding.cursor import Progress
 from loader.integrations.event import read_events
+from loader.spool.reader import Position, SpoolReader
+from loader.spool.segment_list import LineCounter, SegmentList
 
 #: Shares of the limit of the backlog at which people are warned, and below which they are warned again.
 WARN_SHARES, CALM_SHARE = (0.5, 0.8, 1.0), 0.4

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from loader.forwarding.configuration import Configuration
-from loader.forwarding.cursor import Position
 from loader.forwarding.delivery import Item
 from loader.forwarding.eligibility import may_be_sent
 from loader.integrations.event import Event, read_events
 from loader.integrations.outcomes import EventRejected, Outcome
 from loader.integrations.protocol import Integration, Record
+from loader.spool.reader import Position
 
 
 class Preparation:

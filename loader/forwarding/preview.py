@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 from loader.errors import UsageError
 from loader.forwarding.configuration import Configuration
-from loader.forwarding.cursor import Position
 from loader.forwarding.delivery import Item
 from loader.forwarding.preparation import Preparation
 from loader.integrations.outcomes import DeliveryError
 from loader.integrations.protocol import Batch, Integration, Record
+from loader.spool.reader import Position
 
 
 def sample_event() -> bytes:

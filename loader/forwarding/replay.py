@@ -10,11 +10,10 @@ from pathlib import Path
 from loader.errors import LoaderError
 from loader.forwarding.clock import Clock
 from loader.forwarding.configuration import Configuration
-from loader.forwarding.cursor import Position, Progress
+from loader.forwarding.cursor import Progress
 from loader.forwarding.dead_letters import read_dead_letters, remove_dead_letters, store_dead_letters
 from loader.forwarding.delivery import Delivery, Item
 from loader.forwarding.preparation import Preparation
-from loader.forwarding.segment_list import SegmentList, open_segment
 from loader.inputs.chunk import CHUNK_SIZE
 from loader.inputs.csv import CsvDialect
 from loader.inputs.discovery import Days, discover, received_day
@@ -22,6 +21,8 @@ from loader.inputs.formats import read_contents
 from loader.integrations.event import Event, read_events
 from loader.integrations.outcomes import Disabled
 from loader.postgres.connection import Warehouse
+from loader.spool.reader import Position
+from loader.spool.segment_list import SegmentList, open_segment
 
 #: Seconds to try an event; the caller waits, so it is less than for events of the log.
 RETRY_SECONDS = 600.0

@@ -5,8 +5,8 @@ from pathlib import Path
 from loader.forwarding.configuration import Configuration, list_integrations
 from loader.forwarding.cursor import Cursor
 from loader.forwarding.forwarder import start_position
-from loader.forwarding.segment_list import SegmentList
 from loader.postgres.connection import Warehouse
+from loader.spool.segment_list import SegmentList
 
 
 def first_needed(warehouse: Warehouse, place: Path) -> str | None:

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from loader.forwarding.cursor import Position
-from loader.forwarding.segment_list import LineCounter, SegmentList
-from loader.forwarding.spool_reader import SpoolReader
+from loader.spool.reader import Position, SpoolReader
+from loader.spool.segment_list import LineCounter, SegmentList
 from loader.spool.segments import (
     Segment,
     archive_segment,

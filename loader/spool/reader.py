@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from loader.forwarding.cursor import Position
-from loader.forwarding.segment_list import (
+from loader.spool.segment_list import (
     BLOCK_BYTES,
     SegmentList,
     find_segment,
@@ -16,6 +15,18 @@ from loader.forwarding.segment_list import (
 )
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in the log: the name of a segment without its suffix, and bytes of it after decompression.
+
+    `is_complete` means that the segment is closed and ends there.
+    """
+
+    segment: str = ""
+    offset: int = 0
+    is_complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
