@@ -48,7 +48,7 @@ _REMOVE_FORMER = "delete from forwarding where (integration_id, host, folder) = 
 class Progress:
     """Position, counts and state of an integration in a spool."""
 
-    position: Position = Position()
+    position: Position = field(default_factory=Position)
     events_delivered: int = 0
     events_undelivered: int = 0
     events_skipped: int = 0

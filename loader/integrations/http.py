@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -194,14 +193,20 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port
 
 
-def _read(response: Any, deadline: float) -> bytes:
-    """Return the first MAX_ANSWER_BYTES of an answer; the connection is kept only if it has been read to its end."""
+def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    """Return the first MAX_ANSWER_BYTES of an answer; the connection is kept only if it has been read to its end.
+
+    Raises TimeoutError if it is not complete in time.
+    """
     pieces, size = [], 0
-    for piece in response.stream(1 << 16, decode_content=True):
+    # `read1` returns what one packet has, so a target that sends byte by byte is noticed.
+    while piece := response.read1(1 << 16, decode_content=True):
         pieces.append(piece)
         size += len(piece)
         if size > MAX_ANSWER_BYTES or time.monotonic() > deadline:
             response.close()
+            if size <= MAX_ANSWER_BYTES:
+                raise TimeoutError
             break
     response.release_conn()
     return b"".join(pieces)[:MAX_ANSWER_BYTES]

@@ -22,6 +22,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Raw
@@ -56,11 +57,12 @@ class EventMapping:
         name = event.name
         if (self.only_events is not None and name not in self.only_events) or name in self.except_events:
             return None
+        if self.send_personal_data and not self._changes_properties and not self.rename_events:
+            return event
         changed: dict[str, Any] = {}
         if self.rename_events and name in self.rename_events:
             changed["event"] = self.rename_events[name]
-        if self._changes_properties or not self.send_personal_data:
-            self._change_properties(event, changed)
+        self._change_properties(event, changed)
         if not self.send_personal_data:
             _change_identities(event, changed)
         return event.replace(**changed) if changed else event
@@ -73,7 +75,7 @@ class EventMapping:
 
     def _change_properties(self, event: Event, changed: dict[str, Any]) -> None:
         found = decode_fields(event.fields[PROPERTIES]) if PROPERTIES in event.fields else {}
-        if found is None:
+        if found is None or not (self._changes_properties or any(map(is_personal, found))):
             return
         kept = {name: value for name, value in found.items() if self._is_sent(name)}
         if self.rename_properties:
@@ -96,8 +98,9 @@ def _change_identities(event: Event, changed: dict[str, Any]) -> None:
             kept = without_personal(fields)
             if place == CONTEXT and _TRAITS in kept and (traits := decode_fields(kept[_TRAITS])) is not None:
                 inner = without_personal(traits)
-                kept[_TRAITS] = kept[_TRAITS] if len(inner) == len(traits) else Raw(encode(inner))
-            if len(kept) != len(fields) or kept.get(_TRAITS) is not fields.get(_TRAITS):
+                if inner is not traits:
+                    kept = {**kept, _TRAITS: Raw(encode(inner))}
+            if kept is not fields:
                 changed[place] = kept
     for name in ("userId", "anonymousId", "previousId"):
         raw = event.fields.get(name)
@@ -105,11 +108,14 @@ def _change_identities(event: Event, changed: dict[str, Any]) -> None:
             changed[name] = hash_address(event.text(name) or "")
 
 
-def without_personal(fields: Mapping[str, Raw]) -> dict[str, Raw]:
-    """Return fields without those whose names are names of personal data."""
+def without_personal(fields: dict[str, Raw]) -> dict[str, Raw]:
+    """Return fields without those whose names are names of personal data; the same object if there are none."""
+    if not any(map(is_personal, fields)):
+        return fields
     return {name: value for name, value in fields.items() if not is_personal(name)}
 
 
+@lru_cache(4096)  # senders use few names, each of them in every event
 def is_personal(name: str) -> bool:
     """Return whether a property or trait has personal data, by its name.
 
