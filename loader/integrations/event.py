@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,8 +20,6 @@ _SHARED = (CONTEXT, "integrations", "sentAt", "receivedAt")
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _batch = msgspec.json.Decoder(list[Raw])
 _encoder = msgspec.json.Encoder()
-#: A string of JSON, which is kept, or whitespace between tokens.
-_BLANKS = re.compile(rb'("(?:[^"\\]|\\.)*")|[ \t\r\n]+')
 
 
 def encode(value: Any) -> bytes:
@@ -195,6 +192,8 @@ def _merge(below: Raw | None, above: Raw) -> Raw:
 
 
 def derive_id(line: bytes) -> str:
-    """Return the id that the loader gives an event without `messageId`: a hash of its text without blanks."""
-    text = _BLANKS.sub(rb"\1", line.strip())
-    return f"derived-{hashlib.md5(text, usedforsecurity=False).hexdigest()}"
+    """Return the id that the loader gives an event without `messageId`: a hash of its JSON in the shortest spelling.
+
+    Numbers beyond the range of a double or of 64 bits are spelled otherwise there, and give another id.
+    """
+    return f"derived-{hashlib.md5(encode(decode(line)), usedforsecurity=False).hexdigest()}"

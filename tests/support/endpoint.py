@@ -89,6 +89,11 @@ class Server:
         lines = self.client.get("/metrics").text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(f"selligent_stream_{name}"))
 
+    def forward_figure(self, name: str) -> float:
+        """Return a value of the integrations in /metrics, -1 if there is none."""
+        lines = self.client.get("/metrics").text.splitlines()
+        return sum([float(line.split()[-1]) for line in lines if line.startswith(f"selligent_forward_{name}")] or [-1])
+
     def memory(self) -> int:
         """The server's peak memory in MB."""
         return int(Path(f"/proc/{self.process.pid}/status").read_text().split("VmHWM:")[1].split()[0]) >> 10

@@ -1,0 +1,71 @@
+"""Events are read as the loader reads them: batch calls, repeated names, ids, numbers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loader.config import Settings
+from loader.integrations.event import read_events
+from tests.support.loading import event, load_bytes, select
+
+
+def as_json(line: bytes) -> list[Any]:
+    return [json.loads(found.line) for found in read_events(line)]
+
+
+def test_the_shared_fields_of_a_batch_call_are_merged_into_its_events() -> None:
+    body = {
+        "context": {"ip": "1.2.3.4", "traits": {"email": "a@example.com", "plan": 1}},
+        "integrations": {"All": False},
+        "sentAt": "2025-01-01T00:00:00Z",
+        "batch": [
+            {"event": "a", "userId": "u", "context": {"traits": {"plan": 2}, "ip": None}},
+            {"event": "b", "userId": "u", "integrations": {"Amplitude": True}, "sentAt": None, "type": "track"},
+            3,
+        ],
+    }
+    first, second = as_json(json.dumps(body).encode())
+    assert first["context"] == {"traits": {"email": "a@example.com", "plan": 2}}
+    assert (first["integrations"], second["integrations"]) == ({"All": False}, {"All": False, "Amplitude": True})
+    assert first["sentAt"] == second["sentAt"] == "2025-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"event":"first","userId":"u","event":"second"}', b'{"event": "first", "userId": "u", "event":"second"}']
+)
+def test_the_first_of_repeated_names_counts(line: bytes) -> None:
+    (found,) = read_events(line)
+    assert found.name == "first"
+
+
+def test_numbers_keep_their_spelling() -> None:
+    line = b'{"event":"a","userId":12345678901234567890123,"properties":{"a":1.10,"b":1e400,"c":0.1e1}}'
+    (found,) = read_events(line)
+    assert found.line == line
+    assert found.user_id == "12345678901234567890123"
+    assert found.properties["c"] == 1.0
+
+
+#: Events without an id, in spellings that senders use.
+WITHOUT_ID = [
+    b'{"event":"Email Opened","userId":"u1","sentAt":"2025-01-01T00:00:01Z","properties":{"a":1.50,"b":[1, 2]}}',
+    b'{ "event" : "Email Opened", "userId":"u1" ,"sentAt":"2025-01-01T00:00:01Z",\t"properties":{"a \\" b": " c  d "}}',
+    b'{"event":"Email Opened","userId":"u\\u00e9","sentAt":"2025-01-01T00:00:01Z","properties":{"f":1.0,"h":1e3}}',
+]
+
+
+@pytest.mark.parametrize("line", WITHOUT_ID)
+def test_an_event_without_id_has_the_id_of_the_warehouse(settings: Settings, tmp_path: Path, line: bytes) -> None:
+    load_bytes(settings, line + b"\n", tmp_path)
+    (stored,) = select(settings, "select id from selligent.tracks")
+    (found,) = read_events(line)
+    assert found.message_id == stored["id"]
+
+
+def test_the_time_of_an_event_is_the_first_that_it_has() -> None:
+    (found,) = read_events(json.dumps(event(timestamp=None)).encode())
+    assert found.timestamp == "2025-01-01T00:00:00.000Z"
+    (found,) = read_events(json.dumps(event()).encode())
+    assert found.timestamp == "2025-01-01T00:00:02.000Z"
