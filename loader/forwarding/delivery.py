@@ -115,7 +115,8 @@ class Delivery:
             return self._resume_at - now
         batch = self._next_batch(now)
         if not batch:
-            return min((item.not_before for item in self._window if not item.is_done), default=inf) - now
+            times = (item.not_before for item in self._window if not item.is_done and item.not_before > now)
+            return min(times, default=inf) - now
         self._send(batch)
         return 0.0
 
@@ -183,6 +184,7 @@ class Delivery:
         now, progress = self._clock.time(), self._progress
         rejected: list[Item] = []
         delivered = 0
+        pauses: dict[object, float] = {}  # alike for all events of the request, so that they go in one again
         for item, outcome in zip(batch, outcomes, strict=True):
             if outcome.status == "delivered":
                 item.is_done = True
@@ -193,7 +195,8 @@ class Delivery:
             if outcome.status == "rejected":
                 rejected.append(item)
             else:
-                item.not_before = now + pause(item.attempts, outcome.retry_after)
+                key = item.attempts, outcome.retry_after
+                item.not_before = now + pauses.setdefault(key, pause(*key))
         if delivered:
             progress.events_delivered += delivered
             progress.delivered_at = datetime.fromtimestamp(now, UTC)
