@@ -2,12 +2,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOADER := env -u SELLIGENT_DATABASE_URL -u DATABASE_URL -u SELLIGENT_SCHEMA $(BIN)/selligent-loader
 
-#: Where the demo's endpoint listens.
+#: Where the demo's endpoint listens, and the webhook that its events are forwarded to.
 DEMO_PORT ?= 18080
+DEMO_WEBHOOK_PORT ?= 18081
 
 .PHONY: demo test lint bench clean
 
-demo: .demo/events.jsonl .demo/site.sql
+demo: .demo/events.jsonl .demo/site.sql .demo/webhook-secret
 	@$(LOADER) db start
 	@$(LOADER) db psql -- -q -f .demo/site.sql
 	@$(LOADER) init --segment-schema site
@@ -18,9 +19,17 @@ demo: .demo/events.jsonl .demo/site.sql
 	    join (select campaign_id, people as visited from selligent.campaign_funnel where step = 'visited') as visits \
 	        using (campaign_id) \
 	    order by revenue desc limit 10"
+	@$(LOADER) integrations remove demo 2>/dev/null || true
+	@$(LOADER) integrations add webhook --name demo --set url=http://127.0.0.1:$(DEMO_WEBHOOK_PORT) --allow-http --allow-private \
+	    --secret-file .demo/webhook-secret
 	@key=$$($(LOADER) keys create --label demo) && \
-	{ $(LOADER) serve --port $(DEMO_PORT) --spool .demo/spool --load-every 1s & } && server=$$! && \
-	trap "kill $$server" EXIT && $(BIN)/python -m tests.support.segment_clients tests/support/send_demo.py http://127.0.0.1:$(DEMO_PORT) $$key
+	{ $(BIN)/python -m tests.support.demo_webhook .demo/webhook-secret $(DEMO_WEBHOOK_PORT) & } && webhook=$$! && \
+	{ $(LOADER) serve --port $(DEMO_PORT) --spool .demo/spool --load-every 1s --forward & } && server=$$! && \
+	trap "kill $$server $$webhook" EXIT && \
+	$(BIN)/python -m tests.support.segment_clients tests/support/send_demo.py http://127.0.0.1:$(DEMO_PORT) $$key && \
+	for _ in 1 2 3 4 5 6 7 8 9 10; do \
+	    $(LOADER) integrations list --json | grep -q '"lag_events": 0' && break || sleep 1; \
+	done && $(LOADER) integrations list
 	@$(LOADER) db psql -- -P pager=off -c "\
 	    select event_text, user_id, context_traits_email, uuid_ts - received_at as loaded_after \
 	    from selligent.tracks where context_traits_email = 'anna@example.com' order by \"timestamp\" desc limit 3"
@@ -28,6 +37,10 @@ demo: .demo/events.jsonl .demo/site.sql
 .demo/events.jsonl: .venv/ready
 	@mkdir -p .demo
 	@$(LOADER) sample --events 100000 --seed 1 --out $@
+
+.demo/webhook-secret:
+	@mkdir -p .demo
+	@$(PYTHON) -c "import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())" > $@
 
 .demo/site.sql: .venv/ready
 	@mkdir -p .demo

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import isinf
 from pathlib import Path
@@ -28,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between looks for new events, and between records of the progress in the database.
 POLL_SECONDS, RECORD_SECONDS = 0.25, 1.0
+#: Further seconds until the progress is recorded again after the database could not be reached.
+DATABASE_RETRY_SECONDS = 10.0
 #: Seconds between looks while requests fail.
 FAILING_SECONDS = 5.0
 #: Seconds for which requests that may succeed soon have to fail before people are told.
@@ -77,7 +78,8 @@ class Forwarder:
             integration, self._progress, self._bury, self._clock, configuration.retry_for.total_seconds()
         )
         self._saved: Position | None = None
-        self._recorded_at, self._problems, self._was_failing = 0.0, 0, False
+        self._recorded_at, self._problems = 0.0, 0
+        self._was_failing = self._is_unrecorded = False
 
     def _repeat(self) -> None:
         while not self._clock.is_stopped:
@@ -95,7 +97,8 @@ class Forwarder:
             except (LoaderError, OSError) as exc:  # a dead letter or the cursor cannot be stored now
                 self._problems += 1
                 log.warning("%s: %s; forwarding waits", self.configuration.name, exc)
-                wait, is_at_end = pause(self._problems), False
+                self._clock.wait(pause(self._problems))
+                wait, is_at_end = 0.0, False
             if self._once and (self._delivery.is_failing or self._problems or (is_at_end and isinf(wait))):
                 self.is_done = is_at_end and isinf(wait)
                 break
@@ -159,8 +162,15 @@ class Forwarder:
         self._cursor.write(self._progress)
         self._saved = self._progress.position
         self._recorded_at = time.monotonic()
-        progress = replace(self._progress)
-        self._warehouse.retry(lambda: self._cursor.record(self._warehouse, progress), timedelta())
+        try:
+            self._warehouse.retry(lambda: self._cursor.record(self._warehouse, self._progress), timedelta())
+        except LoaderError as exc:  # the file beside the spool has the progress, so delivering goes on
+            if not self._is_unrecorded:
+                log.warning("%s: %s; the progress is recorded later", self.configuration.name, exc)
+            self._is_unrecorded = True
+            self._recorded_at += DATABASE_RETRY_SECONDS
+            return
+        self._is_unrecorded = False
         crash_point("forward.recorded")
 
     def _alert(self) -> None:

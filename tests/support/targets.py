@@ -43,7 +43,7 @@ class Reply:
 class Target:
     """A server that answers each request by a function, which may be replaced while it runs."""
 
-    def __init__(self, answer: Callable[[Received], Reply] = lambda _: Reply()) -> None:
+    def __init__(self, answer: Callable[[Received], Reply] = lambda _: Reply(), port: int = 0) -> None:
         self.answer = answer
         self.requests: list[Received] = []
         self._closing = threading.Event()
@@ -71,7 +71,7 @@ class Target:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
@@ -79,6 +79,10 @@ class Target:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def wait(self) -> None:
+        """Return when the server has ended."""
+        self._thread.join()
 
     def close(self) -> None:
         self._closing.set()
