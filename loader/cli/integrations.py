@@ -42,12 +42,10 @@ def integrations() -> None:
 @click.option("--name", help="Name of the integration.  [default: KIND]")
 @click.option("--set", "pairs", metavar="NAME=VALUE", multiple=True, help="A setting; can be repeated.")
 @click.option("--secret-from-stdin", is_flag=True, help="Read the secret from standard input.")
-@click.option(
-    "--secret-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Read the secret from a file."
-)
+@click.option("--secret-file", type=click.Path(dir_okay=False, path_type=Path), help="Read the secret from a file.")
 @click.option(
     "--mapping",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     help="TOML file that selects and renames events and properties.",
 )
 @click.option("--send-personal-data", is_flag=True, help="Send e-mail addresses, IP addresses and user agents too.")
@@ -84,7 +82,7 @@ def add_command(  # noqa: PLR0913
         kind,
         dict(_split_pair(pair) for pair in pairs),
         _read_secret(secret_file, is_from_stdin=secret_from_stdin),
-        mapping.read_text("utf-8") if mapping else None,
+        _read_file(mapping) if mapping else None,
         **options,
     )
     with open_warehouse(settings) as warehouse:
@@ -104,8 +102,17 @@ def _read_secret(path: Path | None, *, is_from_stdin: bool) -> str:
         raise click.UsageError("--secret-from-stdin and --secret-file exclude each other")
     if is_from_stdin and sys.stdin.isatty():
         return str(click.prompt("secret", hide_input=True))
-    text = path.read_text("utf-8") if path else sys.stdin.read() if is_from_stdin else ""
+    text = _read_file(path) if path else sys.stdin.read() if is_from_stdin else ""
     return text.strip()
+
+
+def _read_file(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(
+            f"{str(path)!r} cannot be read: {getattr(exc, 'strerror', None) or 'it is not UTF-8'}"
+        ) from exc
 
 
 @integrations.command("kinds")
