@@ -10,7 +10,7 @@ from loader.cli.forward import failed_command, replay_command
 from loader.cli.options import Duration, Size, connection_options, json_option
 from loader.cli.output import print_json, print_rows
 from loader.config import Settings
-from loader.errors import LoaderError
+from loader.errors import LoaderError, UsageError
 from loader.forwarding.configuration import (
     NewIntegration,
     add_integration,
@@ -110,9 +110,8 @@ def _read_file(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(
-            f"{str(path)!r} cannot be read: {getattr(exc, 'strerror', None) or 'it is not UTF-8'}"
-        ) from exc
+        problem = getattr(exc, "strerror", None) or "it is not UTF-8"
+        raise UsageError(f"{str(path)!r} cannot be read: {problem}") from exc
 
 
 @integrations.command("kinds")
@@ -174,7 +173,7 @@ def show_command(settings: Settings, as_json: bool, name: str) -> None:
 
 @integrations.command("test")
 @name_argument
-@click.option("--event", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSON of an event.")
+@click.option("--event", "path", type=click.Path(dir_okay=False, path_type=Path), help="File with an event as JSON.")
 @click.option("--send", is_flag=True, help="Send the request too, and print the answer.")
 @connection_options
 @click.pass_context
@@ -184,7 +183,7 @@ def test_command(context: click.Context, /, *, settings: Settings, name: str, pa
 
     with open_warehouse(settings) as warehouse:
         configuration = find_integration(warehouse, name)
-    line = path.read_bytes() if path else sample_event()
+    line = _read_file(path).encode() if path else sample_event()
     print(preview_event(configuration, line))
     if send:
         is_delivered, answer = send_event(configuration, line)

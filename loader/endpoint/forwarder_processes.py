@@ -40,7 +40,7 @@ class ForwarderProcesses:
     def _start(self, settings: Settings) -> subprocess.Popen[bytes]:
         process = start_command(settings, ["forward", "--with-parent", "--spool", str(self._spool)])
         with suppress(ProcessLookupError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, 5)  # requests have priority
+            os.setpriority(os.PRIO_PROCESS, process.pid, 10)  # requests and loads have priority
         return process
 
     def _watch(self) -> None:
