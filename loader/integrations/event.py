@@ -2,10 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -20,6 +19,23 @@ _SHARED = (CONTEXT, "integrations", "sentAt", "receivedAt")
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _batch = msgspec.json.Decoder(list[Raw])
 _encoder = msgspec.json.Encoder()
+
+
+Value = TypeVar("Value")
+
+
+class _Once(Generic[Value]):
+    """A property that is computed once, as `functools.cached_property`, but without its lock, which takes longer."""
+
+    def __init__(self, compute: Callable[[Any], Value]) -> None:
+        self._compute, self.__doc__ = compute, compute.__doc__
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, event: Any, _: type) -> Value:
+        value = event.__dict__[self._name] = self._compute(event)
+        return value
 
 
 def encode(value: Any) -> bytes:
@@ -59,37 +75,37 @@ class Event:
 
     fields: Mapping[str, Raw]
 
-    @cached_property
+    @_Once
     def call(self) -> str:
         """The type of the call; `track` if it is missing, as for the loader."""
         return self.text("type") or "track"
 
-    @cached_property
+    @_Once
     def name(self) -> str:
         """The name of a track call's event, as it was sent; empty if it has none."""
         return self.text("event") or ""
 
-    @cached_property
+    @_Once
     def message_id(self) -> str:
         """`messageId`, at most 100 characters; without one, an id derived from the content as in the warehouse."""
         return self.text("messageId") or derive_id(self.line)
 
-    @cached_property
+    @_Once
     def user_id(self) -> str | None:
         """`userId`; None if it is missing or empty."""
         return self.text("userId") or None
 
-    @cached_property
+    @_Once
     def anonymous_id(self) -> str | None:
         """`anonymousId`; None if it is missing or empty."""
         return self.text("anonymousId") or None
 
-    @cached_property
+    @_Once
     def person(self) -> str:
         """The identity for which order is kept: `userId`, else `anonymousId`."""
         return self.user_id or self.anonymous_id or ""
 
-    @cached_property
+    @_Once
     def timestamp(self) -> str | None:
         """When the event happened, ISO 8601: `timestamp`, else `originalTimestamp`, `sentAt` or `receivedAt`.
 
@@ -98,17 +114,17 @@ class Event:
         names = "timestamp", "originalTimestamp", "sentAt", "receivedAt"
         return next((text for name in names if (text := self.text(name))), None)
 
-    @cached_property
+    @_Once
     def properties(self) -> dict[str, Any]:
         """The decoded properties."""
         return self._object(PROPERTIES)
 
-    @cached_property
+    @_Once
     def context(self) -> dict[str, Any]:
         """The decoded context."""
         return self._object(CONTEXT)
 
-    @cached_property
+    @_Once
     def options(self) -> dict[str, Any]:
         """The decoded field `integrations`."""
         return self._object("integrations")

@@ -1,6 +1,8 @@
 """A forwarder delivers the events of a spool: each of them, in order for each person, and what fails later or never."""
 
 import json
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from loader.config import Settings
 from loader.forwarding import forwarder
+from loader.forwarding.clock import Clock
 from loader.forwarding.configuration import find_integration
 from loader.forwarding.replay import retry_dead_letters
 from loader.schema.source import open_warehouse
@@ -123,3 +126,42 @@ def test_a_target_that_is_away_for_a_week_gets_every_event_in_the_end(
         assert sorted(item["messageId"] for item in sent(place.requests[-len(letters) // 100 :])) == letters
     assert state(settings)["undelivered_now"] == 0
     assert [("fails since" in text, "works again" in text) for text in messages] == [(True, False), (False, True)]
+
+
+def test_a_full_disk_loses_nothing(settings: Settings, tmp_path: Path, disk: Path) -> None:
+    with target() as place, spooling(disk / "spool") as spool:
+        add(settings, place.url, given={"events": "10"})
+        write(spool, [received(n) for n in range(20)])
+        assert forward_events(settings, disk / "spool")
+        write(spool, [received(n) for n in range(20, 50)])
+        ballast = disk / "ballast"
+        with suppress(OSError), ballast.open("wb") as file:
+            while True:
+                file.write(b"x" * 4096)
+                file.flush()
+        assert not forward_events(settings, disk / "spool", clock=SimulatedClock())
+        ballast.unlink()
+        assert forward_events(settings, disk / "spool")
+    assert list(dict.fromkeys(item["messageId"] for item in sent(place.requests))) == [f"m{n}" for n in range(50)]
+
+
+def test_while_the_database_is_away_events_are_delivered(settings: Settings, tmp_path: Path) -> None:
+    away = replace(settings, database_url="postgresql://nobody@127.0.0.1:1/none")
+    with target() as place, spooling(tmp_path / "spool") as spool:
+        add(settings, place.url)
+        with open_warehouse(settings) as warehouse:
+            configuration = find_integration(warehouse, "segment")
+            made = forwarder.Forwarder(
+                settings, tmp_path / "spool" / "selligent", configuration, Clock(), lambda _: True, once=True
+            )
+            made._warehouse = warehouse
+            made._open()
+            warehouse._place = away.database_url, ""
+            warehouse.close()
+            write(spool, [received(n) for n in range(50)])
+            made._repeat()
+    assert [item["messageId"] for item in sent(place.requests)] == [f"m{n}" for n in range(50)]
+    assert state(settings)["updated_at"] is None
+    assert forward_events(settings, tmp_path / "spool")
+    assert state(settings)["events_delivered"] == 50
+    assert len(place.requests) == 1
