@@ -8,9 +8,9 @@ import pytest
 
 from loader.config import Settings
 from loader.forwarding.configuration import set_status
-from loader.monitoring.check import ERROR, OK, WARN, Check
 from loader.monitoring.checks import Limits, check
 from loader.monitoring.forwarding_checks import check_integration
+from loader.monitoring.results import ERROR, OK, WARN, Check
 from loader.monitoring.status import read_status
 from loader.schema.source import open_warehouse
 from tests.support.forwarding import add, forward_events, received, spooling, write
