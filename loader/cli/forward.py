@@ -16,7 +16,6 @@ from loader.cli.output import print_json, print_rows
 from loader.config import Settings, home
 from loader.errors import LoaderError, UsageError
 from loader.forwarding.clock import Clock
-from loader.forwarding.configuration import find_integration
 from loader.inputs.discovery import Days
 from loader.schema.source import open_warehouse
 from loader.spool.segments import folder_name
@@ -114,6 +113,7 @@ def replay_command(  # noqa: PLR0913
     The mapping and the field `integrations` of events count as always. Targets that find repeats by their ids store
     nothing twice.
     """
+    from loader.forwarding.configuration import find_integration
     from loader.forwarding.replay import read_files, read_kept_segments, replay
 
     days = Days(first and first.date(), last and last.date())
@@ -136,6 +136,7 @@ def failed_command(  # noqa: PLR0913
     *, settings: Settings, as_json: bool, name: str, retry: bool, out: str | None, limit: int
 ) -> None:
     """List, deliver again or export the events that could not be delivered, with the target's answers."""
+    from loader.forwarding.configuration import find_integration
     from loader.forwarding.dead_letters import export_dead_letters, list_dead_letters
     from loader.forwarding.replay import retry_dead_letters
 

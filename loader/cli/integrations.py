@@ -1,4 +1,4 @@
-"""The command `integrations`."""
+"""The command `integrations`. Forwarding is imported on use, because of libraries that other commands do not need."""
 
 import sys
 from pathlib import Path
@@ -11,14 +11,6 @@ from loader.cli.options import Duration, Size, connection_options, json_option
 from loader.cli.output import print_json, print_rows
 from loader.config import Settings
 from loader.errors import LoaderError, UsageError
-from loader.forwarding.configuration import (
-    NewIntegration,
-    add_integration,
-    find_integration,
-    remove_integration,
-    set_status,
-)
-from loader.forwarding.state import read_states
 from loader.schema.source import open_warehouse
 
 #: What `list` shows as text; `list --json` has all.
@@ -77,6 +69,8 @@ def add_command(  # noqa: PLR0913
 
     KIND is one of those that `integrations kinds` lists. The secret is stored encrypted and never shown.
     """
+    from loader.forwarding.configuration import NewIntegration, add_integration
+
     new = NewIntegration(
         name or kind,
         kind,
@@ -144,6 +138,8 @@ def kinds_command(as_json: bool) -> None:
 @json_option
 def list_command(settings: Settings, as_json: bool) -> None:
     """List the integrations with their state."""
+    from loader.forwarding.state import read_states
+
     with open_warehouse(settings) as warehouse:
         found = read_states(warehouse)
     if not as_json:
@@ -162,6 +158,8 @@ def list_command(settings: Settings, as_json: bool) -> None:
 @json_option
 def show_command(settings: Settings, as_json: bool, name: str) -> None:
     """Show the configuration of an integration, without its secret."""
+    from loader.forwarding.configuration import find_integration
+
     with open_warehouse(settings) as warehouse:
         found = find_integration(warehouse, name).describe()
     if as_json:
@@ -179,6 +177,7 @@ def show_command(settings: Settings, as_json: bool, name: str) -> None:
 @click.pass_context
 def test_command(context: click.Context, /, *, settings: Settings, name: str, path: Path | None, send: bool) -> None:
     """Print the request for a sample event, without secrets; send it only with --send."""
+    from loader.forwarding.configuration import find_integration
     from loader.forwarding.preview import preview_event, sample_event, send_event
 
     with open_warehouse(settings) as warehouse:
@@ -199,6 +198,8 @@ def pause_command(settings: Settings, name: str) -> None:
 
     Its events stay in the spool as long as `serve --keep` says, and are forwarded after `resume`.
     """
+    from loader.forwarding.configuration import set_status
+
     with open_warehouse(settings) as warehouse:
         set_status(warehouse, name, "paused")
     print(f"integration {name} is paused")
@@ -209,6 +210,8 @@ def pause_command(settings: Settings, name: str) -> None:
 @connection_options
 def resume_command(settings: Settings, name: str) -> None:
     """Continue forwarding where it was paused."""
+    from loader.forwarding.configuration import set_status
+
     with open_warehouse(settings) as warehouse:
         set_status(warehouse, name, "enabled")
     print(f"integration {name} is enabled")
@@ -219,6 +222,8 @@ def resume_command(settings: Settings, name: str) -> None:
 @connection_options
 def remove_command(settings: Settings, name: str) -> None:
     """Remove an integration, its secret, its position and its undelivered events."""
+    from loader.forwarding.configuration import remove_integration
+
     with open_warehouse(settings) as warehouse:
         remove_integration(warehouse, name)
     print(f"integration {name} is removed")
