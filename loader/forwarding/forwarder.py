@@ -34,7 +34,9 @@ FAILING_SECONDS = 5.0
 #: Seconds for which requests that may succeed soon have to fail before people are told.
 ALERT_AFTER_SECONDS = 60.0
 #: Reasons of failures that do not end by themselves.
-LASTING = frozenset({"unauthorized", "forbidden", "not_found", "payment_required", "forbidden_address", "redirect"})
+LASTING = frozenset(
+    {"unauthorized", "forbidden", "not_found", "payment_required", "forbidden_address", "forbidden_url", "redirect"}
+)
 
 #: Sends a message to people, and returns whether it was accepted.
 Notify = Callable[[str], bool]

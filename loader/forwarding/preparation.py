@@ -1,5 +1,6 @@
 """Prepare stored lines for an integration: which events are sent, with which mapping, encoded."""
 
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -10,6 +11,8 @@ from loader.integrations.event import Event, read_events
 from loader.integrations.outcomes import EventRejected, Outcome
 from loader.integrations.protocol import Integration, Record
 from loader.spool.reader import Position
+
+log = logging.getLogger(__name__)
 
 
 class Preparation:
@@ -40,14 +43,18 @@ class Preparation:
         if self._is_too_early(event) or not may_be_sent(event, self._names, self._integration.calls):
             item.is_done = True
             return item
-        mapped = self._mapping.apply(event)
-        if mapped is None:
-            item.is_done = True
-            return item
         try:
-            body = self._integration.encode(mapped)
+            mapped = self._mapping.apply(event)
+            body = self._integration.encode(mapped) if mapped else b""
         except EventRejected as exc:
             item.failure = Outcome("rejected", exc.reason, str(exc))
+            return item
+        except Exception as exc:  # an error in an integration must not stop the events behind this one
+            log.exception("unexpected error in the integration %s, for event %s", self._integration.name, origin)
+            item.failure = Outcome("rejected", "unexpected", type(exc).__name__)
+            return item
+        if mapped is None:
+            item.is_done = True
             return item
         limit = self._integration.limits.event_size
         if len(body) > limit:

@@ -22,7 +22,7 @@ from loader.integrations.event import Event, read_events
 from loader.integrations.outcomes import Disabled
 from loader.postgres.connection import Warehouse
 from loader.spool.reader import Position
-from loader.spool.segment_list import SegmentList, open_segment
+from loader.spool.segment_list import SegmentList, find_segment, open_segment
 
 #: Seconds to try an event; the caller waits, so it is less than for events of the log.
 RETRY_SECONDS = 600.0
@@ -151,13 +151,13 @@ def read_files(paths: Sequence[str], days: Days) -> Iterator[Line]:
 
 
 def read_kept_segments(place: Path, days: Days) -> Iterator[Line]:
-    """Yield the lines of the segments of a source that are in the spool, loaded or not, oldest first."""
+    """Yield the lines of the segments of a source that are in the spool, loaded or not, oldest first.
+
+    Raises OSError if a segment cannot be read.
+    """
     start = datetime.combine(days.first, datetime.min.time(), UTC).timestamp() if days.first else 0.0
-    for name, path in SegmentList(place).read().items():
-        try:
-            if path.stat().st_mtime < start:
-                continue
+    for name in SegmentList(place).read():
+        path = find_segment(place, name)  # the endpoint moves segments meanwhile
+        if path is not None and path.stat().st_mtime >= start:
             with open_segment(path) as file:
                 yield from ((name, number, line.rstrip(b"\n")) for number, line in enumerate(file, 1))
-        except FileNotFoundError:
-            raise LoaderError(f"{str(path)!r} was moved while it was read; run the replay again") from None

@@ -13,6 +13,9 @@ from loader.forwarding import forwarder
 from loader.forwarding.clock import Clock
 from loader.forwarding.configuration import find_integration
 from loader.forwarding.replay import retry_dead_letters
+from loader.integrations.event import Event
+from loader.integrations.outcomes import EventRejected
+from loader.integrations.segment import Segment
 from loader.schema.source import open_warehouse
 from tests.support.forwarding import SimulatedClock, add, forward_events, received, spooling, state, write
 from tests.support.loading import select
@@ -165,3 +168,29 @@ def test_while_the_database_is_away_events_are_delivered(settings: Settings, tmp
     assert forward_events(settings, tmp_path / "spool")
     assert state(settings)["events_delivered"] == 50
     assert len(place.requests) == 1
+
+
+def test_an_event_that_an_integration_cannot_encode_is_set_aside_alone(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = Segment.encode
+
+    def fail(made: Segment, event: Event) -> bytes:
+        if event.message_id == "m2":
+            raise KeyError("no such field")
+        if event.message_id == "m3":
+            raise EventRejected("no_price", "it has no price")
+        return encode(made, event)
+
+    monkeypatch.setattr(Segment, "encode", fail)
+    with target() as place, spooling(tmp_path / "spool") as spool:
+        add(settings, place.url)
+        write(spool, [received(n, properties={"a": "x" * (40_000 if n == 4 else 1)}) for n in range(6)])
+        assert forward_events(settings, tmp_path / "spool")
+        assert [item["messageId"] for item in sent(place.requests)] == ["m0", "m1", "m5"]
+    letters = select(settings, "select message_id, reason, answer, attempts from undelivered_events order by 1")
+    assert [tuple(letter.values()) for letter in letters] == [
+        ("m2", "unexpected", "KeyError", 0),
+        ("m3", "no_price", "it has no price", 0),
+        ("m4", "too_large", "40,131 bytes; 32,728 are allowed", 0),
+    ]
