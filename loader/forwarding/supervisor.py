@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from loader.config import Settings
-from loader.errors import BusyError, LoaderError, UsageError
+from loader.errors import BusyError, LoaderError, OutageError, UsageError
 from loader.forwarding.clock import Clock
 from loader.forwarding.configuration import Configuration, list_integrations
 from loader.forwarding.cursor import FOLDER, remove_others, spool_id
@@ -30,7 +30,8 @@ def forward(settings: Settings, spool: Path, clock: Clock, notify: Notify, *, on
     """Forward the events of a source in a spool to its integrations until the clock is stopped.
 
     With `once`, until the end of the log. Returns whether everything was forwarded. Waits while another forwarder reads
-    the same spool. Raises UsageError for a spool that does not exist, LoaderError if the database is away at the start.
+    the same spool, and while the database is away at the start. Raises UsageError for a spool that does not exist,
+    SchemaError if the source is not prepared; with `once`, OutageError if the database is away.
     """
     place = spool / folder_name(settings.schema)
     if not place.is_dir():
@@ -78,7 +79,7 @@ class _Supervisor:
 
         Returns whether all events were forwarded.
         """
-        found = self._read()
+        found = self._read_first()
         try:
             while not self._clock.is_stopped and has_lock():
                 self._follow(found)
@@ -95,6 +96,18 @@ class _Supervisor:
         finally:
             self._stop(list(self._running))
         return True
+
+    def _read_first(self) -> list[Configuration]:
+        """Return the integrations to run; unless `once`, wait while the database is away."""
+        while not self._clock.is_stopped:
+            try:
+                return self._read()
+            except OutageError as exc:
+                if self._once:
+                    raise
+                log.warning("%s; forwarding begins later", exc)
+                self._clock.wait(RESTART_SECONDS)
+        return []
 
     def _read(self) -> list[Configuration]:
         with open_warehouse(self._settings, "forward") as warehouse:

@@ -3,12 +3,13 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from loader.config import Settings
-from loader.errors import UsageError
+from loader.errors import OutageError, UsageError
 from loader.forwarding import supervisor
 from loader.forwarding.clock import Clock
 from loader.forwarding.configuration import list_integrations, remove_integration, set_status
@@ -84,3 +85,14 @@ def test_a_target_that_is_gone_disables_its_integration_only(settings: Settings,
 def test_a_spool_that_does_not_exist_is_a_mistake(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--spool"):
         forward(settings, tmp_path / "nothing", Clock(), lambda _: True)
+
+
+def test_a_database_that_is_away_at_the_start_is_waited_for(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = replace(settings, database_url="postgresql://nobody@127.0.0.1:1/none")
+    with spooling(tmp_path / "spool"):
+        with pytest.raises(OutageError):
+            forward(away, tmp_path / "spool", Clock(), lambda _: True, once=True)
+        with forwarding(away, tmp_path / "spool"):
+            until(lambda: "forwarding begins later" in caplog.text)
