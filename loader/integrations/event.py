@@ -4,17 +4,32 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from loader.events.fields import CONTEXT, PROPERTIES
+from loader.events.moments import read_moment
 from loader.events.outcomes import ENDPOINT_REJECT
-from loader.events.values import split_object
+from loader.events.values import repair, split_object
 
 #: Fields that a batch call has for all of its events, and those whose values are merged if an event has them too.
 _SHARED = (CONTEXT, "integrations", "sentAt", "receivedAt")
+
+#: Ids that stand for nobody, in lower case: those that Amplitude (HTTP V2 API, "Invalid IDs") or Mixpanel (Import Events,
+#: "distinct_id") refuse, and those that are no id either, by PostHog ("Identifying users").
+PLACEHOLDERS = frozenset(
+    """
+    00000000-0000-0000-0000-000000000000 anon anonymous nil none null n/a na nan undefined unknown <nil> lmy47d 0 -1
+    true false [] {} guest distinctid distinct_id not_authenticated
+    """.split()  # noqa: SIM905
+) | {"", "[object object]"}
+#: A larger difference between the clocks of the sender and of the endpoint is an error, and is not corrected.
+MAX_CLOCK_SKEW = timedelta(days=1)
+#: Fields of `context.campaign` (Segment, "Context fields") that become the properties `utm_…`.
+_CAMPAIGN = {"name": "campaign", "source": "source", "medium": "medium", "term": "term", "content": "content"}
 
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _batch = msgspec.json.Decoder(list[Raw])
@@ -115,6 +130,34 @@ class Event:
         return next((text for name in names if (text := self.text(name))), None)
 
     @_Once
+    def moment(self) -> datetime | None:
+        """When the event happened, in UTC, as in the column `timestamp` of the warehouse; None without a readable time.
+
+        The clock of the sender is corrected, unless that has been done, which shows by both fields being there.
+        """
+        names = "timestamp", "originalTimestamp", "sentAt", "receivedAt"
+        computed, original, sent, received = (read_moment(self.text(name) or "") for name in names)
+        if (computed and original) or not (computed or original):
+            return computed or received or sent
+        happened = computed or original
+        if not (happened and sent and received) or abs(received - sent) > MAX_CLOCK_SKEW:
+            return happened
+        try:
+            return happened + (received - sent)
+        except OverflowError:
+            return received
+
+    @_Once
+    def known_user_id(self) -> str | None:
+        """`userId`, unless it stands for nobody."""
+        return _known(self.user_id)
+
+    @_Once
+    def known_anonymous_id(self) -> str | None:
+        """`anonymousId`, unless it stands for nobody."""
+        return _known(self.anonymous_id)
+
+    @_Once
     def properties(self) -> dict[str, Any]:
         """The decoded properties."""
         return self._object(PROPERTIES)
@@ -123,6 +166,14 @@ class Event:
     def context(self) -> dict[str, Any]:
         """The decoded context."""
         return self._object(CONTEXT)
+
+    @_Once
+    def utm_properties(self) -> dict[str, Any]:
+        """The decoded properties, with `utm_campaign`, `utm_source` and so on from `context.campaign`."""
+        campaign = self.context.get("campaign")
+        found = campaign if isinstance(campaign, dict) else {}
+        utm = {f"utm_{name}": found[field] for field, name in _CAMPAIGN.items() if found.get(field) is not None}
+        return {**utm, **self.properties}
 
     @_Once
     def options(self) -> dict[str, Any]:
@@ -156,13 +207,19 @@ class Event:
         return value if isinstance(value, dict) else {}
 
 
+def _known(text: str | None) -> str | None:
+    return None if text is None or text.strip().lower() in PLACEHOLDERS else text
+
+
 def read_events(line: bytes) -> Sequence[Event]:
     """Return the events of a stored line: one, those of a batch call, or none if it is not an event.
 
     A batch call gets its shared fields merged into its events, as the loader does it. Of a name that an object has
-    twice at its top, the first value counts, as in the warehouse.
+    twice at its top, the first value counts, and halves of surrogate pairs become U+FFFD, as in the warehouse.
     """
     fields = _read_fields(line)
+    if fields is None and b"\\u" in line:
+        fields = _read_fields(repair(line.decode("utf-8", "replace"))[0].encode())
     if fields is None or ENDPOINT_REJECT in fields:
         return ()
     if "batch" in fields and "type" not in fields and "event" not in fields:

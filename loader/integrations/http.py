@@ -6,6 +6,7 @@ still verifies the name, it reads an answer in pieces, and it is what `requests`
 
 import base64
 import email.utils
+import gzip
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -41,6 +42,8 @@ class Request:
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     content_type: str = "application/json"
+    #: Whether the body is sent compressed by gzip.
+    is_compressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ class HttpClient:
             "User-Agent": f"selligent-loader/{__version__}",
             "Content-Type": request.content_type,
             **request.headers,
+            **({"Content-Encoding": "gzip"} if request.is_compressed else {}),
         }
         deadline = time.monotonic() + ANSWER_SECONDS
         try:
@@ -112,7 +116,7 @@ class HttpClient:
             response = self._manager(url).request(
                 "POST",
                 url,
-                body=request.body,
+                body=gzip.compress(request.body, 6, mtime=0) if request.is_compressed else request.body,
                 headers=headers,
                 redirect=False,
                 preload_content=False,

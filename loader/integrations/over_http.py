@@ -1,8 +1,11 @@
 """What integrations over HTTP share: one request for a batch, and the meaning of status codes."""
 
-from collections.abc import Sequence
-from typing import ClassVar
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
+from loader.errors import UsageError
 from loader.integrations.event import Event
 from loader.integrations.http import Answer, Request
 from loader.integrations.outcomes import DELIVERED, DeliveryError, Disabled, Outcome, Refused, TooLarge, TryLater
@@ -84,6 +87,41 @@ class HttpIntegration:
         headers = {"Content-Type": request.content_type, **request.headers}
         lines = [f"POST {request.url}", *(f"{name}: {value}" for name, value in headers.items())]
         return self._client.mask("\n".join([*lines, "", body[:MAX_PREVIEW] + more]))
+
+
+    def test(self, batch: Batch) -> Sequence[Outcome]:
+        """Deliver the sample."""
+        return self.deliver(batch)
+
+
+def base_url(options: Options, hosts: Mapping[str, str]) -> str:
+    """Return the address of a target's API, without `/` at its end: the setting `url`, else that of its `region`.
+
+    Raises UsageError for an invalid one.
+    """
+    url = options.settings["url"].rstrip("/")
+    try:
+        parts = urlsplit(url)
+        is_valid = not url or (parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query)
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise UsageError("the setting url is invalid; write https://host")
+    return url or hosts[options.settings["region"]]
+
+
+def read_object(answer: Answer) -> dict[str, Any]:
+    """Return the JSON object of an answer; raise TryLater if it has none, as a repeat is harmless.
+
+    So it is when a proxy answers in place of the target.
+    """
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise TryLater("unexpected_answer", answer.text, code=answer.status)
+    return found
 
 
 def read_failure(answer: Answer) -> DeliveryError:

@@ -7,10 +7,10 @@ collects batches within its limits, retries, and stores what cannot be delivered
 - `encode`, which returns what the target gets for one event;
 - `deliver`, which sends a batch and returns one outcome for each of its events, or raises a DeliveryError (both in
   `loader.integrations.outcomes`);
-- `preview`, which returns the request of a batch as text, for `integrations test`.
+- `preview`, which returns the request of a batch as text, and `test`, which sends a sample, for `integrations test`.
 
 Most targets take one HTTP request for a batch: derive from `loader.integrations.over_http.HttpIntegration`, which has
-`deliver` and `preview`, and write `request` and, if the target answers for single events, `read_answer`.
+`deliver`, `preview` and `test`, and write `request` and, if the target answers for single events, `read_answer`.
 
     class MyTarget(HttpIntegration):
         \"\"\"What it sends, and the source of the field names and limits.\"\"\"
@@ -45,6 +45,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
+from loader.errors import UsageError
 from loader.integrations.event import Event
 from loader.integrations.http import HttpClient
 from loader.integrations.outcomes import Outcome
@@ -91,6 +92,13 @@ class Options:
     settings: Mapping[str, str]
     client: HttpClient
     secret: str = field(default="", repr=False)
+
+    def number(self, name: str, maximum: int) -> int:
+        """Return a setting that is a number from 1 to a maximum; raise UsageError if it is not."""
+        text = self.settings[name]
+        if not (text.isascii() and text.isdecimal() and len(text) < 10 and 0 < int(text) <= maximum):
+            raise UsageError(f"the setting {name} is {text!r}; write a number from 1 to {maximum}")
+        return int(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +161,6 @@ class Integration(Protocol):
 
     def preview(self, batch: Batch) -> str:
         """Return the request for a batch as text, without secrets."""
+
+    def test(self, batch: Batch) -> Sequence[Outcome]:
+        """Send a sample as `deliver` does, if possible so that the target checks it and does not store it."""

@@ -42,11 +42,9 @@ class Segment(HttpIntegration):
         self._url = options.settings["url"].rstrip("/") + "/v1/batch"
         if urlsplit(self._url).query or not urlsplit(self._url).hostname:
             raise UsageError("the setting url is invalid; write https://host, without /v1/batch")
-        events = options.settings["events"]
-        if not events.isdecimal() or not 0 < int(events) <= 2500:
-            raise UsageError(f"the setting events is {events!r}; write a number from 1 to 2500")
-        size = (500 << 10) - ENVELOPE_BYTES - SENT_AT_BYTES * int(events)
-        self.limits = BatchLimits(int(events), size, (32 << 10) - SENT_AT_BYTES)
+        events = options.number("events", 2500)
+        size = (500 << 10) - ENVELOPE_BYTES - SENT_AT_BYTES * events
+        self.limits = BatchLimits(events, size, (32 << 10) - SENT_AT_BYTES)
         login = base64.b64encode(f"{options.secret}:".encode()).decode()
         self._headers = {"Authorization": f"Basic {login}"}
 

@@ -40,10 +40,8 @@ class Webhook(HttpIntegration):
         super().__init__(options)
         self._url = options.settings["url"]
         self._keys = read_secrets(options.secret)
-        events = options.settings["events"]
-        if not events.isdecimal() or not 0 < int(events) <= 10_000:
-            raise UsageError(f"the setting events is {events!r}; write a number from 1 to 10000")
-        self.limits = BatchLimits(int(events), 1 << 20, 256 << 10)
+        events = options.number("events", 10000)
+        self.limits = BatchLimits(events, 1 << 20, 256 << 10)
 
     def encode(self, event: Event) -> bytes:
         """Return the event as it was received."""

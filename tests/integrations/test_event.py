@@ -1,13 +1,14 @@
-"""Events are read as the loader reads them: batch calls, repeated names, ids, numbers."""
+"""Events are read as the loader reads them: batch calls, repeated names, ids, numbers, times."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loader.config import Settings
-from loader.integrations.event import read_events
+from loader.integrations.event import Event, read_events
 from tests.support.loading import event, load_bytes, select
 
 
@@ -69,3 +70,49 @@ def test_the_time_of_an_event_is_the_first_that_it_has() -> None:
     assert found.timestamp == "2025-01-01T00:00:00.000Z"
     (found,) = read_events(json.dumps(event()).encode())
     assert found.timestamp == "2025-01-01T00:00:02.000Z"
+
+
+def read(**fields: Any) -> Event:
+    (found,) = read_events(json.dumps(event(**fields)).encode())
+    return found
+
+
+def at(second: int) -> str:
+    return f"2025-01-01T00:00:{second:02}Z"
+
+
+@pytest.mark.parametrize(
+    ("fields", "second"),
+    [
+        ({"timestamp": at(2), "originalTimestamp": at(0), "sentAt": at(1), "receivedAt": at(9)}, 2),
+        ({"timestamp": None, "originalTimestamp": at(0), "sentAt": at(1), "receivedAt": at(9)}, 8),
+        ({"timestamp": at(0), "originalTimestamp": None, "sentAt": at(1), "receivedAt": at(9)}, 8),
+        ({"timestamp": at(5), "originalTimestamp": None, "sentAt": None, "receivedAt": at(9)}, 5),
+        ({"timestamp": at(5), "originalTimestamp": None, "sentAt": "2020-01-01T00:00:00Z", "receivedAt": at(9)}, 5),
+        ({"timestamp": "soon", "originalTimestamp": None, "sentAt": at(1), "receivedAt": at(9)}, 9),
+        ({"timestamp": None, "originalTimestamp": None, "sentAt": at(1), "receivedAt": None}, 1),
+    ],
+)
+def test_the_moment_is_that_of_the_warehouse(fields: dict[str, Any], second: int) -> None:
+    assert read(**fields).moment == datetime(2025, 1, 1, 0, 0, second, tzinfo=UTC)
+
+
+def test_without_a_readable_time_there_is_no_moment() -> None:
+    assert read(timestamp=None, originalTimestamp=None, sentAt=None, receivedAt=None).moment is None
+
+
+@pytest.mark.parametrize("text", ["null", "0", " Anonymous ", "[object Object]", "00000000-0000-0000-0000-000000000000"])
+def test_an_id_that_stands_for_nobody_is_unknown(text: str) -> None:
+    found = read(userId=text, anonymousId="a1")
+    assert (found.user_id, found.known_user_id, found.known_anonymous_id) == (text, None, "a1")
+
+
+def test_the_campaign_of_the_context_becomes_properties() -> None:
+    found = read(context={"campaign": {"name": "May", "source": "mail", "id": 7}}, properties={"utm_source": "own"})
+    assert found.utm_properties == {"utm_campaign": "May", "utm_source": "own"}
+    assert read(context={"campaign": "May"}).utm_properties == {}
+
+
+def test_half_of_a_surrogate_pair_becomes_a_replacement_character() -> None:
+    (found,) = read_events(rb'{"event":"a","properties":{"b":"\ud83d","c":"\ud83d\ude00"}}')
+    assert found.properties == {"b": "\ufffd", "c": "\U0001f600"}
