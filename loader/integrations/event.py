@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,8 +20,8 @@ from loader.events.values import repair, split_object
 #: Fields that a batch call has for all of its events, and those whose values are merged if an event has them too.
 _SHARED = (CONTEXT, "integrations", "sentAt", "receivedAt")
 
-#: Ids that stand for nobody, in lower case: those that Amplitude (HTTP V2 API, "Invalid IDs") or Mixpanel (Import Events,
-#: "distinct_id") refuse, and those that are no id either, by PostHog ("Identifying users").
+#: Ids that stand for nobody, in lower case: those that Amplitude ("HTTP V2 API", invalid ids) or Mixpanel ("Import
+#: Events", distinct_id) refuse, and those that PostHog's libraries do not take for an id.
 PLACEHOLDERS = frozenset(
     """
     00000000-0000-0000-0000-000000000000 anon anonymous nil none null n/a na nan undefined unknown <nil> lmy47d 0 -1
@@ -34,6 +36,7 @@ _CAMPAIGN = {"name": "campaign", "source": "source", "medium": "medium", "term":
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _batch = msgspec.json.Decoder(list[Raw])
 _encoder = msgspec.json.Encoder()
+_UUID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 Value = TypeVar("Value")
@@ -104,6 +107,13 @@ class Event:
     def message_id(self) -> str:
         """`messageId`, at most 100 characters; without one, an id derived from the content as in the warehouse."""
         return self.text("messageId") or derive_id(self.line)
+
+    @_Once
+    def uuid(self) -> str:
+        """`messageId` if it is a UUID, else one made of it."""
+        if _UUID.fullmatch(self.message_id):
+            return self.message_id.lower()
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, self.message_id))
 
     @_Once
     def user_id(self) -> str | None:

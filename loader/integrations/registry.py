@@ -13,6 +13,7 @@ from loader.integrations.protocol import Integration, Options
 GROUP = "selligent_loader.integrations"
 #: The built-in integrations: module and class.
 BUILT_IN = {
+    "amplitude": "loader.integrations.amplitude:Amplitude",
     "segment": "loader.integrations.segment:Segment",
     "webhook": "loader.integrations.webhook:Webhook",
 }
