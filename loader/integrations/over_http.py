@@ -88,7 +88,6 @@ class HttpIntegration:
         lines = [f"POST {request.url}", *(f"{name}: {value}" for name, value in headers.items())]
         return self._client.mask("\n".join([*lines, "", body[:MAX_PREVIEW] + more]))
 
-
     def test(self, batch: Batch) -> Sequence[Outcome]:
         """Deliver the sample."""
         return self.deliver(batch)

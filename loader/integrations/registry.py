@@ -14,6 +14,7 @@ GROUP = "selligent_loader.integrations"
 #: The built-in integrations: module and class.
 BUILT_IN = {
     "amplitude": "loader.integrations.amplitude:Amplitude",
+    "mixpanel": "loader.integrations.mixpanel:Mixpanel",
     "segment": "loader.integrations.segment:Segment",
     "webhook": "loader.integrations.webhook:Webhook",
 }

@@ -101,7 +101,9 @@ def test_without_a_readable_time_there_is_no_moment() -> None:
     assert read(timestamp=None, originalTimestamp=None, sentAt=None, receivedAt=None).moment is None
 
 
-@pytest.mark.parametrize("text", ["null", "0", " Anonymous ", "[object Object]", "00000000-0000-0000-0000-000000000000"])
+@pytest.mark.parametrize(
+    "text", ["null", "0", " Anonymous ", "[object Object]", "00000000-0000-0000-0000-000000000000"]
+)
 def test_an_id_that_stands_for_nobody_is_unknown(text: str) -> None:
     found = read(userId=text, anonymousId="a1")
     assert (found.user_id, found.known_user_id, found.known_anonymous_id) == (text, None, "a1")
