@@ -15,6 +15,7 @@ GROUP = "selligent_loader.integrations"
 BUILT_IN = {
     "amplitude": "loader.integrations.amplitude:Amplitude",
     "mixpanel": "loader.integrations.mixpanel:Mixpanel",
+    "posthog": "loader.integrations.posthog:PostHog",
     "segment": "loader.integrations.segment:Segment",
     "webhook": "loader.integrations.webhook:Webhook",
 }
