@@ -14,6 +14,7 @@ GROUP = "selligent_loader.integrations"
 #: The built-in integrations: module and class.
 BUILT_IN = {
     "amplitude": "loader.integrations.amplitude:Amplitude",
+    "ga4": "loader.integrations.ga4:GoogleAnalytics",
     "mixpanel": "loader.integrations.mixpanel:Mixpanel",
     "posthog": "loader.integrations.posthog:PostHog",
     "segment": "loader.integrations.segment:Segment",
