@@ -46,6 +46,9 @@ class Preparation:
         try:
             mapped = self._mapping.apply(event)
             body = self._integration.encode(mapped) if mapped else b""
+        except RecursionError:
+            item.failure = Outcome("rejected", "too_deep", "its objects and lists are nested too deeply")
+            return item
         except EventRejected as exc:
             item.failure = Outcome("rejected", exc.reason, str(exc))
             return item

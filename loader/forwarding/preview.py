@@ -50,7 +50,7 @@ def send_event(configuration: Configuration, line: bytes) -> tuple[bool, str]:
     """Send an event; return whether the target has accepted it, and what it answered."""
     integration, batch = _prepare(configuration, line)
     try:
-        (outcome,) = integration.deliver(batch)
+        (outcome,) = integration.test(batch)
     except DeliveryError as exc:
         return False, f"failed ({exc.code or 'no answer'}): {exc}"
     text = f"{outcome.status} {outcome.reason} {outcome.answer}".strip()

@@ -17,6 +17,7 @@ BUILT_IN = {
     "ga4": "loader.integrations.ga4:GoogleAnalytics",
     "mixpanel": "loader.integrations.mixpanel:Mixpanel",
     "posthog": "loader.integrations.posthog:PostHog",
+    "s3": "loader.integrations.s3:Archive",
     "segment": "loader.integrations.segment:Segment",
     "webhook": "loader.integrations.webhook:Webhook",
 }

@@ -18,41 +18,23 @@ from loader.inputs.discovery import Days
 from loader.pipeline.result import LoadResult, Options
 from tests.support.loading import event, load, ndjson, select
 from tests.support.loading import one as row
+from tests.support.object_store import SECRET, s3_bucket, s3_server
 
 fsspec = pytest.importorskip("fsspec")
-SECRET = "a-very-secret-key"
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     """The URL of an S3 server."""
-    moto = pytest.importorskip("moto.server")
-    running = moto.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A bucket of the test's own, as a system of fsspec."""
-    pytest.importorskip("s3fs")
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "someone",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    system = fsspec.filesystem("s3", use_listings_cache=False)
-    if system.exists("events"):
-        system.rm("events", recursive=True)
-    system.mkdir("events")
-    yield system
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    with s3_bucket(endpoint, monkeypatch) as system:
+        yield system
 
 
 def run(settings: Settings, url: str, **options: Any) -> LoadResult:
