@@ -46,6 +46,7 @@ class Item:
     attempts: int = 0
     failed_at: float | None = None
     not_before: float = 0.0
+    added_at: float = 0.0
     failure: Outcome | None = None
     is_done: bool = False
 
@@ -68,6 +69,8 @@ class Delivery:
         self._batch_events = integration.limits.events
         self._resume_at = 0.0
         self._failures_in_row = 0
+        #: Whether batches that are not full are sent without waiting for more events.
+        self.is_flushing = False
 
     @property
     def waiting(self) -> int:
@@ -92,6 +95,7 @@ class Delivery:
 
     def add(self, item: Item) -> None:
         """Add the next event of the log."""
+        item.added_at = self._clock.time()
         self._window.append(item)
         self._size += len(item.raw)
 
@@ -113,15 +117,18 @@ class Delivery:
         self._give_up(now)
         if now < self._resume_at and self.oldest:
             return self._resume_at - now
-        batch = self._next_batch(now)
+        batch, is_full = self._next_batch(now)
         if not batch:
             times = (item.not_before for item in self._window if not item.is_done and item.not_before > now)
             return min(times, default=inf) - now
+        wait = 0.0 if is_full or self.is_flushing else batch[0].added_at + self._integration.limits.wait - now
+        if wait > 0 and self.has_room() and not batch[0].attempts:
+            return wait
         self._send(batch)
         return 0.0
 
-    def _next_batch(self, now: float) -> list[Item]:
-        """Return the next events that may be sent, within the limits, in the order of the log."""
+    def _next_batch(self, now: float) -> tuple[list[Item], bool]:
+        """Return the next events that may be sent, in the order of the log, and whether no more fit into the limits."""
         limits, size, held = self._integration.limits, 0, set()
         batch: list[Item] = []
         for item in self._window:
@@ -132,9 +139,9 @@ class Delivery:
                 continue
             size += len(item.record.body) + 1
             if batch and (size > limits.size or len(batch) >= self._batch_events):
-                break
+                return batch, True
             batch.append(item)
-        return batch
+        return batch, len(batch) >= self._batch_events
 
     def _send(self, batch: list[Item]) -> None:
         records = [item.record for item in batch if item.record]

@@ -87,6 +87,7 @@ class Forwarder:
         while not self._clock.is_stopped:
             try:
                 is_at_end = self._fill()
+                self._delivery.is_flushing = self._once and is_at_end
                 wait = self._delivery.step()
                 self._save(is_at_end and isinf(wait))
                 self._problems = 0

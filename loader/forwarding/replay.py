@@ -98,6 +98,7 @@ def _deliver(delivery: Delivery, items: Iterator[Item], clock: Clock) -> None:
             is_at_end = item is None
             if item:
                 delivery.add(item)
+        delivery.is_flushing = is_at_end
         try:
             wait = delivery.step()
         except Disabled as exc:

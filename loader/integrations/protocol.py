@@ -77,12 +77,14 @@ class Secret:
 class BatchLimits:
     """Limits of a batch: events, bytes of all encoded events with one byte between them, bytes of one encoded event.
 
-    A larger event is never sent; it is rejected as `too_large`.
+    A larger event is never sent; it is rejected as `too_large`. `wait` is for how many seconds more events are awaited
+    before a batch is sent that is not full.
     """
 
     events: int
     size: int
     event_size: int
+    wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

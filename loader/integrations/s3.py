@@ -40,6 +40,7 @@ class Archive:
     settings = (
         Setting("url", "Where to write: s3://bucket/folder, another URL of fsspec, or the path of a folder."),
         Setting("events", "Maximum number of events in a file.", "50000"),
+        Setting("every", "Seconds for which events are collected for a file.", "300"),
     )
     secret = Secret(
         'Options of the system as JSON, for S3 {"key": "…", "secret": "…"}; without it, its own settings count.',
@@ -57,7 +58,8 @@ class Archive:
         if is_local and given:
             raise UsageError("a folder has no options; leave out the secret")
         self._system, self._root = (None, path) if is_local else open_folder(url, given)
-        self.limits = BatchLimits(options.number("events", 1_000_000), 16 << 20, 16 << 20)
+        every = options.number("every", 86_400)
+        self.limits = BatchLimits(options.number("events", 1_000_000), 16 << 20, 16 << 20, every)
 
     def encode(self, event: Event) -> bytes:
         """Return the event as it was received."""

@@ -184,3 +184,26 @@ def test_a_target_that_is_gone_ends_the_delivery() -> None:
     with pytest.raises(DeliveryError, match="gone"):
         delivery.step()
     assert delivery.waiting == 1
+
+
+def test_events_are_collected_until_a_batch_is_full_or_the_first_has_waited() -> None:
+    class Collecting(Flaky):
+        limits = BatchLimits(20, 20_000, 10_000, wait=60)
+
+    target, clock = Collecting(1, {}, frozenset()), SimulatedClock()
+    delivery = Delivery(target, Progress(), lambda _: None, clock, DAY)
+    for number in range(25):
+        delivery.add(item(number, number))
+    assert delivery.step() == 0
+    assert 59 < delivery.step() <= 60
+    clock.wait(30)
+    delivery.add(item(25, 25))
+    assert 29 < delivery.step() <= 30
+    assert target.sizes == [20]
+    clock.wait(30)
+    assert delivery.step() == 0
+    assert target.sizes == [20, 6]
+    delivery.add(item(26, 26))
+    delivery.is_flushing = True
+    assert delivery.step() == 0
+    assert target.sizes == [20, 6, 1]
