@@ -112,8 +112,7 @@ def _items(preparation: Preparation, lines: Iterator[Line], days: Days, progress
     for uri, number, line in lines:
         if days and not any(_is_received_on(event, days) for event in read_events(line)):
             continue
-        # The days belong to it: with others, a batch that begins with the same line may have fewer events.
-        key = f"replay-{hashlib.sha256(f'{uri} {days}'.encode()).hexdigest()[:16]}-{number}"
+        key = f"replay-{hashlib.sha256(uri.encode()).hexdigest()[:16]}-{number}"
         yield from _counted(preparation.prepare(line, f"{uri}@{number}", key, Position(key, number)), progress)
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from math import isfinite
 from typing import Any
 from urllib.parse import urlencode
@@ -53,8 +54,8 @@ class GoogleAnalytics(HttpIntegration):
     """Track calls as events of a web stream.
 
     Google answers 2xx to everything, and has no key by which it finds a repeated event: an event that was answered with
-    2xx is not sent again, and one whose answer was lost is stored twice. A request is about one person, so a batch is
-    sent as one request for each person.
+    2xx is not sent again, and one whose answer was lost is stored twice. A request is about one person, so most have
+    one event.
     """
 
     name, label = "ga4", "Google Analytics 4"
@@ -97,32 +98,39 @@ class GoogleAnalytics(HttpIntegration):
         return self._request(COLLECT, batch.records)
 
     def _request(self, path: str, records: Sequence[Record], **fields: str) -> Request:
-        event = records[0].event
-        about = {"client_id": client_id(event), "user_id": event.known_user_id, **fields}
+        client, user = _describe_sender(records[0].event)
+        about = {"client_id": client, "user_id": user, **fields}
         start = encode({name: value for name, value in about.items() if value})[:-1]
         events = b",".join(record.body for record in records)
         return Request(f"{self._base}{path}?{self._query}", start + b',"events":[' + events + b"]}")
 
     def deliver(self, batch: Batch) -> Sequence[Outcome]:
-        """Send a request for each person; after a failure, the events that have not been sent are tried again."""
-        outcomes: list[Outcome | None] = [_check_age(record.event) for record in batch.records]
-        people: dict[tuple[str, str | None], list[int]] = {}
-        for place, record in enumerate(batch.records):
-            if outcomes[place] is None:
-                people.setdefault((client_id(record.event), record.event.known_user_id), []).append(place)
-        for places in people.values():
+        """Send requests in the order of the events, each for the next ones of one person.
+
+        After a failure, it and all later ones are tried again: what was answered with 2xx is a beginning of the batch,
+        so the place to go on from is behind it, and it is not sent again after a stop.
+        """
+        outcomes: list[Outcome] = []
+        for _, group in groupby(batch.records, lambda record: _describe_sender(record.event)):
+            records = list(group)
             try:
-                answer = self._client.send(self._request(COLLECT, [batch.records[place] for place in places]))
-                if not answer.is_success:
-                    raise read_failure(answer)
+                outcomes += self._deliver(records)
             except DeliveryError as exc:
-                if not any(outcomes):
+                if not outcomes:
                     raise
                 rest = Outcome("retry", exc.reason, exc.answer, exc.retry_after, exc.code)
-                return [outcome or rest for outcome in outcomes]
-            for place in places:
-                outcomes[place] = DELIVERED
-        return [outcome or DELIVERED for outcome in outcomes]
+                return outcomes + [rest] * (len(batch.records) - len(outcomes))
+        return outcomes
+
+    def _deliver(self, records: Sequence[Record]) -> list[Outcome]:
+        """Send the events of one person that are not too old."""
+        outcomes = [_check_age(record.event) for record in records]
+        recent = [record for record, outcome in zip(records, outcomes, strict=True) if outcome is DELIVERED]
+        if recent:
+            answer = self._client.send(self._request(COLLECT, recent))
+            if not answer.is_success:
+                raise read_failure(answer)
+        return outcomes
 
     def test(self, batch: Batch) -> Sequence[Outcome]:
         """Ask the validation server, which stores nothing, and checks neither the API secret nor the stream."""
@@ -151,9 +159,13 @@ def client_id(event: Event) -> str:
     return f"{int.from_bytes(digest[:4])}.{int.from_bytes(digest[4:8])}"
 
 
-def _check_age(event: Event) -> Outcome | None:
+def _describe_sender(event: Event) -> tuple[str, str | None]:
+    return client_id(event), event.known_user_id
+
+
+def _check_age(event: Event) -> Outcome:
     if event.moment is None or datetime.now(UTC) - event.moment <= MAX_AGE:
-        return None
+        return DELIVERED
     return Outcome("rejected", "too_old", "Google Analytics takes events of the last 72 hours")
 
 

@@ -100,17 +100,16 @@ def test_an_event_has_the_name_of_its_table_and_its_properties_as_parameters() -
     assert not vendor.broken
 
 
-def test_each_person_gets_a_request_with_an_id_that_stays() -> None:
+def test_a_request_has_the_next_events_of_one_person_with_an_id_that_stays() -> None:
     with target(Analytics()) as place:
         made = analytics(place.url)
-        users = ["a", "b", "a", None]
+        users = ["a", "a", "b", "a", None]
         samples = [recent(messageId=f"m{n}", userId=user, anonymousId="x") for n, user in enumerate(users)]
-        assert made.deliver(batch(made, *samples)) == [DELIVERED] * 4
-        made.deliver(batch(made, samples[1]))
+        assert made.deliver(batch(made, *samples)) == [DELIVERED] * 5
     calls = [request.json for request in place.requests]
-    assert [call.get("user_id") for call in calls] == ["a", "b", None, "b"]
+    assert [call.get("user_id") for call in calls] == ["a", "b", "a", None]
     assert [len(call["events"]) for call in calls] == [2, 1, 1, 1]
-    assert calls[1]["client_id"] == calls[3]["client_id"] != calls[0]["client_id"]
+    assert calls[0]["client_id"] == calls[2]["client_id"] != calls[1]["client_id"]
 
 
 def test_the_client_id_can_be_an_option_of_the_event() -> None:

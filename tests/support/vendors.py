@@ -13,7 +13,7 @@ from loader.integrations.outcomes import EventRejected, Outcome, Refused, TooLar
 from loader.integrations.protocol import Batch, Integration, Record
 from tests.support.targets import Received, Reply
 
-#: What can happen to a request. `lost`: the target takes it, but its answer does not arrive.
+#: What can happen to a request, besides `hang`. `lost`: the target takes it, but its answer does not arrive.
 FAULTS = ("busy", "wait", "error", "dropped", "lost", "garbage", "large", "none")
 #: Requests after which `forward` gives up.
 MAX_REQUESTS = 500
@@ -40,6 +40,7 @@ class Vendor(ABC):
             "wait": Reply(429, b"slow down", {"Retry-After": "1"}),
             "error": Reply(503, b"<html>"),
             "dropped": Reply(None),
+            "hang": Reply(200, delay=60),
             "garbage": Reply(200, b"<html>login</html>"),
             "large": Reply(413, b"too large"),
         }
