@@ -57,7 +57,10 @@ class Archive:
         is_local = "://" not in path
         if is_local and given:
             raise UsageError("a folder has no options; leave out the secret")
-        self._system, self._root = (None, path) if is_local else open_folder(url, given)
+        self._system: Any = None
+        self._root = path
+        if not is_local:
+            self._system, self._root = open_folder(url, given)
         every = options.number("every", 86_400)
         self.limits = BatchLimits(options.number("events", 1_000_000), 16 << 20, 16 << 20, every)
 
