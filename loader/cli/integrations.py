@@ -126,7 +126,13 @@ def kinds_command(as_json: bool) -> None:
         for setting in find_kind(name).settings
     ]
     secrets = [
-        {"kind": name, "setting": "secret", "default": "(needed)", "choices": "", "help": secret.help}
+        {
+            "kind": name,
+            "setting": "secret",
+            "default": "(optional)" if secret.is_optional else "(needed)",
+            "choices": "",
+            "help": secret.help,
+        }
         for name in kinds()
         if (secret := find_kind(name).secret)
     ]
