@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loader.errors import InputError, UsageError
-from loader.events.times import read_time
+from loader.events.moments import read_moment
 from loader.inputs.object_store import open_folder, remove_file, write_file
 from loader.integrations.event import Event, encode
 from loader.integrations.http import MASK
@@ -115,7 +115,7 @@ class Archive:
 
 def day_folder(event: Event) -> str:
     """Return the folder of an event: the UTC day on which it was received, as Unix time in milliseconds."""
-    moment = read_time(event.text("receivedAt") or "") or event.moment
+    moment = read_moment(event.text("receivedAt") or "") or event.moment
     if moment is None:
         return UNDATED
     day = datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
