@@ -166,6 +166,12 @@ def test_of_many_properties_those_of_the_campaign_are_sent_first() -> None:
     assert names[:3] == ["link_id", "p0", "p1"]
 
 
+def test_a_property_whose_name_is_reserved_is_left_out() -> None:
+    names = ["ga_x", "google_x", "firebase_x", "gclid", "session_number", "1st", "x" * 41, "ü", "session_id"]
+    (body,) = batch(analytics(), recent(properties=dict.fromkeys(names, "1"))).bodies
+    assert json.loads(body)["params"] == {"session_id": "1"}
+
+
 def test_what_was_answered_with_2xx_is_not_sent_again_when_a_later_request_fails() -> None:
     replies = iter([Reply(204, b""), Reply(503), Reply(204, b"")])
     with target(lambda _: next(replies)) as place:

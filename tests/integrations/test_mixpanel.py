@@ -89,7 +89,7 @@ def test_an_event_has_its_name_ids_time_and_campaign() -> None:
     sample = event(
         messageId="m-1",
         anonymousId="anna-1",
-        properties={"campaign_id": "c1", "time": "now", "$set": 1},
+        properties={"campaign_id": "c1", "time": "now", "$set": 1, "token": "other", "$group_id": "g"},
         context={"campaign": {"name": "May"}},
     )
     outcomes, (request,) = deliver(Mixpanel(), sample)

@@ -80,6 +80,7 @@ def test_writing_again_changes_nothing_and_a_longer_file_replaces_a_shorter_one(
     made, place = archive(str(tmp_path)), tmp_path / FIRST_DAY / "spool-7-0.gz"
     store(made, SAMPLES[0])
     first = place.read_bytes()
+    assert first[4:8] == bytes(4), "the time of writing is not in the file"
     store(made, SAMPLES[0])
     assert place.read_bytes() == first
     store(made, SAMPLES[0], SAMPLES[2])
