@@ -1,6 +1,7 @@
 """Read the time of a single event in Python. `loader.duckdb` reads the same forms for all events of a load."""
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -17,6 +18,9 @@ def read_moment(text: str) -> datetime | None:
     >>> [str(read_moment(text)) for text in ("2025-01-01T24:00", "1735689600000", "2025-01-01")]
     ['2025-01-02 00:00:00+00:00', '2025-01-01 00:00:00+00:00', 'None']
     """
+    if len(text) == 24 and text[10] == "T" and text[23] == "Z" and text[5].isdecimal():  # nearly all times
+        with suppress(ValueError):
+            return datetime.fromisoformat(text)
     if _NUMBER.fullmatch(text):
         return _read_number(Decimal(text))
     found = _FORM.fullmatch(text)

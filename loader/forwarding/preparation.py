@@ -46,15 +46,13 @@ class Preparation:
         try:
             mapped = self._mapping.apply(event)
             body = self._integration.encode(mapped) if mapped else b""
-        except RecursionError:
-            item.failure = Outcome("rejected", "too_deep", "its objects and lists are nested too deeply")
-            return item
         except EventRejected as exc:
             item.failure = Outcome("rejected", exc.reason, str(exc))
             return item
         except Exception as exc:  # an error in an integration must not stop the events behind this one
             log.exception("unexpected error in the integration %s, for event %s", self._integration.name, origin)
-            item.failure = Outcome("rejected", "unexpected", type(exc).__name__)
+            reason = "too_deep" if isinstance(exc, RecursionError) else "unexpected"
+            item.failure = Outcome("rejected", reason, type(exc).__name__)
             return item
         if mapped is None:
             item.is_done = True
