@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -15,6 +15,7 @@ from msgspec import Raw
 from loader.events.fields import CONTEXT, PROPERTIES
 from loader.events.moments import read_moment
 from loader.events.outcomes import ENDPOINT_REJECT
+from loader.events.times import EPOCH_SECONDS
 from loader.events.values import repair, split_object
 
 #: Fields that a batch call has for all of its events, and those whose values are merged if an event has them too.
@@ -28,8 +29,8 @@ PLACEHOLDERS = frozenset(
     true false [] {} guest distinctid distinct_id not_authenticated
     """.split()  # noqa: SIM905
 ) | {"", "[object object]"}
-#: A larger difference between the clocks of the sender and of the endpoint is an error, and is not corrected.
-MAX_CLOCK_SKEW = timedelta(days=1)
+#: How far the clocks of sender and receiver may differ, as in a load; the earliest time of a clock that differs more.
+MAX_CLOCK_SKEW, EARLIEST = timedelta(days=1), datetime.fromtimestamp(EPOCH_SECONDS.start, UTC)
 #: Fields of `context.campaign` (Segment, "Context fields") that become the properties `utm_…`.
 _CAMPAIGN = {"name": "campaign", "source": "source", "medium": "medium", "term": "term", "content": "content"}
 
@@ -143,19 +144,25 @@ class Event:
     def moment(self) -> datetime | None:
         """When the event happened, in UTC, as in the column `timestamp` of the warehouse; None without a readable time.
 
-        The clock of the sender is corrected, unless that has been done, which shows by both fields being there.
+        The clock of the sender is corrected by its error at the time of sending, unless `timestamp` is corrected, which
+        shows by `originalTimestamp` being there. A clock that differs too much says nothing.
         """
         names = "timestamp", "originalTimestamp", "sentAt", "receivedAt"
-        computed, original, sent, received = (read_moment(self.text(name) or "") for name in names)
-        if (computed and original) or not (computed or original):
-            return computed or received or sent
-        happened = computed or original
-        if not (happened and sent and received) or abs(received - sent) > MAX_CLOCK_SKEW:
-            return happened
+        stamp, original, sent, received = (read_moment(self.text(name) or "") for name in names)
+        if self.text("originalTimestamp") is None:
+            stamp, original = None, stamp
+        received = received or sent or original
+        if received is None:
+            return stamp
+        if sent and abs(sent - received) > MAX_CLOCK_SKEW:
+            is_likely = original and EARLIEST <= original <= received + MAX_CLOCK_SKEW
+            return original if is_likely else received
+        if stamp or original is None or sent is None:
+            return stamp or original or received
         try:
-            return happened + (received - sent)
+            return received - (sent - original)
         except OverflowError:
-            return received
+            return original
 
     @_Once
     def known_user_id(self) -> str | None:

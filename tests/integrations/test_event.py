@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,9 @@ def read(**fields: Any) -> Event:
     return found
 
 
+FAR = "2020-01-01T00:00:00Z"
+
+
 def at(second: int) -> str:
     return f"2025-01-01T00:00:{second:02}Z"
 
@@ -88,7 +92,10 @@ def at(second: int) -> str:
         ({"timestamp": None, "originalTimestamp": at(0), "sentAt": at(1), "receivedAt": at(9)}, 8),
         ({"timestamp": at(0), "originalTimestamp": None, "sentAt": at(1), "receivedAt": at(9)}, 8),
         ({"timestamp": at(5), "originalTimestamp": None, "sentAt": None, "receivedAt": at(9)}, 5),
-        ({"timestamp": at(5), "originalTimestamp": None, "sentAt": "2020-01-01T00:00:00Z", "receivedAt": at(9)}, 5),
+        ({"timestamp": at(5), "originalTimestamp": None, "sentAt": FAR, "receivedAt": at(9)}, 5),
+        ({"timestamp": at(7), "originalTimestamp": at(5), "sentAt": FAR, "receivedAt": at(9)}, 5),
+        ({"timestamp": at(7), "originalTimestamp": "2082-01-01T00:00:00Z", "sentAt": FAR, "receivedAt": at(9)}, 9),
+        ({"timestamp": "1999-01-01T00:00:00Z", "originalTimestamp": None, "sentAt": FAR, "receivedAt": at(9)}, 9),
         ({"timestamp": "soon", "originalTimestamp": None, "sentAt": at(1), "receivedAt": at(9)}, 9),
         ({"timestamp": None, "originalTimestamp": None, "sentAt": at(1), "receivedAt": None}, 1),
     ],
@@ -118,3 +125,27 @@ def test_the_campaign_of_the_context_becomes_properties() -> None:
 def test_half_of_a_surrogate_pair_becomes_a_replacement_character() -> None:
     (found,) = read_events(rb'{"event":"a","properties":{"b":"\ud83d","c":"\ud83d\ude00"}}')
     assert found.properties == {"b": "\ufffd", "c": "\U0001f600"}
+
+
+def test_the_moment_is_the_time_in_the_warehouse_for_each_combination_of_fields(
+    settings: Settings, tmp_path: Path
+) -> None:
+    values = {
+        "timestamp": [None, at(5), "soon", FAR],
+        "originalTimestamp": [None, at(0), "2082-01-01T00:00:00Z"],
+        "sentAt": [None, at(1), "soon"],
+        "receivedAt": [at(9), "1735689609000"],
+    }
+    samples = [
+        event(messageId=f"m{number}", **dict(zip(values, combination, strict=True)))
+        for number, combination in enumerate(product(*values.values()))
+    ]
+    load_bytes(settings, b"".join(json.dumps(sample).encode() + b"\n" for sample in samples), tmp_path)
+    stored = {row["id"]: row["timestamp"] for row in select(settings, "select id, timestamp from tracks")}
+    assert len(stored) == len(samples)
+    differing = [
+        (sample, stored[sample["messageId"]])
+        for sample in samples
+        if read_events(json.dumps(sample).encode())[0].moment != stored[sample["messageId"]]
+    ]
+    assert differing == []
