@@ -130,10 +130,10 @@ def test_half_of_a_surrogate_pair_becomes_a_replacement_character() -> None:
 def test_the_moment_is_the_time_in_the_warehouse_for_each_combination_of_fields(
     settings: Settings, tmp_path: Path
 ) -> None:
-    values = {
+    values: dict[str, list[str | None]] = {
         "timestamp": [None, at(5), "soon", FAR],
         "originalTimestamp": [None, at(0), "2082-01-01T00:00:00Z"],
-        "sentAt": [None, at(1), "soon"],
+        "sentAt": [None, at(1), "soon", FAR],
         "receivedAt": [at(9), "1735689609000"],
     }
     samples = [
