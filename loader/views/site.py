@@ -187,9 +187,7 @@ def _conversions(tables: Sequence[Table], settings: Mapping[str, str]) -> Iterat
     usual = conversions[0][1:] if conversions else ("revenue", "currency", "order_id")
     refunds = [_columns(kind) for kind in settings.get("refund_events", "").split()]
     names = {name for name, *_ in refunds}
-    kinds: list[tuple[tuple[str, str, str, str], tuple[str, ...], bool]] = [
-        (kind, (kind[1], *_AMOUNTS) if kind[1] else (), False) for kind in conversions if kind[0] not in names
-    ]
+    kinds = [(kind, (kind[1], *_AMOUNTS) if kind[1] else (), False) for kind in conversions if kind[0] not in names]
     for name, *own in refunds:
         revenue, currency, order_id = (given or other for given, other in zip(own, usual, strict=True))
         kinds.append(((name, revenue, currency, order_id), (revenue, *_AMOUNTS), True))
