@@ -111,13 +111,13 @@ def test_an_incident_is_told_at_its_first_failure_and_at_recovery(run: Run, webh
     assert webhook.texts[0].endswith("failed: 'missing' does not exist; check the path")
     webhook.texts.clear()
     assert (bad(run), bad(run), heads(webhook)) == (1, 1, [])
-    assert run("load", "-", stdin=b"5\n").code == 3
+    assert run("load", "-", stdin=b'{"n":5}\n').code == 3
     assert heads(webhook) == []
     assert good(run) == 0
     assert "loads again; it had failed since 20" in webhook.texts[0]
     assert heads(webhook) == ["loads again"]
     assert (good(run), heads(webhook)) == (0, [])
-    assert run("load", "-", stdin=b"6\n").code == 3
+    assert run("load", "-", stdin=b'{"n":6}\n').code == 3
     assert webhook.texts[0].endswith("1 events are rejected; see `selligent-loader rejects list`")
 
 
