@@ -21,7 +21,14 @@ Received = Literal[
     "spool.written", "spool.synced", "segment.compressed", "segment.renamed", "segment.closed", "segment.kept"
 ]
 #: Points in the forwarder.
-Forwarded = Literal["forward.sending", "forward.answered", "forward.buried", "forward.saved", "forward.recorded"]
+Forwarded = Literal[
+    "forward.sending",
+    "forward.called",
+    "forward.answered",
+    "forward.buried",
+    "forward.saved",
+    "forward.recorded",
+]
 
 
 def crash_point(name: Step | Received | Forwarded) -> None:

@@ -29,7 +29,12 @@ LIBRARIES = {
     "psycopg": {"loader.postgres.connection", "loader.postgres.sqlstate"},
     "duckdb": {"loader.duckdb"},
     "pgpq": {"loader.postgres.copy"},
-    "msgspec": {"loader.endpoint.tracking_calls", "loader.integrations.event", "loader.integrations.mapping"},
+    "msgspec": {
+        "loader.endpoint.tracking_calls",
+        "loader.integrations.event",
+        "loader.integrations.mapping",
+        *(f"loader.integrations.selligent.{name}" for name in ("operations", "schedule", "sources")),
+    },
     "cryptography": {"loader.forwarding.secrets"},
     "urllib3": {"loader.integrations.addresses", "loader.integrations.http"},
     "fsspec": {"loader.inputs.object_store"},

@@ -73,7 +73,13 @@ class Configuration:
 
     def read_mapping(self) -> EventMapping:
         """Return the checked mapping."""
-        return read_mapping(self.mapping, send_personal_data=self.send_personal_data)
+        names_fields = getattr(find_kind(self.kind), "names_fields", False)
+        return read_mapping(self.mapping, send_personal_data=self.send_personal_data or names_fields)
+
+    @property
+    def reads_site(self) -> bool:
+        """Whether it gets the calls of the company's site and apps instead of the e-mail events."""
+        return bool(getattr(find_kind(self.kind), "reads_site", False))
 
     def describe(self) -> dict[str, Any]:
         """Return what people may see: everything but the secret."""

@@ -36,6 +36,7 @@ ALERT_AFTER_SECONDS = 60.0
 #: Reasons of failures that do not end by themselves.
 LASTING = frozenset(
     {"unauthorized", "forbidden", "not_found", "payment_required", "forbidden_address", "forbidden_url", "redirect"}
+    | {"wrong_mapping"}
 )
 
 #: Sends a message to people, and returns whether it was accepted.

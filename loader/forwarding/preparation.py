@@ -8,7 +8,7 @@ from loader.forwarding.configuration import Configuration
 from loader.forwarding.delivery import Item
 from loader.forwarding.eligibility import may_be_sent
 from loader.integrations.event import Event, read_events
-from loader.integrations.outcomes import EventRejected, Outcome
+from loader.integrations.outcomes import EventRejected, EventSkipped, Outcome
 from loader.integrations.protocol import Integration, Record
 from loader.spool.reader import Position
 
@@ -46,6 +46,9 @@ class Preparation:
         try:
             mapped = self._mapping.apply(event)
             body = self._integration.encode(mapped) if mapped else b""
+        except EventSkipped:
+            item.is_done = True
+            return item
         except EventRejected as exc:
             item.failure = Outcome("rejected", exc.reason, str(exc))
             return item

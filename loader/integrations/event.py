@@ -193,6 +193,11 @@ class Event:
         return {**utm, **self.properties}
 
     @_Once
+    def traits(self) -> dict[str, Any]:
+        """The decoded traits of an identify or group call."""
+        return self._object("traits")
+
+    @_Once
     def options(self) -> dict[str, Any]:
         """The decoded field `integrations`."""
         return self._object("integrations")

@@ -36,7 +36,7 @@ MASK = "********"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A POST request. Headers can contain secrets, so they are not part of the representation."""
+    """A request, by POST unless `method` says otherwise. Headers can contain secrets and are not represented."""
 
     url: str
     body: bytes
@@ -44,6 +44,7 @@ class Request:
     content_type: str = "application/json"
     #: Whether the body is sent compressed by gzip.
     is_compressed: bool = False
+    method: str = "POST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class HttpClient:
         return text
 
     def send(self, request: Request) -> Answer:
-        """Post a request and return the answer, whatever its status.
+        """Send a request and return the answer, whatever its status.
 
         Follows redirects within the same scheme, host and port that keep the method. Raises TryLater if the target
         cannot be reached, does not answer in time, or has an address that is not allowed.
@@ -114,7 +115,7 @@ class HttpClient:
         try:
             check_url(url, self._rules)
             response = self._manager(url).request(
-                "POST",
+                request.method,
                 url,
                 body=gzip.compress(request.body, 6, mtime=0) if request.is_compressed else request.body,
                 headers=headers,

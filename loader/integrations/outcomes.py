@@ -31,6 +31,10 @@ class EventRejected(Exception):  # noqa: N818
         self.reason = reason
 
 
+class EventSkipped(Exception):  # noqa: N818
+    """Raised by `encode` for an event that the settings of the integration leave out."""
+
+
 class DeliveryError(Exception):
     """A request failed as a whole.
 

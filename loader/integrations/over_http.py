@@ -50,6 +50,8 @@ class HttpIntegration:
     settings: ClassVar[tuple[Setting, ...]] = ()
     secret: ClassVar[Secret | None] = None
     calls: ClassVar[frozenset[str]] = TRACK_ONLY
+    reads_site: ClassVar[bool] = False
+    names_fields: ClassVar[bool] = False
     limits: BatchLimits
 
     def __init__(self, options: Options) -> None:

@@ -139,6 +139,11 @@ class Integration(Protocol):
     secret: ClassVar[Secret | None]
     #: The calls that the target takes. Others are skipped.
     calls: ClassVar[frozenset[str]]
+    #: Whether it gets the calls of the company's site and apps instead of the e-mail events; False if it is missing.
+    reads_site: ClassVar[bool]
+    #: Whether its settings name each field that is sent, so that personal data need not be left out before; False if it
+    #: is missing.
+    names_fields: ClassVar[bool]
 
     def __init__(self, options: Options) -> None:
         """Check the settings and the secret; raise UsageError for invalid ones. Connect to nothing."""
@@ -151,7 +156,7 @@ class Integration(Protocol):
         """Return what the target gets for an event.
 
         Called once for each event, before batches are made, so it must be fast and always give the same bytes for the
-        same event. Raises EventRejected if the target cannot take it.
+        same event. Raises EventRejected if the target cannot take it, EventSkipped if the settings leave it out.
         """
 
     def deliver(self, batch: Batch) -> Sequence[Outcome]:

@@ -18,6 +18,7 @@ BUILT_IN = {
     "mixpanel": "loader.integrations.mixpanel:Mixpanel",
     "posthog": "loader.integrations.posthog:PostHog",
     "s3": "loader.integrations.s3:Archive",
+    "selligent": "loader.integrations.selligent.integration:Selligent",
     "segment": "loader.integrations.segment:Segment",
     "webhook": "loader.integrations.webhook:Webhook",
 }
