@@ -34,29 +34,43 @@ origin_option = click.option(
 )
 
 
+site_option = click.option(
+    "--site",
+    "is_site",
+    is_flag=True,
+    help="For the company's own site and apps: calls go to integrations such as `selligent`, and to no table.",
+)
+
+
 @keys.command(
     "create",
     epilog="\b\nExamples:\n  selligent-loader keys create --label 'Selligent, test'\n"
-    "  selligent-loader keys create --label Website --allow-origin https://example.com",
+    "  selligent-loader keys create --site --label Website --allow-origin https://example.com",
 )
 @label_option
 @origin_option
+@site_option
 @connection_options
 @json_option
-def create_command(settings: Settings, as_json: bool, label: str, origins: tuple[str, ...]) -> None:
+def create_command(  # noqa: PLR0913
+    *, settings: Settings, as_json: bool, label: str, origins: tuple[str, ...], is_site: bool
+) -> None:
     """Create a key and print it. Only its hash is stored; the key cannot be shown again."""
     with open_warehouse(settings) as warehouse:
-        key = create_key(warehouse, label, origins)
+        key = create_key(warehouse, label, origins, is_site=is_site)
     print_json({"label": label, "write_key": key}) if as_json else print(key)
 
 
 @keys.command("import", epilog="\b\nExample:\n  selligent-loader keys import --label Selligent < key.txt")
 @label_option
 @origin_option
+@site_option
 @click.option("--also", is_flag=True, help="Import a key of another source too; its events go to both sources.")
 @connection_options
 @json_option
-def import_command(settings: Settings, as_json: bool, label: str, origins: tuple[str, ...], also: bool) -> None:
+def import_command(  # noqa: PLR0913
+    *, settings: Settings, as_json: bool, label: str, origins: tuple[str, ...], is_site: bool, also: bool
+) -> None:
     """Import a key from standard input.
 
     A sender that already uses the key needs no change. A key that is valid for another source of the database is
@@ -64,7 +78,7 @@ def import_command(settings: Settings, as_json: bool, label: str, origins: tuple
     """
     key = sys.stdin.readline().strip()
     with open_warehouse(settings) as warehouse:
-        key_id = import_key(warehouse, key, label, origins, is_shared=also)
+        key_id = import_key(warehouse, key, label, origins, is_shared=also, is_site=is_site)
     print_json({"key_id": key_id, "label": label}) if as_json else print(f"key {key_id} ({label}) is valid")
 
 

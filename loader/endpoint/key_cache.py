@@ -92,7 +92,13 @@ class KeyCache:
 
     def _write_copy(self) -> None:
         rows = [
-            {"schema": key.schema, "key_id": key.key_id, "hash": key.digest.hex(), "origins": key.origins}
+            {
+                "schema": key.schema,
+                "key_id": key.key_id,
+                "hash": key.digest.hex(),
+                "origins": key.origins,
+                "is_site": key.is_site,
+            }
             for key in self._keys
         ]
         try:
@@ -104,7 +110,13 @@ class KeyCache:
         schemas = {settings.schema for settings in self._sources}
         rows = json.loads(self._copy.read_bytes())
         return [
-            Key(row["schema"], row["key_id"], bytes.fromhex(row["hash"]), tuple(row.get("origins", ())))
+            Key(
+                row["schema"],
+                row["key_id"],
+                bytes.fromhex(row["hash"]),
+                tuple(row.get("origins", ())),
+                row.get("is_site", False),
+            )
             for row in rows
             if row["schema"] in schemas
         ]

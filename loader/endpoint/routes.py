@@ -56,7 +56,7 @@ class Receiver:
         self._check_rate(keys[0], call.events)
         schemas = [key.schema for key in keys]  # one for each source: its keys differ
         if call.events:
-            await self._store(schemas, call.lines)
+            await self._store([key.log for key in keys], call.lines)
         for schema in schemas:
             self.metrics.count_events(schema, kind, call.events)
         return call.rejected, allow_origin(self.key_cache, head.origin, schemas) if head.origin else ()
@@ -84,13 +84,13 @@ class Receiver:
         if wait := bucket.take(events, time.monotonic()):
             raise RequestRefused(429, "too many events at once", wait)
 
-    async def _store(self, schemas: Sequence[str], lines: bytes) -> None:
-        """Store lines in the spool of each source, and return when all are on disk."""
+    async def _store(self, logs: Sequence[str], lines: bytes) -> None:
+        """Store lines in logs of the spool, and return when all are on disk."""
         pending = []
         try:
-            for schema in schemas:
+            for log_name in logs:
                 waiting = asyncio.get_running_loop().create_future()
-                self.spool.append(schema, lines, waiting)
+                self.spool.append(log_name, lines, waiting)
                 pending.append(waiting)
         except FullError as exc:
             raise RequestRefused(503, str(exc), RETRY_AFTER_SECONDS) from None

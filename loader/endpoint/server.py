@@ -24,6 +24,7 @@ from loader.endpoint.routes import Receiver, create_app, resolve_on_loop
 from loader.endpoint.spool_loader import SpoolLoader
 from loader.errors import UsageError
 from loader.forwarding.cursor import read_all_progress
+from loader.spool.segments import site_log
 from loader.spool.writer import Spool
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ async def _serve(sources: Sequence[Settings], plan: ServeOptions) -> None:
     loop = asyncio.get_running_loop()
     metrics, unauthorized = Metrics(), UnauthorizedRequests()
     with ExitStack() as opened:
-        spool = Spool(plan.spool, [settings.schema for settings in sources], plan.spool_limit, resolve_on_loop(loop))
+        logs = [name for settings in sources for name in (settings.schema, site_log(settings.schema))]
+        spool = Spool(plan.spool, logs, plan.spool_limit, resolve_on_loop(loop))
         opened.enter_context(closing(spool))
         key_cache = KeyCache(sources, plan.spool / "keys.json")
         opened.enter_context(closing(KeyRefresher(key_cache, unauthorized)))
@@ -64,7 +66,8 @@ async def _serve(sources: Sequence[Settings], plan: ServeOptions) -> None:
 
         listener = opened.enter_context(_listener(plan.host, plan.port))
         opened.enter_context(closing(SpoolLoader(sources, spool, metrics, plan)))
-        metrics.add_forwarding(lambda: read_all_progress({s.schema: spool.place(s.schema) for s in sources}))
+        places = [(s.schema, spool.place(name)) for s in sources for name in (s.schema, site_log(s.schema))]
+        metrics.add_forwarding(lambda: read_all_progress(places))
         if plan.is_forwarding:
             opened.enter_context(closing(ForwarderProcesses(sources, plan.spool)))
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -19,6 +19,7 @@ from loader.forwarding.retention import first_needed
 from loader.inputs.discovery import discover
 from loader.pipeline.ledger import Ledger
 from loader.schema.source import open_warehouse
+from loader.spool.segments import site_log
 from loader.spool.writer import Spool
 from loader.views.figures import read_figures
 from loader.views.refresh import is_stale
@@ -64,6 +65,7 @@ class SpoolLoader:
                 self._spool.rotate()
                 for settings in self._sources:
                     self._load_source(settings)
+                    self._keep_site_calls(settings)
                 self._refresh_if_due()
                 self._spool.remove_older(self._plan.keep.total_seconds(), self._read_needed())
             except (LoaderError, OSError) as exc:
@@ -84,14 +86,20 @@ class SpoolLoader:
             if file.uri not in unread:
                 self._spool.archive(Path(file.uri))
 
+    def _keep_site_calls(self, settings: Settings) -> None:
+        """Move the segments with calls of the company's site, which are not loaded, to those that are kept."""
+        for path in self._spool.closed(site_log(settings.schema)):
+            self._spool.archive(path)
+
     def _read_needed(self) -> dict[Path, str]:
-        """Return the first segment that integrations need, by the folder of the source."""
+        """Return the first segment that integrations need, by the folder of the log."""
         needed = {}
         for settings in self._sources:
-            place = self._spool.place(settings.schema)
             with open_warehouse(settings, "serve") as warehouse:
-                if (first := first_needed(warehouse, place)) is not None:
-                    needed[place] = first
+                for log_name, reads_site in ((settings.schema, False), (site_log(settings.schema), True)):
+                    place = self._spool.place(log_name)
+                    if (first := first_needed(warehouse, place, reads_site=reads_site)) is not None:
+                        needed[place] = first
         return needed
 
     def _refresh_if_due(self) -> None:

@@ -15,6 +15,7 @@ from loader.errors import UsageError
 from loader.postgres.connection import Warehouse
 from loader.quoting import quote_identifier
 from loader.schema.source import key_schemas
+from loader.spool.segments import site_log
 
 #: An origin of a page (RFC 6454): scheme, host, and the port if it is not the scheme's.
 _ORIGIN = re.compile(
@@ -24,17 +25,18 @@ _ORIGIN = re.compile(
 _PRODUCT = re.compile(rb"([A-Za-z][A-Za-z0-9._-]*(?:/[A-Za-z0-9.+_-]+)?)(?=[\s;(,]|$)")
 
 _CREATE = """
-    insert into write_keys (label, hash, allowed_origins) values (%s, %s, %s)
+    insert into write_keys (label, hash, allowed_origins, is_site) values (%s, %s, %s, %s)
     on conflict (hash) do update
-        set revoked_at = null, label = excluded.label, allowed_origins = excluded.allowed_origins
+        set revoked_at = null, label = excluded.label, allowed_origins = excluded.allowed_origins,
+            is_site = excluded.is_site
     returning key_id
 """
 _REVOKE = "update write_keys set revoked_at = coalesce(revoked_at, now()) where key_id = %s returning label"
 _LIST = """
-    select key_id, label, created_at, last_used_at, last_client, allowed_origins, revoked_at from write_keys
+    select key_id, label, created_at, last_used_at, last_client, allowed_origins, revoked_at, is_site from write_keys
     order by key_id
 """
-_VALID = "select key_id, hash, allowed_origins from write_keys where revoked_at is null order by key_id"
+_VALID = "select key_id, hash, allowed_origins, is_site from write_keys where revoked_at is null order by key_id"
 _USED = """
     update write_keys set last_used_at = greatest(last_used_at, used_at),
         last_client = case
@@ -55,6 +57,13 @@ class Key:
     digest: bytes
     #: Origins of pages whose scripts may read the answers of the endpoint.
     origins: tuple[str, ...] = field(default=(), hash=False)
+    #: Whether its calls are those of the company's site and apps, not e-mail events.
+    is_site: bool = False
+
+    @property
+    def log(self) -> str:
+        """The log of the spool that its calls are written to."""
+        return site_log(self.schema) if self.is_site else self.schema
 
 
 def digest(key: str) -> bytes:
@@ -71,18 +80,26 @@ def find_keys(keys: Iterable[Key], key: str) -> tuple[Key, ...]:
     return tuple([known for known in keys if hmac.compare_digest(known.digest, given)])
 
 
-def create_key(warehouse: Warehouse, label: str, origins: Sequence[str] = ()) -> str:
+def create_key(warehouse: Warehouse, label: str, origins: Sequence[str] = (), *, is_site: bool = False) -> str:
     """Store a new key and return it; it cannot be read again later.
+
+    The calls of a site's key go to integrations only, and to no table.
 
     Raises UsageError for an origin that is not valid.
     """
     key = secrets.token_urlsafe(24)
-    import_key(warehouse, key, label, origins)
+    import_key(warehouse, key, label, origins, is_site=is_site)
     return key
 
 
-def import_key(
-    warehouse: Warehouse, key: str, label: str, origins: Sequence[str] = (), *, is_shared: bool = False
+def import_key(  # noqa: PLR0913
+    warehouse: Warehouse,
+    key: str,
+    label: str,
+    origins: Sequence[str] = (),
+    *,
+    is_shared: bool = False,
+    is_site: bool = False,
 ) -> int:
     """Store a key that a sender already uses, or make it valid again, and return its number.
 
@@ -101,7 +118,7 @@ def import_key(
                 f"the key is already valid for the source {others[0]!r}; revoke it there, or use --also to send its "
                 "events to both"
             )
-        ((key_id,),) = warehouse.fetch(_CREATE, label, digest(key), allowed)
+        ((key_id,),) = warehouse.fetch(_CREATE, label, digest(key), allowed, is_site)
     return int(key_id)
 
 
@@ -154,7 +171,7 @@ def list_keys(warehouse: Warehouse) -> list[dict[str, Any]]:
     """Return all keys, revoked ones too, without the keys themselves."""
     with warehouse.transaction():
         rows = warehouse.fetch(_LIST)
-    names = "key_id", "label", "created_at", "last_used_at", "last_client", "allowed_origins", "revoked_at"
+    names = "key_id", "label", "created_at", "last_used_at", "last_client", "allowed_origins", "revoked_at", "is_site"
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
@@ -162,7 +179,9 @@ def valid_keys(warehouse: Warehouse) -> list[Key]:
     """Return the keys that are not revoked."""
     with warehouse.transaction():
         rows = warehouse.fetch(_VALID)
-    return [Key(warehouse.schema, key_id, bytes(known), tuple(origins)) for key_id, known, origins in rows]
+    return [
+        Key(warehouse.schema, key_id, bytes(known), tuple(origins), is_site) for key_id, known, origins, is_site in rows
+    ]
 
 
 def record_use(warehouse: Warehouse, used: Mapping[int, tuple[datetime, str | None]]) -> None:

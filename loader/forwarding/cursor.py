@@ -11,7 +11,7 @@ repeats events; the target finds repeats by their ids.
 import json
 import secrets
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -162,9 +162,9 @@ def read_named_progress(schema: str, path: Path) -> NamedProgress | None:
         return None
 
 
-def read_all_progress(places: Mapping[str, Path]) -> list[NamedProgress]:
-    """Return the progress of all integrations in a spool, from the folder of each source by its schema."""
-    paths = [(schema, path) for schema, place in places.items() for path in sorted((place / FOLDER).glob("*.json"))]
+def read_all_progress(places: Sequence[tuple[str, Path]]) -> list[NamedProgress]:
+    """Return the progress of all integrations in a spool, from its logs: the schema of the source, and the folder."""
+    paths = [(schema, path) for schema, place in places for path in sorted((place / FOLDER).glob("*.json"))]
     return [found for schema, path in paths if (found := read_named_progress(schema, path))]
 
 

@@ -9,13 +9,15 @@ from loader.postgres.connection import Warehouse
 from loader.spool.segment_list import SegmentList
 
 
-def first_needed(warehouse: Warehouse, place: Path) -> str | None:
-    """Return the first segment of a source that an enabled integration has not passed; None if all have passed all.
+def first_needed(warehouse: Warehouse, place: Path, *, reads_site: bool = False) -> str | None:
+    """Return the first segment of a log that an enabled integration has not passed; None if all have passed all.
+
+    `place` is the folder of the log, `reads_site` whether it is that of the company's site and apps.
 
     Segments beyond the limit of an integration's backlog are not needed: the newest ones are kept for it.
     Raises OSError if the spool cannot be read.
     """
-    enabled = [found for found in list_integrations(warehouse) if found.is_enabled]
+    enabled = [found for found in list_integrations(warehouse) if found.is_enabled and found.reads_site == reads_site]
     firsts = [_first_needed(warehouse, place, configuration) for configuration in enabled]
     return min((first for first in firsts if first), default=None)
 

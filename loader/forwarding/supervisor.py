@@ -14,7 +14,7 @@ from loader.forwarding.configuration import Configuration, list_integrations
 from loader.forwarding.cursor import FOLDER, remove_others, spool_id
 from loader.forwarding.forwarder import Forwarder, Notify
 from loader.schema.source import open_warehouse
-from loader.spool.segments import folder_name, is_same_file, lock_folder
+from loader.spool.segments import folder_name, is_same_file, lock_folder, make_places, site_log
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +33,15 @@ def forward(settings: Settings, spool: Path, clock: Clock, notify: Notify, *, on
     the same spool, and while the database is away at the start. Raises UsageError for a spool that does not exist,
     SchemaError if the source is not prepared; with `once`, OutageError if the database is away.
     """
-    place = spool / folder_name(settings.schema)
+    place, site = (spool / folder_name(name) for name in (settings.schema, site_log(settings.schema)))
     if not place.is_dir():
         raise UsageError(f"{str(place)!r} does not exist; name the spool of `selligent-loader serve` with --spool")
+    make_places(spool, [site])
     while not clock.is_stopped:
         with _locked(place, clock) as has_lock:
             if not has_lock:
                 return False
-            supervisor = _Supervisor(settings, place, clock, notify, once=once)
+            supervisor = _Supervisor(settings, (place, site), clock, notify, once=once)
             is_done = supervisor.run(has_lock)
         if once:
             return is_done
@@ -70,8 +71,11 @@ def _locked(place: Path, clock: Clock) -> Iterator[Callable[[], bool] | None]:
 class _Supervisor:
     """Starts and stops forwarders, one thread each."""
 
-    def __init__(self, settings: Settings, place: Path, clock: Clock, notify: Notify, *, once: bool) -> None:
-        self._settings, self._place, self._clock, self._notify, self._once = settings, place, clock, notify, once
+    def __init__(
+        self, settings: Settings, places: tuple[Path, Path], clock: Clock, notify: Notify, *, once: bool
+    ) -> None:
+        """`places` are the folders of the logs with e-mail events and with calls of the company's site."""
+        self._settings, self._places, self._clock, self._notify, self._once = settings, places, clock, notify, once
         self._running: dict[str, tuple[Forwarder, Clock, threading.Thread]] = {}
 
     def run(self, has_lock: Callable[[], bool]) -> bool:
@@ -112,7 +116,8 @@ class _Supervisor:
     def _read(self) -> list[Configuration]:
         with open_warehouse(self._settings, "forward") as warehouse:
             found = list_integrations(warehouse)
-        remove_others(self._place, {configuration.integration_id for configuration in found})
+        for place in self._places:
+            remove_others(place, {configuration.integration_id for configuration in found})
         return [configuration for configuration in found if configuration.is_enabled]
 
     def _follow(self, found: list[Configuration]) -> None:
@@ -131,7 +136,8 @@ class _Supervisor:
 
     def _start(self, key: str, configuration: Configuration) -> None:
         clock = self._clock.child()
-        forwarder = Forwarder(self._settings, self._place, configuration, clock, self._notify, once=self._once)
+        place = self._places[configuration.reads_site]
+        forwarder = Forwarder(self._settings, place, configuration, clock, self._notify, once=self._once)
         thread = threading.Thread(target=_run, args=(forwarder, clock), name=configuration.name, daemon=True)
         self._running[key] = forwarder, clock, thread
         thread.start()

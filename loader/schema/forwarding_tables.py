@@ -122,3 +122,17 @@ def undelivered_events(metadata: MetaData, ops: str) -> Table:
     )
     Index("undelivered_events_origin_idx", table.c.integration_id, table.c.origin, unique=True)
     return table
+
+
+def segment_members(metadata: MetaData, ops: str) -> Table:
+    """Return the table of the members of segments that queries fill."""
+    return Table(
+        "segment_members",
+        metadata,
+        _integration_id(ops, primary_key=True),
+        Column("segment", Text, primary_key=True, comment="API name of the segment at the target"),
+        Column("user_id", Text, primary_key=True, comment="userId of the member"),
+        _flag("is_delivered", "Whether the target has accepted the member; otherwise it may have"),
+        schema=ops,
+        comment="One row per member of a static segment that a query has filled",
+    )

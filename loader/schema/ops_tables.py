@@ -236,6 +236,13 @@ def write_keys(metadata: MetaData, ops: str) -> Table:
             comment="Origins of web pages whose scripts may read the answers of the endpoint",
         ),
         Column("last_client", Text, comment="Name and version of the client that last used it, of its User-Agent"),
+        Column(
+            "is_site",
+            Boolean,
+            nullable=False,
+            server_default=false(),
+            comment="Whether calls with the key go to integrations only, as those of the company's site and apps",
+        ),
         schema=ops,
         comment="One row per write key with which senders may send events",
     )
@@ -276,6 +283,7 @@ def warehouse(schema: str) -> MetaData:
         forwarding_tables.integrations,
         forwarding_tables.forwarding,
         forwarding_tables.undelivered_events,
+        forwarding_tables.segment_members,
     ):
         make(metadata, ops_schema(schema))
     return metadata

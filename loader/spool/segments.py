@@ -4,6 +4,7 @@
     SPOOL/<schema>/.open/<name>.jsonl       being written, or waiting for compression
     SPOOL/<schema>/<name>.jsonl.gz          closed and immutable; read by `load`
     SPOOL/<schema>/.loaded/<name>.jsonl.gz  loaded; kept for some time
+    SPOOL/.<schema>.site/                   the same for the calls of the company's site and apps, which are never loaded
 
 A name is an increasing number and a random part, so that names stay unique if the clock is set back, and across hosts.
 """
@@ -124,13 +125,28 @@ def lock_folder(folder: Path) -> IO[bytes]:
 
 
 def folder_name(schema: str) -> str:
-    """Return the name of a source's folder, which is unique, not hidden and a single path component.
+    """Return the name of a log's folder, which is unique and a single path component, and not hidden for a source.
 
-    >>> folder_name("selligent"), folder_name("../a b")
-    ('selligent', '%2E.%2Fa%20b')
+    >>> folder_name("selligent"), folder_name("../a b"), folder_name(site_log("selligent"))
+    ('selligent', '%2E.%2Fa%20b', '.selligent.site')
     """
+    if schema.endswith(_SITE):
+        return f".{folder_name(schema.removesuffix(_SITE))}.site"
     name = quote(schema, safe="")
     return f"%2E{name[1:]}" if name.startswith(".") else name
+
+
+def site_log(schema: str) -> str:
+    """Return the name of the log with the calls of a source's site and apps, which no load reads.
+
+    Its folder is `SPOOL/.<folder of the source>.site`. A folder of a source never begins with a point, and loads leave
+    out hidden folders.
+    """
+    return f"{schema}{_SITE}"
+
+
+#: Names of schemas cannot have this character.
+_SITE = "\0site"
 
 
 def last_number(folder: Path) -> int:

@@ -77,8 +77,6 @@ class Selligent(HttpIntegration):
         delivery = _Delivery(self, batch, self._done)
         for planned in self._plan(batch):
             delivery.send(planned, planned.entries)
-            if delivery.failure:
-                break
         return delivery.finish()
 
     def preview(self, batch: Batch) -> str:

@@ -128,6 +128,12 @@ def test_a_refused_record_is_found_and_the_others_go_on(server: SelligentServer)
     assert len(paths(server)) < 30
 
 
+def test_of_two_calls_of_one_person_only_the_refused_one_is_set_aside(server: SelligentServer) -> None:
+    outcomes = deliver(opened(server), identify(1, plan="gold"), identify(2, plan="x" * 11))
+    assert [outcome.status for outcome in outcomes] == ["delivered", "rejected"]
+    assert server.rows("customers")["u1"]["PLAN"] == "gold"
+
+
 def test_addresses_and_secrets_are_masked_in_what_the_vendor_says(server: SelligentServer) -> None:
     server.fault = lambda made: None if made.endpoint == "fields" else Fault(422, f"{made.body} by {KEY}".encode())
     (outcome,) = deliver(opened(server), identify(1, "anna@example.com", email="anna@example.org"))
