@@ -28,6 +28,8 @@ Forwarded = Literal[
     "forward.buried",
     "forward.saved",
     "forward.recorded",
+    "audience.stored",
+    "audience.marked",
 ]
 
 

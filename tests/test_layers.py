@@ -33,6 +33,7 @@ LIBRARIES = {
         "loader.endpoint.tracking_calls",
         "loader.integrations.event",
         "loader.integrations.mapping",
+        "loader.forwarding.audience",
         *(f"loader.integrations.selligent.{name}" for name in ("operations", "schedule", "sources")),
     },
     "cryptography": {"loader.forwarding.secrets"},

@@ -18,7 +18,7 @@ from loader.errors import LoaderError, UsageError
 from loader.forwarding.clock import Clock
 from loader.inputs.discovery import Days
 from loader.schema.source import open_warehouse
-from loader.spool.segments import folder_name
+from loader.spool.segments import folder_name, site_log
 
 if TYPE_CHECKING:
     from loader.forwarding.replay import Replayed
@@ -91,6 +91,15 @@ def _stop_with_parent(clock: Clock, parent: int) -> None:
 @click.option(
     "--file", "paths", metavar="PATH", multiple=True, help="File, folder, glob or URL of events; can be repeated."
 )
+@click.option("--query", metavar="SQL", help="Send the rows of a query: each is a person, with traits in the columns.")
+@click.option(
+    "--user-id", default="user_id", show_default=True, metavar="COLUMN", help="Column of the query with the userId."
+)
+@click.option(
+    "--segment", metavar="NAME", help="Fill this static segment with the people of the query, and remove who has left."
+)
+@click.option("--only-segment", is_flag=True, help="Send no profiles, only who enters and leaves the segment.")
+@click.option("--dry-run", is_flag=True, help="Print the requests for the first rows of the query, and send nothing.")
 @click.option(
     "--spool",
     type=click.Path(file_okay=False, path_type=Path),
@@ -107,22 +116,46 @@ def replay_command(  # noqa: PLR0913
     last: datetime | None,
     paths: tuple[str, ...],
     spool: Path | None,
+    query: str | None,
+    user_id: str,
+    segment: str | None,
+    only_segment: bool,
+    dry_run: bool,
 ) -> None:
-    """Send events to one integration once more, of files or of what the spool keeps.
+    """Send events to one integration once more, of files or of what the spool keeps; or the people of a query.
 
     The mapping and the field `integrations` of events count as always. Targets that find repeats by their ids store
     nothing twice.
     """
+    from loader.forwarding.audience import Audience, AudienceReplay
     from loader.forwarding.configuration import find_integration
     from loader.forwarding.replay import read_files, read_kept_segments, replay
 
     days = Days(first and first.date(), last and last.date())
-    place = (spool or home() / "spool") / folder_name(settings.schema)
+    if query is not None:
+        if paths or days:
+            raise UsageError("--query excludes --file, --from and --to")
+        if only_segment and not segment:
+            raise UsageError("--only-segment needs --segment NAME")
+        audience = Audience(query, user_id, segment, has_profiles=not only_segment)
+        with open_warehouse(settings, "replay") as warehouse:
+            sending = AudienceReplay(warehouse, find_integration(warehouse, name), audience)
+            if dry_run:
+                print(sending.preview())
+            else:
+                print_replayed(sending.run(), as_json=as_json)
+        return
+    if segment or only_segment or dry_run:
+        raise UsageError("--segment, --only-segment and --dry-run need --query")
     if not paths and not days:
-        raise UsageError("name the events: --from DATE, --to DATE or --file PATH")
+        raise UsageError("name the events: --from DATE, --to DATE, --file PATH or --query SQL")
+    with open_warehouse(settings) as warehouse:
+        found = find_integration(warehouse, name)
+    log_name = site_log(settings.schema) if found.reads_site else settings.schema
+    place = (spool or home() / "spool") / folder_name(log_name)
     lines = read_files(paths, days) if paths else read_kept_segments(place, days)
     with open_warehouse(settings) as warehouse:
-        print_replayed(replay(warehouse, find_integration(warehouse, name), lines, days), as_json=as_json)
+        print_replayed(replay(warehouse, found, lines, days), as_json=as_json)
 
 
 @click.command("failed")

@@ -52,9 +52,7 @@ site_option = click.option(
 @site_option
 @connection_options
 @json_option
-def create_command(  # noqa: PLR0913
-    *, settings: Settings, as_json: bool, label: str, origins: tuple[str, ...], is_site: bool
-) -> None:
+def create_command(*, settings: Settings, as_json: bool, label: str, origins: tuple[str, ...], is_site: bool) -> None:
     """Create a key and print it. Only its hash is stored; the key cannot be shown again."""
     with open_warehouse(settings) as warehouse:
         key = create_key(warehouse, label, origins, is_site=is_site)

@@ -53,7 +53,7 @@ def replay(warehouse: Warehouse, configuration: Configuration, lines: Iterator[L
         store_dead_letters(warehouse, configuration.integration_id, items)
 
     delivery = Delivery(integration, progress, bury, clock := Clock(), RETRY_SECONDS)
-    _deliver(delivery, _items(preparation, lines, days, progress), clock)
+    deliver_items(delivery, _items(preparation, lines, days, progress), clock)
     return Replayed(
         progress.events_delivered, progress.events_skipped, progress.events_undelivered, dict(progress.failures)
     )
@@ -79,7 +79,7 @@ def retry_dead_letters(warehouse: Warehouse, configuration: Configuration) -> Re
             preparation.prepare(bytes(raw), origin, f"retry-{number}", Position("retry", number))
             for number, origin, raw, *_ in rows
         )
-        _deliver(delivery, _counted(chain.from_iterable(items), progress), clock)
+        deliver_items(delivery, _counted(chain.from_iterable(items), progress), clock)
         remove_dead_letters(warehouse, [number for number, origin, *_ in rows if origin not in failed])
         total.delivered += progress.events_delivered
         total.skipped += progress.events_skipped
@@ -89,7 +89,7 @@ def retry_dead_letters(warehouse: Warehouse, configuration: Configuration) -> Re
     return total
 
 
-def _deliver(delivery: Delivery, items: Iterator[Item], clock: Clock) -> None:
+def deliver_items(delivery: Delivery, items: Iterator[Item], clock: Clock) -> None:
     """Deliver all items, and wait for retries."""
     is_at_end = False
     while not is_at_end or delivery.waiting:

@@ -14,6 +14,8 @@ BEGIN = 7355612
 INCIDENT = 7355613
 #: A backfill of discarded values into columns.
 FILL = 7355614
+#: The members of a segment that a query fills.
+MEMBERS = 7355615
 
 #: Lock timeout for changing a table. Statements queued behind the change wait as long.
 TABLE_TIMEOUT = "2s"

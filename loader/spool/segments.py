@@ -4,7 +4,7 @@
     SPOOL/<schema>/.open/<name>.jsonl       being written, or waiting for compression
     SPOOL/<schema>/<name>.jsonl.gz          closed and immutable; read by `load`
     SPOOL/<schema>/.loaded/<name>.jsonl.gz  loaded; kept for some time
-    SPOOL/.<schema>.site/                   the same for the calls of the company's site and apps, which are never loaded
+    SPOOL/.<schema>.site/                   the same for calls of the company's site, which no load reads
 
 A name is an increasing number and a random part, so that names stay unique if the clock is set back, and across hosts.
 """
