@@ -27,9 +27,9 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def new_key(settings: Settings) -> str:
+def new_key(settings: Settings, *, is_site: bool = False) -> str:
     with open_warehouse(settings) as warehouse:
-        return create_key(warehouse, "test")
+        return create_key(warehouse, "test", is_site=is_site)
 
 
 class Server:

@@ -13,6 +13,7 @@ from loader.forwarding.configuration import NewIntegration, add_integration, fin
 from loader.forwarding.forwarder import Forwarder
 from loader.forwarding.state import read_states
 from loader.schema.source import open_warehouse
+from loader.spool.segments import folder_name, site_log
 from loader.spool.writer import Spool
 from tests.support.loading import event, select
 
@@ -81,7 +82,8 @@ def forward_events(
     """Forward the events of a spool to an integration; return whether all were forwarded."""
     with open_warehouse(settings) as warehouse:
         configuration = find_integration(warehouse, name)
-    forwarder = Forwarder(settings, spool / settings.schema, configuration, clock or Clock(), notify, once=once)
+    log_name = site_log(settings.schema) if configuration.reads_site else settings.schema
+    forwarder = Forwarder(settings, spool / folder_name(log_name), configuration, clock or Clock(), notify, once=once)
     forwarder.run()
     return forwarder.is_done
 
