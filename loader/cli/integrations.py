@@ -144,7 +144,7 @@ def kinds_command(as_json: bool) -> None:
 @json_option
 def list_command(settings: Settings, as_json: bool) -> None:
     """List the integrations with their state."""
-    from loader.forwarding.state import read_states
+    from loader.monitoring.forwarding_state import read_states
 
     with open_warehouse(settings) as warehouse:
         found = read_states(warehouse)

@@ -15,7 +15,7 @@ from loader.config import Settings
 from loader.endpoint.limits import LOAD_MAX_REJECTS, LOAD_RETRY_FOR, ServeOptions
 from loader.endpoint.metrics import Metrics
 from loader.errors import LoaderError
-from loader.forwarding.forwarder import first_needed
+from loader.forwarding.retention import first_needed
 from loader.inputs.discovery import discover
 from loader.pipeline.ledger import Ledger
 from loader.schema.source import open_warehouse

@@ -1,4 +1,4 @@
-"""Forward the events of a spool to one integration, until it is stopped; decide which segments are still needed."""
+"""Forward the events of a spool to one integration, until it is stopped."""
 
 import logging
 import time
@@ -12,14 +12,13 @@ from loader.config import Settings
 from loader.crash_points import crash_point
 from loader.errors import LoaderError
 from loader.forwarding.clock import Clock
-from loader.forwarding.configuration import Configuration, list_integrations, set_status
+from loader.forwarding.configuration import Configuration, set_status
 from loader.forwarding.cursor import Cursor, Progress, spool_id
 from loader.forwarding.dead_letters import store_dead_letters
 from loader.forwarding.delivery import Delivery, Item, pause
 from loader.forwarding.lag import Lag
 from loader.forwarding.preparation import Preparation
 from loader.integrations.outcomes import Disabled
-from loader.postgres.connection import Warehouse
 from loader.schema.source import open_warehouse
 from loader.spool.reader import Position, SpoolReader
 from loader.spool.segment_list import SegmentList
@@ -223,30 +222,3 @@ def start_position(place: Path, since: datetime) -> Position:
             break
         earlier = name
     return Position(earlier, 0, is_complete=True) if earlier else Position()
-
-
-def first_needed(warehouse: Warehouse, place: Path, *, reads_site: bool = False) -> str | None:
-    """Return the first segment of a log that an enabled integration has not passed; None if all have passed all.
-
-    `place` is the folder of the log, `reads_site` whether it is that of the company's site and apps.
-
-    Segments beyond the limit of an integration's backlog are not needed: the newest ones are kept for it.
-    Raises OSError if the spool cannot be read.
-    """
-    enabled = [found for found in list_integrations(warehouse) if found.is_enabled and found.reads_site == reads_site]
-    firsts = [_first_needed(warehouse, place, configuration) for configuration in enabled]
-    return min((first for first in firsts if first), default=None)
-
-
-def _first_needed(warehouse: Warehouse, place: Path, configuration: Configuration) -> str | None:
-    progress = Cursor(place, configuration.integration_id, configuration.name).read(warehouse)
-    position = progress.position if progress else start_position(place, configuration.created_at)
-    first, size = None, 0
-    for name, path in reversed(SegmentList(place).read().items()):
-        if name < position.segment or (name == position.segment and position.is_complete):
-            break
-        size += path.stat().st_size if path.exists() else 0
-        if size > configuration.backlog_limit:
-            break
-        first = name
-    return first

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from loader.forwarding.state import read_states_now
+from loader.monitoring.forwarding_state import read_states_now
 from loader.monitoring.results import ERROR, OK, WARN, Check, span
 from loader.postgres.connection import Warehouse
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from loader.events.outcomes import DISCARD_REMEDIES
-from loader.forwarding.state import read_states_now
+from loader.monitoring.forwarding_state import read_states_now
 from loader.monitoring.freshness import read_freshness, snapshot
 from loader.pipeline.ledger import read_running_loads
 from loader.postgres import advisory_locks

@@ -11,7 +11,7 @@ from loader.config import Settings
 from loader.forwarding.clock import Clock
 from loader.forwarding.configuration import NewIntegration, add_integration, find_integration
 from loader.forwarding.forwarder import Forwarder
-from loader.forwarding.state import read_states
+from loader.monitoring.forwarding_state import read_states
 from loader.schema.source import open_warehouse
 from loader.spool.segments import folder_name, site_log
 from loader.spool.writer import Spool
