@@ -27,7 +27,7 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 #: Runs in the environment of a client library, not of the tests.
-collect_ignore = ["support/send_demo.py"]
+collect_ignore = ["support/send_demo.py", "support/send_demo_site.py"]
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def documented_commands() -> Iterator[tuple[str, list[str]]]:
     """Yield the arguments of every command in the documents, in blocks of shell and in sentences."""
     for name in DOCUMENTS:
         text = document(name)
-        lines = [line for block, _ in blocks(text, "sh") for line in block.splitlines()]
+        lines = [line for block, _ in blocks(text, "sh") for line in block.replace("\\\n", " ").splitlines()]
         for block, _ in blocks(text, "console"):
             lines += [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
         lines += re.findall(r"`(selligent-loader [^`]+)`", text)
