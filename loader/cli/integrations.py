@@ -188,7 +188,7 @@ def test_command(context: click.Context, /, *, settings: Settings, name: str, pa
 
     with open_warehouse(settings) as warehouse:
         configuration = find_integration(warehouse, name)
-    line = _read_file(path).encode() if path else sample_event()
+    line = _read_file(path).encode() if path else sample_event(reads_site=configuration.reads_site)
     print(preview_event(configuration, line))
     if send:
         is_delivered, answer = send_event(configuration, line)

@@ -97,7 +97,7 @@ class AudienceReplay:
         another process, LoaderError if the database is away, or the target wants no more requests.
         """
         segment, progress = self._audience.segment, self._progress
-        if segment and not self._warehouse.try_lock(MEMBERS, segment):
+        if segment and not self._warehouse.try_lock(MEMBERS, f"{self._configuration.integration_id} {segment}"):
             raise BusyError(f"another process fills the segment {segment!r}; wait for it to end")
         without = self._read_rows()
         if self._audience.has_profiles:

@@ -3,6 +3,7 @@
 import json
 import uuid
 from datetime import UTC, datetime
+from typing import Any
 
 from loader.errors import UsageError
 from loader.forwarding.configuration import Configuration
@@ -13,10 +14,13 @@ from loader.integrations.protocol import Batch, Integration, Record
 from loader.spool.reader import Position
 
 
-def sample_event() -> bytes:
-    """Return an event as it is stored, with an id of its own, and with personal data to show whether it is left out."""
+def sample_event(*, reads_site: bool = False) -> bytes:
+    """Return an event as it is stored, with an id of its own, and with personal data to show whether it is left out.
+
+    For an integration that reads the calls of the company's site it is an identify call.
+    """
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    event = {
+    event: dict[str, Any] = {
         "type": "track",
         "event": "Email Link Clicked",
         "messageId": f"test-{uuid.uuid4()}",
@@ -34,6 +38,9 @@ def sample_event() -> bytes:
             "link_url": "https://www.example.com/cart",
         },
     }
+    if reads_site:
+        kept = {name: event[name] for name in ("messageId", "userId", "originalTimestamp", "receivedAt")}
+        event = {"type": "identify", **kept, "traits": {"email": "anna@example.com", "first_name": "Anna"}}
     return json.dumps(event, separators=(",", ":")).encode()
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from loader.errors import BusyError
-from loader.spool.segments import SEGMENT_NAME, close_segment, lock_folder, unfinished_segments
+from loader.spool.segments import SEGMENT_NAME, close_segment, is_in_site_log, lock_folder, unfinished_segments
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,13 @@ def _find_spool(path: Path) -> tuple[Path, list[Path]]:
 
 
 def is_private(path: Path) -> bool:
-    """Return whether a file belongs to a spool and is not one of its closed segments, as the copy of the write keys."""
+    """Return whether a file belongs to a spool and is not a closed segment with e-mail events.
+
+    So it is with the copy of the write keys, and with the calls of the company's site.
+    """
     folder = path.parent
+    if is_in_site_log(path):
+        return True
     if (folder / ".open").is_dir() and (folder.parent / ".lock").is_file():
         return not SEGMENT_NAME.fullmatch(path.name)
     return bool(_find_spool(folder)[1])

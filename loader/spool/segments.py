@@ -145,6 +145,14 @@ def site_log(schema: str) -> str:
     return f"{schema}{_SITE}"
 
 
+def is_in_site_log(path: Path) -> bool:
+    """Return whether a file is a segment of a site's log, loaded or not."""
+    return any(
+        place.name.startswith(".") and place.name.endswith(".site") and (place / ".open").is_dir()
+        for place in path.parents[:2]
+    )
+
+
 #: Names of schemas cannot have this character.
 _SITE = "\0site"
 

@@ -102,7 +102,8 @@ def test_a_query_that_cannot_be_used_is_reported_before_anything_is_sent(
 
 def test_a_segment_is_filled_by_one_process_at_a_time(settings: Settings, vendor: SelligentServer) -> None:
     with open_warehouse(settings) as warehouse:
-        assert warehouse.try_lock(MEMBERS, "vip")
+        found = find_integration(warehouse, "selligent")
+        assert warehouse.try_lock(MEMBERS, f"{found.integration_id} vip")
         with pytest.raises(BusyError):
             send(settings, people("a"))
     assert vendor.calls == []

@@ -3,6 +3,8 @@
 import json
 import logging
 import shutil
+import threading
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from loader.config import Settings
 from loader.errors import InputError
 from loader.pipeline.result import Options
+from loader.spool.segments import site_log
+from loader.spool.writer import Spool
 from tests.spool.test_writer import spool
 from tests.support.loading import event, load, ndjson, one, select
 
@@ -58,6 +62,24 @@ def test_open_segments_of_a_server_that_runs_are_left_with_a_warning(
         assert len(list((tmp_path / "selligent" / ".open").glob("*.jsonl"))) == 1
     assert [row["id"] for row in select(settings, "select id from tracks")] == ["m0"]
     assert "because a server holds the lock" in caplog.text
+
+
+def test_calls_of_the_companys_site_are_never_read_as_events(settings: Settings, tmp_path: Path) -> None:
+    log_name, spooled = site_log("selligent"), threading.Event()
+    with closing(Spool(tmp_path, ["selligent", log_name], 1 << 20, lambda *_: spooled.set())) as made:
+        for name in ("kept", "closed"):
+            made.append(log_name, ndjson([event(messageId=name)]), None)
+            assert spooled.wait(10)
+            made.rotate()
+            if name == "kept":
+                made.archive(made.closed(log_name)[0])
+    (segment,) = tmp_path.glob(".selligent.site/*.gz")
+    (kept,) = tmp_path.glob(".selligent.site/.loaded/*.gz")
+    load(settings, [str(tmp_path)], Options())
+    for path in (segment, kept, segment.parent):
+        with suppress(InputError):
+            load(settings, [str(path)], Options())
+    assert one(settings, "select count(*) from tracks") == {"count": 0}
 
 
 def test_the_copy_of_the_write_keys_is_never_read_as_events(settings: Settings, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Send two users and one event with Segment's client, as a shop would do. Run by `make demo`, with the client's Python."""
+"""Send two users and one event with Segment's client, as a shop would do. Run by `make demo`."""
 
 import sys
 
