@@ -137,25 +137,24 @@ def replay_command(  # noqa: PLR0913
             raise UsageError("--query excludes --file, --from and --to")
         if only_segment and not segment:
             raise UsageError("--only-segment needs --segment NAME")
-        audience = Audience(query, user_id, segment, has_profiles=not only_segment)
-        with open_warehouse(settings, "replay") as warehouse:
-            sending = AudienceReplay(warehouse, find_integration(warehouse, name), audience)
-            if dry_run:
-                print(sending.preview())
-            else:
-                print_replayed(sending.run(), as_json=as_json)
-        return
-    if segment or only_segment or dry_run:
+    elif segment or only_segment or dry_run:
         raise UsageError("--segment, --only-segment and --dry-run need --query")
-    if not paths and not days:
+    elif not paths and not days:
         raise UsageError("name the events: --from DATE, --to DATE, --file PATH or --query SQL")
     with open_warehouse(settings) as warehouse:
         found = find_integration(warehouse, name)
-    log_name = site_log(settings.schema) if found.reads_site else settings.schema
-    place = (spool or home() / "spool") / folder_name(log_name)
-    lines = read_files(paths, days) if paths else read_kept_segments(place, days)
-    with open_warehouse(settings) as warehouse:
-        print_replayed(replay(warehouse, found, lines, days), as_json=as_json)
+        if query is not None:
+            sending = AudienceReplay(warehouse, found, Audience(query, user_id, segment, has_profiles=not only_segment))
+            if dry_run:
+                print(sending.preview())
+                return
+            done = sending.run()
+        else:
+            log_name = site_log(settings.schema) if found.reads_site else settings.schema
+            place = (spool or home() / "spool") / folder_name(log_name)
+            lines = read_files(paths, days) if paths else read_kept_segments(place, days)
+            done = replay(warehouse, found, lines, days)
+    print_replayed(done, as_json=as_json)
 
 
 @click.command("failed")

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -73,13 +74,18 @@ class Configuration:
 
     def read_mapping(self) -> EventMapping:
         """Return the checked mapping."""
-        names_fields = getattr(find_kind(self.kind), "names_fields", False)
-        return read_mapping(self.mapping, send_personal_data=self.send_personal_data or names_fields)
+        return read_mapping(self.mapping, send_personal_data=self.send_personal_data or self._is("names_fields"))
 
     @property
     def reads_site(self) -> bool:
         """Whether it gets the calls of the company's site and apps instead of the e-mail events."""
-        return bool(getattr(find_kind(self.kind), "reads_site", False))
+        return self._is("reads_site")
+
+    def _is(self, attribute: str) -> bool:
+        """Return an attribute that a kind need not have; False if the kind is not installed."""
+        with suppress(UsageError):
+            return bool(getattr(find_kind(self.kind), attribute, False))
+        return False
 
     def describe(self) -> dict[str, Any]:
         """Return what people may see: everything but the secret."""

@@ -95,15 +95,21 @@ class Model:
         self.members: dict[str, set[str]] = {"vip": set(), "lapsed": set()}
         self.triggers: list[tuple[str, Any]] = []
         self.rejected: set[str] = set()
+        #: Those of them that a later call with the same fields may have replaced before they were sent.
+        self.replaceable: set[str] = set()
+        self._rejected_of: dict[tuple[str, ...], set[str]] = {}
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Apply a call, as the vendor would if it were alone."""
         kind, user, name = event["type"], event["userId"], event.get("event")
         if kind == "identify":
             given = {field: event["traits"][trait] for field, trait in TRAITS.items() if trait in event["traits"]}
+            rejected = self._rejected_of.setdefault((user, *given), set())
             if len(str(given.get("PLAN") or "")) > 10:
                 self.rejected.add(event["messageId"])
+                rejected.add(event["messageId"])
                 return
+            self.replaceable |= rejected
             blank = {"CUSTOMER_ID": user, "MAIL": None, "PLAN": None, "AGE": None}
             self.profiles[user] = {**self.profiles.get(user, blank), **given}
         elif kind == "group":
@@ -129,6 +135,10 @@ class Model:
         assert server.rows("segment_events") == self.rows
         for segment, members in self.members.items():
             assert server.members("customers", segment, "CUSTOMER_ID") == members
+
+    def check_rejected(self, found: set[str]) -> None:
+        """Check that exactly the calls that the vendor refuses were set aside."""
+        assert self.rejected - self.replaceable <= found <= self.rejected
 
 
 def some_calls(most: int = 40) -> st.SearchStrategy[list[dict[str, Any]]]:

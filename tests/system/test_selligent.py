@@ -192,7 +192,8 @@ def kill_forwarders(settings: Settings, vendor: SelligentServer, home: Path, kil
     assert at_points >= kills // 2
     model.check(vendor)
     letters = select(settings, "select message_id, reason, answer from undelivered_events")
-    assert {row["message_id"] for row in letters} == model.rejected
+    model.check_rejected({row["message_id"] for row in letters})
+    assert letters or kills < 10
     assert all("PLAN has more than 10 characters" in row["answer"] for row in letters)
     assert len(vendor.journeys["orders", "placed"]) >= len(model.triggers)
     assert vendor.most_at_once == 1
