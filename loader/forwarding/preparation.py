@@ -47,8 +47,7 @@ class Preparation:
             mapped = self._mapping.apply(event)
             body = self._integration.encode(mapped) if mapped else b""
         except EventSkipped:
-            item.is_done = True
-            return item
+            mapped, body = None, b""
         except EventRejected as exc:
             item.failure = Outcome("rejected", exc.reason, str(exc))
             return item
