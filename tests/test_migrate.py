@@ -269,3 +269,13 @@ def test_a_view_of_others_on_a_column_that_becomes_text_is_named_and_nothing_is_
         connection.execute("drop view machine_opens; drop materialized view copy")
     migrate(older)
     assert rows(older, OPENS.format("other"))[0][1] == "4"
+
+
+def test_write_keys_of_an_older_warehouse_are_those_of_e_mail_events(settings: Settings) -> None:
+    command.downgrade(config(settings), "0020")
+    key = "insert into selligent_ops.write_keys (label, hash) values ('old', sha256('a')) returning label"
+    assert rows(settings, key) == [("old",)]
+    migrate(settings)
+    assert rows(settings, "select label, is_site from selligent_ops.write_keys") == [("old", False)]
+    assert rows(settings, "select * from selligent_ops.segment_members") == []
+    command.check(config(settings))
