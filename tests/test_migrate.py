@@ -272,7 +272,7 @@ def test_a_view_of_others_on_a_column_that_becomes_text_is_named_and_nothing_is_
 
 
 def test_write_keys_of_an_older_warehouse_are_those_of_e_mail_events(settings: Settings) -> None:
-    command.downgrade(config(settings), "0020")
+    command.downgrade(config(settings), "0018")
     key = "insert into selligent_ops.write_keys (label, hash) values ('old', sha256('a')) returning label"
     assert rows(settings, key) == [("old",)]
     migrate(settings)

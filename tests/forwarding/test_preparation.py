@@ -10,7 +10,18 @@ from loader.integrations.addresses import HttpRules
 from loader.integrations.registry import BUILT_IN, create
 from loader.spool.reader import Position
 
-SETTINGS = {"webhook": {"url": "https://example.com"}, "ga4": {"measurement_id": "G-1"}, "s3": {"url": "/tmp"}}
+SETTINGS = {
+    "webhook": {"url": "https://example.com"},
+    "ga4": {"measurement_id": "G-1"},
+    "s3": {"url": "/tmp"},
+    "selligent": {
+        "url": "https://example.com",
+        "organization": "a",
+        "profile_list": "p",
+        "business_key": "ID",
+        "allowed_events": "*",
+    },
+}
 
 
 @pytest.mark.parametrize("kind", BUILT_IN)
@@ -20,7 +31,7 @@ def test_values_that_are_nested_too_deeply_do_not_stop_the_forwarder(kind: str) 
         datetime.now(UTC),
     )
     reasons = set()
-    secret = {"s3": "", "webhook": "whsec_" + "c2VjcmV0" * 6}.get(kind, "secret-0123456789")
+    secret = {"s3": "", "webhook": "whsec_" + "c2VjcmV0" * 6, "selligent": "key:secret"}.get(kind, "secret-0123456789")
     integration = create(kind, SETTINGS.get(kind, {}), secret, HttpRules())
     preparation = Preparation(configuration, integration)
     for depth in range(900, 1010):
