@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from loader.errors import UsageError, WarehouseError
+from loader.events.times import DEFAULT_TIMES
 from loader.postgres.connection import Warehouse
 from loader.quoting import quote_identifier
 
@@ -49,10 +50,13 @@ def read_settings(fetch: Fetch, schema: str) -> list[dict[str, Any]]:
 
 
 def read_max_clock_skew(warehouse: Warehouse) -> timedelta | None:
-    """Return how far the clocks of sender and receiver may differ, in the current transaction; None if it is off."""
+    """Return how far the clocks of sender and receiver may differ, in the current transaction; None if it is off.
+
+    A warehouse without the setting has its default.
+    """
     query = "select nullif(value, 'off')::interval from {}.settings where name = 'max_clock_skew'"
-    ((found,),) = warehouse.fetch(query.format(quote_identifier(warehouse.schema)))
-    return found  # type: ignore[no-any-return]
+    found = warehouse.fetch(query.format(quote_identifier(warehouse.schema)))
+    return found[0][0] if found else DEFAULT_TIMES.max_skew
 
 
 def change_setting(warehouse: Warehouse, name: str, value: str) -> None:

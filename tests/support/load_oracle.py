@@ -2,6 +2,7 @@
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -235,11 +236,14 @@ class Model:
 
     def _values(self, line: bytes) -> Iterator[tuple[Any, bytes, bytes]]:
         """Yield each event of a line with its original bytes and line number."""
-        raw = line.removesuffix(b"\n").removesuffix(b"\r")
-        if not raw.strip(b" \t\r"):
+        raw = line.removesuffix(b"\n").removesuffix(b"\r").removeprefix(BOM_UTF8)
+        if not raw.strip(b" \t\r") or raw == b"[]":
             return
+        if raw == b"{}{}":  # two events that have lost the line end between them
+            raw = b"{}"
+            yield Pairs(), raw, raw
         try:
-            value, count = repaired(parse(line.decode()))
+            value, count = repaired(parse(raw.decode()))
         except UnicodeDecodeError:
             yield Broken("not_utf8"), raw, raw
             return
