@@ -61,7 +61,7 @@ demo: .demo/events.jsonl .demo/site.sql .demo/webhook-secret .demo/selligent-sec
 	@$(LOADER) sample --site --events 100000 --seed 1 --out $@
 
 test: .venv/ready
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations=10
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 lint: .venv/ready
 	$(BIN)/ruff check .

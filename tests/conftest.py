@@ -43,6 +43,12 @@ def own_server() -> Iterator[Path]:
             embedded.stop(home)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the files that have slow tests, so that all processes are busy until the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The URL of the server in SELLIGENT_TEST_DATABASE_URL, else of an embedded server."""
