@@ -1,5 +1,6 @@
 """The views compared with a second implementation, for random events that arrive in any order."""
 
+import os
 import random
 import unicodedata
 from collections.abc import Iterator
@@ -250,7 +251,7 @@ def snapshot(connection: Connection[Any]) -> dict[str, list[Any]]:
 
 @pytest.mark.slow
 @hypothesis_settings(
-    max_examples=115,
+    max_examples=int(os.environ.get("SELLIGENT_TEST_WORLDS", "75")),
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
