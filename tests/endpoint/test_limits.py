@@ -348,7 +348,7 @@ def test_the_openapi_document_is_true(target: Server) -> None:
         assert isinstance(found, Ok)
         operation = found.ok()
 
-        @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(case=operation.as_strategy())
         def run(case: schemathesis.Case[Any]) -> None:
             case.call_and_validate(auth=(target.key, ""), checks=checks)

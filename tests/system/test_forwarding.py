@@ -25,7 +25,7 @@ from tests.support.waiting import until
 
 #: The forwarder's crash points, and how many times each is passed before the kill.
 POINTS = ("forward.sending", "forward.answered", "forward.buried", "forward.saved", "forward.recorded")
-KILLS = int(os.environ.get("SELLIGENT_TEST_FORWARD_KILLS", "20"))
+KILLS = int(os.environ.get("SELLIGENT_TEST_FORWARD_KILLS", "10"))
 KILLED_AT = """
 import sys
 from tests.support.crash_points import kill_at

@@ -28,7 +28,7 @@ from tests.support.waiting import until
 from tests.system.test_forwarding import KILLED_AT
 
 SITE = site_log("selligent")
-KILLS = int(os.environ.get("SELLIGENT_TEST_FORWARD_KILLS", "12"))
+KILLS = int(os.environ.get("SELLIGENT_TEST_FORWARD_KILLS", "8"))
 
 
 @pytest.fixture
