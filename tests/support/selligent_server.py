@@ -13,12 +13,13 @@ It is the oracle of the integration `selligent`. Sources of the rules, by the le
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.support.targets import Received, Reply, Target
 
 KEY = "service-key:service-secret"
 ORGANIZATION = "Acme"
@@ -97,7 +98,7 @@ class Call:
     path: str
     query: dict[str, str]
     body: Any
-    headers: dict[str, str]
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ class Fault:
     delay: float = 0
 
 
-class SelligentServer:
-    """The server's state, which tests read, and its HTTP side."""
+class SelligentServer(Target):
+    """A target that answers from lists and journeys, its state, which tests read."""
 
     def __init__(self, lists: dict[str, UserList], port: int = 0) -> None:
         self.lists = lists
@@ -130,19 +131,8 @@ class SelligentServer:
         #: The highest number of requests at a time, over all lists.
         self.most_at_once = 0
         self._at_once = 0
-        self._lock, self._closing = threading.Lock(), threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def close(self) -> None:
-        self._closing.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self._lock = threading.Lock()
+        super().__init__(self._respond, port)
 
     def rows(self, name: str) -> dict[Any, dict[str, Any]]:
         """Return the records of a list by the first field of its key."""
@@ -154,50 +144,51 @@ class SelligentServer:
         found = self.lists[name]
         return {found.records[number][by] for number in found.segments[segment]}
 
-    def answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Fault:
-        """Return what to answer."""
+    def _respond(self, request: Received) -> Reply:
         with self._lock:
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:
-            call, found = self._route(method, target, headers, body)
+            call, found = self._route(request)
             fault = self.fault(call)
             if fault is None or fault.is_applied:
                 answer = self._apply(call, found, fault.delay if fault else 0)
-            return fault or Fault(200, json.dumps(answer).encode())
+            if fault:
+                return Reply(fault.status, fault.body, fault.headers)
+            return Reply(200, json.dumps(answer).encode())
         except ApiError as exc:
             # [api] 400: "The body of the response will have more info". Its form is not documented [strict].
-            return Fault(exc.status, json.dumps({"errors": [{"message": str(exc)}]}).encode())
+            return Reply(exc.status, json.dumps({"errors": [{"message": str(exc)}]}).encode())
         finally:
             with self._lock:
                 self._at_once -= 1
 
-    def _route(self, method: str, target: str, headers: dict[str, str], body: bytes) -> tuple[Call, dict[str, str]]:
+    def _route(self, request: Received) -> tuple[Call, dict[str, str]]:
         # [api, rb] The header has key and secret of a service account.
-        if headers.get("x-apikey") != KEY:
+        if request.headers.get("x-apikey") != KEY:
             raise ApiError(401, "the access key was incorrect")
-        parts = urlsplit(target)
+        parts = urlsplit(request.path)
         base = f"/Portal/Api/organizations/{ORGANIZATION}"
         if not parts.path.startswith(base + "/"):
             raise ApiError(404, "the resource cannot be found")
         path = parts.path.removeprefix(base)
         matches = [(m, name, found) for m, pattern, name in ENDPOINTS if (found := pattern.fullmatch(path))]
-        allowed = [(name, found) for m, name, found in matches if m == method]
+        allowed = [(name, found) for m, name, found in matches if m == request.method]
         if not allowed:
             raise ApiError(405 if matches else 404, "the method is not allowed" if matches else "not found")
         ((name, found),) = allowed
         # [api] 401 also for an endpoint that the account may not use.
         if name not in self.rights:
             raise ApiError(401, f"the service account may not use {name}")
-        if len(body) > MAX_BYTES:
+        if len(request.body) > MAX_BYTES:
             raise ApiError(413, "the request is too large")
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         places = {key: unquote(value) for key, value in found.groupdict().items()}
         try:
-            content = json.loads(body) if body else None
+            content = request.json if request.body else None
         except ValueError:
             raise ApiError(400, "the body is not JSON") from None
-        call = Call(name, method, path, query, content, headers)
+        call = Call(name, request.method, path, query, content, request.headers)
         with self._lock:
             self.calls.append(call)
         return call, places
@@ -296,32 +287,6 @@ class SelligentServer:
         with self._lock:
             found.append(body)
         return {"result": "triggered"}
-
-
-def _handler(server: SelligentServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = 1 << 16  # one packet an answer, which no delayed acknowledgement holds up
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            reply = server.answer(self.command, self.path, headers, body)
-            if reply.status is None:
-                self.close_connection = True
-                return
-            self.send_response(reply.status)
-            for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(reply.body)
-
-        do_GET = do_DELETE = do_POST  # noqa: N815
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    return Handler
 
 
 def acme() -> dict[str, UserList]:

@@ -21,6 +21,7 @@ LOCAL = HttpRules(allow_http=True, allow_private=True)
 class Received:
     """A request that a target has received."""
 
+    method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
@@ -55,7 +56,8 @@ class Target:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                received = Received(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                received = Received(self.command, self.path, headers, body)
                 target.requests.append(received)
                 reply = target.answer(received)
                 target._closing.wait(reply.delay)
@@ -67,6 +69,8 @@ class Target:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(reply.body)
+
+            do_GET = do_DELETE = do_POST  # noqa: N815
 
             def log_message(self, *_: Any) -> None:
                 pass
