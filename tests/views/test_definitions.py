@@ -1,12 +1,10 @@
 """Identifiers in the views: addresses in one spelling, and placeholders that stand for nobody."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import idna
-import psycopg
 import pytest
 from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as hypothesis_settings
@@ -25,13 +23,6 @@ LETTERS = "".join(
     map(chr, (*b"abcxyz0129-", *range(0xDF, 0x180), *range(0x3B1, 0x3CA), *range(0x430, 0x450), *range(0x5D0, 0x5EB)))
 )
 LETTERS += "".join(map(chr, (*range(0x3042, 0x3090), *range(0x4E00, 0x4E40), *range(0xAC00, 0xAC20), 0x1F600)))
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[Connection[Any]]:
-    with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
-        connection.execute("set search_path to selligent, selligent_ops")
-        yield connection
 
 
 @pytest.mark.parametrize(
@@ -142,11 +133,11 @@ def test_a_placeholder_is_left_out_at_once_and_events_are_read_again_only_if_it_
     connection.execute(visit, [at + timedelta(hours=2)])
     refresh(settings)
     usual = "null, undefined"
-    told: list[str] = []
+    reported: list[str] = []
 
     def people(placeholders: str) -> list[Any]:
         change(settings, "placeholder_ids", placeholders)
-        refresh(settings, report=told.append)
+        refresh(settings, report=reported.append)
         rows = connection.execute("select person from recipients order by 1").fetchall()
         before = snapshot(connection)
         refresh(settings, rebuild=True)
@@ -154,13 +145,13 @@ def test_a_placeholder_is_left_out_at_once_and_events_are_read_again_only_if_it_
         return [name for (name,) in rows]
 
     assert people(f"{usual}, nobody-has-it") == ["Test", "tester", "u1"]
-    assert told == []
+    assert reported == []
     assert people(f"{usual}, test ") == ["test@x.example", "tester", "u1"]
-    assert told == ["the figures behind the views are built again from 6 events"]
+    assert reported == ["the figures behind the views are built again from 6 events"]
     assert connection.execute("select user_id, anonymous_id from site_events").fetchall() == [(None, "browser")]
     assert people(f"{usual}, test, TESTER, test@x.example") == ["", "tester@x.example", "u1"]
     assert people(usual) == ["Test", "tester", "u1"]
-    assert len(told) == 3
+    assert len(reported) == 3
 
 
 def test_a_placeholder_of_the_site_counts_for_all_of_its_rows_without_reading_events(
@@ -185,20 +176,20 @@ def test_a_placeholder_of_the_site_counts_for_all_of_its_rows_without_reading_ev
         for hour, name in enumerate(("Email Delivered", "Email Link Clicked"))
     ]
     load_events(settings, events, tmp_path)
-    told: list[str] = []
+    reported: list[str] = []
 
     def visitors() -> list[Any]:
-        refresh(settings, report=told.append)
+        refresh(settings, report=reported.append)
         query = "select people from campaign_funnel where step = 'visited'"
         return [people for (people,) in connection.execute(query)]
 
     assert visitors() == [1]
-    told.clear()
+    reported.clear()
     change(settings, "placeholder_ids", "null, Shared")
     assert visitors() == [0]
     change(settings, "placeholder_ids", "null")
     assert visitors() == [1]
-    assert told == []
+    assert reported == []
 
 
 def change(settings: Settings, name: str, value: str) -> None:

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
@@ -23,13 +22,6 @@ from loader.postgres.embedded_programs import find_wheel
 from loader.sample import site
 from loader.views.refresh import is_stale, refresh
 from tests.support.loading import event, load_events, ndjson
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[Connection[Any]]:
-    with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
-        connection.execute("set search_path to selligent")
-        yield connection
 
 
 @pytest.fixture

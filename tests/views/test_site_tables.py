@@ -1,12 +1,10 @@
 """Revenue of the site's tables: how it is spelled, in which currency, and what refunds take from it."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -23,13 +21,6 @@ from tests.support.view_oracle import AMOUNTS
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 START = datetime(2025, 3, 1, 10, tzinfo=UTC)
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[Connection[Any]]:
-    with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
-        connection.execute("set search_path to selligent, selligent_ops")
-        yield connection
 
 
 @pytest.fixture
