@@ -18,6 +18,8 @@ from datetime import timedelta
 
 #: The zone of times without one.
 UTC = "UTC"
+#: How far the clocks of sender and receiver may differ.
+MAX_CLOCK_SKEW = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class TimeReading:
     format: str | None = None
     zone: str = UTC
     #: How far the clocks of sender and receiver may differ; None for any difference.
-    max_skew: timedelta | None = timedelta(days=1)
+    max_skew: timedelta | None = MAX_CLOCK_SKEW
 
     @property
     def has_offset(self) -> bool:

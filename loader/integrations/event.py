@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -15,7 +15,7 @@ from msgspec import Raw
 from loader.events.fields import CONTEXT, PROPERTIES
 from loader.events.moments import read_moment
 from loader.events.outcomes import ENDPOINT_REJECT
-from loader.events.times import EPOCH_SECONDS
+from loader.events.times import EPOCH_SECONDS, MAX_CLOCK_SKEW
 from loader.events.values import repair, split_object
 
 #: Fields that a batch call has for all of its events, and those whose values are merged if an event has them too.
@@ -29,8 +29,8 @@ PLACEHOLDERS = frozenset(
     true false [] {} guest distinctid distinct_id not_authenticated
     """.split()  # noqa: SIM905
 ) | {"", "[object object]"}
-#: How far the clocks of sender and receiver may differ, as in a load; the earliest time of a clock that differs more.
-MAX_CLOCK_SKEW, EARLIEST = timedelta(days=1), datetime.fromtimestamp(EPOCH_SECONDS.start, UTC)
+#: The earliest time of a sender's clock that differs from the receiver's by more than MAX_CLOCK_SKEW, as in a load.
+EARLIEST = datetime.fromtimestamp(EPOCH_SECONDS.start, UTC)
 #: Fields of `context.campaign` (Segment, "Context fields") that become the properties `utm_…`.
 _CAMPAIGN = {"name": "campaign", "source": "source", "medium": "medium", "term": "term", "content": "content"}
 
