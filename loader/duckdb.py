@@ -59,7 +59,7 @@ def _create_text_macros(has_decimal_commas: bool, mark: str | None) -> Iterator[
 class Session:
     """An in-memory database on one thread, which leaves the other cores to PostgreSQL.
 
-    It has the macros of `cast_sql` and `read_time_field` if it is told how to read times.
+    It has the macros of `cast_sql` and `read_time_field` if it is created with a way to read times.
     """
 
     def __init__(self, times: TimeReading | None = None) -> None:

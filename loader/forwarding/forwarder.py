@@ -31,7 +31,7 @@ POLL_SECONDS, RECORD_SECONDS = 0.25, 1.0
 DATABASE_RETRY_SECONDS = 10.0
 #: Seconds between looks while requests fail.
 FAILING_SECONDS = 5.0
-#: Seconds for which requests that may succeed soon have to fail before people are told.
+#: Seconds for which requests that may succeed soon have to fail before people are notified.
 ALERT_AFTER_SECONDS = 60.0
 #: Reasons of failures that do not end by themselves.
 LASTING = frozenset(

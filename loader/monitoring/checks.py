@@ -231,8 +231,8 @@ def _clocks(warehouse: Warehouse, limits: Limits) -> Check:
     statement = _CLOCK_EXAMPLE.format(tracks=f"{quote_identifier(warehouse.schema)}.{TRACKS}")
     for id_, *times in warehouse.fetch(statement, load_id, skew, skew, skew) if skew else ():
         names = ("happened", "sent", "received")
-        told = [f"{name} {time:%Y-%m-%d %H:%M:%S %Z}" for name, time in zip(names, times, strict=True) if time]
-        found += f", such as {id_!r}: {', '.join(told)}"
+        shown = [f"{name} {time:%Y-%m-%d %H:%M:%S %Z}" for name, time in zip(names, times, strict=True) if time]
+        found += f", such as {id_!r}: {', '.join(shown)}"
     return Check("clocks of senders", WARN, found, "ask the sender; `timestamp` is not corrected by such a clock")
 
 

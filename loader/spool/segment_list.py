@@ -19,7 +19,7 @@ from loader.spool.segments import SEGMENT_NAME
 BLOCK_BYTES = 1 << 20
 #: The folders of a segment in a source's folder, in the order in which it moves through them.
 OPEN, CLOSED, LOADED = ".open", "", ".loaded"
-#: Age in seconds from which the time of a folder tells reliably whether the folder has changed.
+#: Age in seconds from which the time of a folder shows reliably whether the folder has changed.
 SETTLED_SECONDS = 1.0
 
 

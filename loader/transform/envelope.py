@@ -68,7 +68,7 @@ _CORRECTED = f"""
     end
 """
 
-# A sender's clock that differs too much from the receiver's tells nothing, so its error cannot be subtracted. Segment
+# A sender's clock that differs too much from the receiver's says nothing, so its error cannot be subtracted. Segment
 # does it anyway, which moves the event by years.
 _HAS_WRONG_CLOCK = "(is_ahead(sent_at, received_at) or is_ahead(received_at, sent_at))"
 _TIMESTAMP = f"""

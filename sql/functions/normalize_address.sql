@@ -1,4 +1,5 @@
--- An e-mail address in one spelling; null for what is none: without @, without a part before or after it, with blanks.
+-- An e-mail address in one spelling; null for text that is no address: without @, without a part before or after it, with
+-- blanks.
 --
 -- Most addresses are of ASCII without blanks, and are only put into lower case.
 create or replace function normalize_address(sent text) returns text

@@ -155,6 +155,6 @@ def test_after_a_kill_the_next_run_completes_the_segment(
     environment = os.environ | {"SELLIGENT_DATABASE_URL": str(settings.database_url), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([*command, "--query", people("b", "c")], env=environment, capture_output=True, check=False)
     assert done.returncode == -9, done.stderr
-    # Who left in the meantime is removed too, although the killed run was not told that they had entered.
+    # Who left in the meantime is removed too, although the killed run did not learn that they had entered.
     send(settings, people("b", "d"))
     assert members(vendor) == {"b", "d"}

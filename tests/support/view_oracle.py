@@ -60,7 +60,7 @@ def identifier(sent: str | None) -> str | None:
 
 
 def address(sent: str | None) -> str | None:
-    """Return an address in one spelling, None for what is none; the domain is encoded by Python's codec.
+    """Return an address in one spelling, None for text that is no address; the domain is encoded by Python's codec.
 
     >>> address(" Ann+News@BÜCHER.example\u00a0"), address("ann"), address("@x"), address("a n@x"), address(None)
     ('ann+news@xn--bcher-kva.example', None, None, None, None)
