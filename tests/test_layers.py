@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 #: From the top down. A package or module imports only from lines below its own. `docs/architecture.md` has a copy.
 LAYERS = """
 cli
+terminal
 api migrate
 endpoint monitoring reports
 forwarding
@@ -40,7 +41,7 @@ LIBRARIES = {
     "urllib3": {"loader.integrations.addresses", "loader.integrations.http"},
     "fsspec": {"loader.inputs.object_store"},
     "pandas": {"loader", "loader.inputs.dataframe"},
-    "rich": {"loader.cli.output", "loader.cli.progress"},
+    "rich": {"loader.terminal.output", "loader.terminal.progress"},
     "prometheus_client": {"loader.endpoint.metrics", "loader.monitoring.outcome"},
     "alembic": {"loader.migrate"},
     "uvicorn": {"loader.endpoint.server", "loader.endpoint.http_connection"},

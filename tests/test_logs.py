@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,19 +11,13 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from loader.cli.progress import report_progress
 from loader.config import Settings
-from tests.support.command_line import Run, run_command
+from loader.terminal.progress import report_progress
+from tests.support.command_line import Run
 from tests.support.loading import event, ndjson, one, select
 
 #: Part of all personal data and secrets.
 MARK = "zqx9"
-
-
-@pytest.fixture
-def run(settings: Settings, tmp_path: Path) -> Run:
-    """A function that runs a command with the URL of the test's database in the environment."""
-    return partial(run_command, settings, tmp_path)
 
 
 @pytest.fixture
@@ -53,7 +46,7 @@ def person(**fields: object) -> dict[str, object]:
 def write_troubles(folder: Path) -> None:
     """Write files that cause every kind of reject, discarded value and error."""
     marked = f'"{MARK}"'.encode()
-    broken = [b"{" + marked, b"\xff" + marked, marked, b'{"type":' + marked + b"}", b'{"type":"track","x":' + marked]
+    broken = [b"\xff" + marked, marked, b"{" + marked, b'{"type":' + marked + b"}", b'{"type":"track","x":' + marked]
     events = [person(messageId=f"{MARK}{n}") for n in range(20)]
     events += [
         person(messageId=f"{MARK}1", event="Email Link Clicked"),  # the key of another event
@@ -123,11 +116,11 @@ def test_the_lines_of_all_processes_have_the_load(run: Run, tmp_path: Path) -> N
 
 
 def test_progress_is_a_line_of_the_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr("loader.cli.progress.LINE_SECONDS", 0.0)
+    monkeypatch.setattr("loader.terminal.progress.LINE_SECONDS", 0.0)
     with report_progress(200) as report:
         report(50, 1000)
     assert caplog.messages[0].startswith("25%, 1,000 events, ")
-    assert caplog.records[0].name == "loader.cli.progress"
+    assert caplog.records[0].name == "loader.terminal.progress"
 
 
 def test_errors_without_a_load_are_lines_of_the_format(run: Run) -> None:

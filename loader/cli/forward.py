@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import click
 
 from loader.cli.options import connection_options, json_option
-from loader.cli.output import print_json, print_rows
 from loader.config import Settings, home
 from loader.errors import LoaderError, UsageError
 from loader.forwarding.clock import Clock
 from loader.inputs.discovery import Days
 from loader.schema.source import open_warehouse
 from loader.spool.segments import folder_name, site_log
+from loader.terminal.output import print_json, print_rows
 
 if TYPE_CHECKING:
     from loader.forwarding.replay import Replayed

@@ -6,9 +6,9 @@ import click
 
 from loader.cli.keys import ENDPOINT, create_source, print_overview
 from loader.cli.options import connection_options, json_option
-from loader.cli.output import print_json
 from loader.config import Settings
 from loader.migrate import migrate
+from loader.terminal.output import print_json
 
 segment_option = click.option(
     "--segment-schema",

@@ -8,10 +8,10 @@ import click
 
 from loader.cli.forward import failed_command, replay_command
 from loader.cli.options import Duration, Size, connection_options, json_option
-from loader.cli.output import print_json, print_rows
 from loader.config import Settings
 from loader.errors import LoaderError, UsageError
 from loader.schema.source import open_warehouse
+from loader.terminal.output import print_json, print_rows
 
 #: What `list` shows as text; `list --json` has all.
 LISTED = (

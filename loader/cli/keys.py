@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from loader.cli.options import connection_options, json_option
-from loader.cli.output import print_json, print_rows
 from loader.config import Settings
 from loader.endpoint.write_keys import create_key, import_key, list_keys, revoke_key
 from loader.schema.source import list_sources, name_source, open_warehouse
+from loader.terminal.output import print_json, print_rows
 
 ENDPOINT = "http://127.0.0.1:8080"
 

@@ -19,11 +19,11 @@ from loader.cli.options import (
     schema_limit_options,
     time_options,
 )
-from loader.cli.output import print_json, print_result
-from loader.cli.progress import report_progress
 from loader.config import Settings
 from loader.monitoring.outcome import Report, report_outcome
 from loader.pipeline.result import Options
+from loader.terminal.output import print_json, print_result
+from loader.terminal.progress import report_progress
 
 
 @click.command(

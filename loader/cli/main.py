@@ -14,14 +14,14 @@ from loader.cli.init import init_command, migrate_command
 from loader.cli.integrations import integrations
 from loader.cli.keys import keys, sources
 from loader.cli.load import load_command
-from loader.cli.output import print_json
-from loader.cli.progress import show_refresh
 from loader.cli.rejects import rejects
 from loader.cli.serve import serve_command
 from loader.cli.status import check_command, status_command
 from loader.cli.views import dictionary_command, grant_command, refresh_command, settings_group
 from loader.cli.widen import widen_command
 from loader.errors import LoaderError
+from loader.terminal.output import print_json
+from loader.terminal.progress import show_refresh
 from loader.version import __version__
 
 #: The commands under the headings that `--help` shows.

@@ -5,12 +5,12 @@ from typing import Any
 import click
 
 from loader.cli.options import Duration, connection_options, json_option
-from loader.cli.output import print_json, print_table
 from loader.config import Settings
 from loader.errors import UsageError
 from loader.monitoring.checks import Limits, check, exit_code
 from loader.monitoring.status import read_status
 from loader.schema.source import open_warehouse
+from loader.terminal.output import print_json, print_table
 
 
 @click.command(

@@ -5,10 +5,10 @@ from functools import partial
 import click
 
 from loader.cli.options import connection_options, json_option
-from loader.cli.output import print_json, print_rows
 from loader.config import Settings
 from loader.reports.dictionary import as_html, as_markdown, read_dictionary
 from loader.schema.source import open_warehouse
+from loader.terminal.output import print_json, print_rows
 from loader.views.definitions import grant
 from loader.views.refresh import refresh
 from loader.views.settings import change_setting, read_settings

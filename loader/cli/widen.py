@@ -4,10 +4,10 @@ import click
 
 from loader.api import widen
 from loader.cli.options import connection_options, json_option
-from loader.cli.output import print_json
 from loader.config import Settings
 from loader.pipeline.widen import WideningPlan, plan_widening
 from loader.schema.source import open_warehouse
+from loader.terminal.output import print_json
 
 
 @click.command(

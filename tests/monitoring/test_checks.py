@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -14,18 +13,12 @@ from loader.config import Settings
 from loader.monitoring.checks import Limits, check, check_volume, exit_code
 from loader.monitoring.results import ERROR, OK, WARN, Check
 from loader.schema.source import open_warehouse
-from tests.support.command_line import Run, run_command
+from tests.support.command_line import Run
 from tests.support.loading import Event, event, load_events
 
 PER_DAY = 56
 NOW = datetime.now(UTC)
 TODAY = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-@pytest.fixture
-def run(settings: Settings, tmp_path: Path) -> Run:
-    """Run a command with the URL of the test's database in the environment."""
-    return partial(run_command, settings, tmp_path)
 
 
 def days(name: str, ago: Iterable[int], per_day: int = PER_DAY) -> list[Event]:

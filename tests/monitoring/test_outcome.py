@@ -2,24 +2,16 @@
 
 import os
 import time
-from functools import partial
 from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from loader.config import Settings
-from tests.support.command_line import AWAY, Run, run_command
+from tests.support.command_line import AWAY, Run
 from tests.support.loading import event, ndjson, one
 
 OWN = (("schema", "selligent"),)
 Metrics = dict[str, dict[tuple[tuple[str, str], ...], float]]
-
-
-@pytest.fixture
-def run(settings: Settings, tmp_path: Path) -> Run:
-    """Run a command with the URL of the test's database in the environment."""
-    return partial(run_command, settings, tmp_path)
 
 
 def read(path: Path) -> Metrics:
