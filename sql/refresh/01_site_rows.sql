@@ -19,7 +19,12 @@ set local enable_seqscan to off;
 
 create temporary table site_days on commit drop as
 with found as (
-    select 'visits' as kind, schema_name, table_name, recorded_day, hash_record_extended(site_visits, 0) as hash
+    select
+        'visits' as kind,
+        schema_name,
+        table_name,
+        recorded_day,
+        hash_visit(user_id, anonymous_id, "timestamp") as hash
     from site_visits
     where exists (select from stored_site_days)
     union all
@@ -76,7 +81,7 @@ analyze changed_days;
 create temporary table visit_rows on commit drop as
 select
     found.*,
-    hash_record_extended(found, 0) as hash
+    hash_visit(found.user_id, found.anonymous_id, found."timestamp") as hash
 from site_visits as found
 where
     (

@@ -9,7 +9,7 @@ select
     sources.source,
     rows.recorded_day,
     people.person,
-    case when rows.user_id is null then browsers.browser end as browser,
+    browsers.browser,
     rows."timestamp" as visited_at
 from visit_rows as rows
 inner join stored_sources as sources
@@ -17,7 +17,8 @@ inner join stored_sources as sources
     and rows.schema_name = sources.schema_name
     and rows.table_name = sources.table_name
 left join stored_people as people on rows.user_id = people.name
-left join stored_browsers as browsers on rows.user_id is null and rows.anonymous_id = browsers.anonymous_id
+left join stored_browsers as browsers
+    on case when rows.user_id is null then rows.anonymous_id end = browsers.anonymous_id
 where rows."timestamp" is not null and coalesce(rows.user_id, rows.anonymous_id) is not null;
 
 -- The first time there is nothing to compare with, and nobody to look for.
