@@ -1,4 +1,6 @@
-"""Every night at 3 in Airflow 2.9 or newer: load, then check; the exit codes determine what Airflow does next.
+"""Every night at 3 in Airflow 2.9 or newer: load, then check; on Sundays a full refresh between them.
+
+The exit codes determine what Airflow does next.
 
 SELLIGENT_DATABASE_URL and SELLIGENT_NOTIFY_URL are in the environment of the workers.
 """
@@ -10,6 +12,7 @@ from datetime import datetime, timedelta
 from airflow.decorators import dag, task
 from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+SUNDAY = 7
 #: The exception for each exit code: Airflow tries a failure again, and does not try the others again.
 OUTCOMES = {
     1: (AirflowException, "failed; the next try goes on where this one ended"),
@@ -36,17 +39,25 @@ def run(arguments: Sequence[str]) -> None:
     default_args={"retries": 3, "retry_delay": timedelta(minutes=15)},
 )
 def selligent_loader() -> None:
-    """Load new files, then check the warehouse, also if the load was skipped because another one was running."""
+    """Load new files, then check the warehouse, also if the load was skipped because another one was running.
+
+    On Sundays all rows of the site's data are compared and all events counted, not only new ones.
+    """
 
     @task
     def load() -> None:
         run(["load", "/data/selligent"])
 
     @task(trigger_rule="none_failed")
+    def refresh_fully(logical_date: datetime | None = None) -> None:
+        if logical_date and logical_date.isoweekday() == SUNDAY:
+            run(["refresh", "--full"])
+
+    @task(trigger_rule="none_failed")
     def check() -> None:
         run(["check"])
 
-    load() >> check()
+    load() >> refresh_fully() >> check()
 
 
 selligent_loader()

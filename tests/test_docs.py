@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,8 +49,8 @@ QUERIES = {"README.md", "docs/questions.md"}
 EVENTS = 5000
 
 FOLDER = ROOT / "examples"
-UNITS = ["selligent-loader.service", "selligent-loader.timer", "selligent-stream.service"]
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.is_file())
+UNITS = [name for name in FILES if name.endswith((".service", ".timer"))]
 #: What would be seen in a list of processes.
 SECRETS = re.compile(r"https?://|:[^/@\s]+@|password=", re.I)
 
@@ -264,30 +266,31 @@ def test_the_three_commands_of_the_readme_load_a_file(settings: Settings, tmp_pa
 
 def invocations() -> Iterator[tuple[str, list[str]]]:
     """Yield every command of the examples with the file it is in."""
-    for name in ("crontab", "selligent-loader.service", "selligent-stream.service"):
+    for name in ("crontab", *(name for name in UNITS if name.endswith(".service"))):
         for line in (FOLDER / name).read_text("utf-8").splitlines():
             if not line.startswith("#"):
                 yield from ((name, shlex.split(found)) for found in re.findall(r"selligent-loader ([^;)>]+)", line))
-    yield "cronjob.yaml", container()["args"][1:]
+    for name in ("cronjob.yaml", "cronjob-full-refresh.yaml"):
+        yield name, container(name)["args"][1:]
     source = (FOLDER / "airflow_dag.py").read_text("utf-8")
     yield from (("airflow_dag.py", re.findall(r'"([^"]+)"', found)) for found in re.findall(r"run\(\[(.+)\]\)", source))
 
 
-def cron_job() -> dict[str, Any]:
-    return yaml.safe_load((FOLDER / "cronjob.yaml").read_text("utf-8"))  # type: ignore[no-any-return]
+def cron_job(name: str = "cronjob.yaml") -> dict[str, Any]:
+    return yaml.safe_load((FOLDER / name).read_text("utf-8"))  # type: ignore[no-any-return]
 
 
-def pod() -> dict[str, Any]:
-    return cron_job()["spec"]["jobTemplate"]["spec"]["template"]["spec"]  # type: ignore[no-any-return]
+def pod(name: str = "cronjob.yaml") -> dict[str, Any]:
+    return cron_job(name)["spec"]["jobTemplate"]["spec"]["template"]["spec"]  # type: ignore[no-any-return]
 
 
-def container() -> dict[str, Any]:
-    (found,) = pod()["containers"]
+def container(name: str = "cronjob.yaml") -> dict[str, Any]:
+    (found,) = pod(name)["containers"]
     return found  # type: ignore[no-any-return]
 
 
 def test_all_examples_have_commands() -> None:
-    assert {name for name, _ in invocations()} == set(FILES) - {"selligent-loader.timer"}
+    assert {name for name, _ in invocations()} == {name for name in FILES if not name.endswith(".timer")}
 
 
 @pytest.mark.parametrize(("name", "arguments"), list(invocations()))
@@ -322,7 +325,9 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert (warnings, done.returncode) == ([], 0), done.stderr.decode()
 
 
-@pytest.mark.parametrize(("name", "well", "final"), [("loader", "4", "2 3"), ("stream", None, "2")])
+@pytest.mark.parametrize(
+    ("name", "well", "final"), [("loader", "4", "2 3"), ("full-refresh", None, "2"), ("stream", None, "2")]
+)
 def test_systemd_knows_the_exit_codes(name: str, well: str | None, final: str) -> None:
     unit = configparser.ConfigParser(interpolation=None, strict=False)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
@@ -412,8 +417,9 @@ def test_airflow_knows_the_exit_codes(
     command.write_text(f"#!/bin/sh\nexit {code}\n")
     command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert [task.__name__ for task in tasks] == ["load", "check"]
-    for task in tasks:
+    load, refresh_fully, check = tasks
+    refresh_fully()  # not on a Sunday
+    for task in (load, partial(refresh_fully, datetime(2026, 11, 22)), check):
         if error is None:
             task()
         else:

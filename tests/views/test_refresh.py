@@ -251,7 +251,7 @@ def snapshot(connection: Connection[Any]) -> dict[str, list[Any]]:
 
 @pytest.mark.slow
 @hypothesis_settings(
-    max_examples=int(os.environ.get("SELLIGENT_TEST_WORLDS", "40")),
+    max_examples=int(os.environ.get("SELLIGENT_TEST_WORLDS", "16")),
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
