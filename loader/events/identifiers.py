@@ -29,9 +29,10 @@ STANDARD_TABLES = frozenset({"accounts", "aliases", "groups", "identifies", "pag
 #: that views read.
 SHIPPED_RELATIONS = frozenset(
     """
-    campaign_days campaign_funnel campaign_names campaigns conversions conversions_attributed discarded_values
-    email_events email_messages figure_sums identities identity_coverage links load_health loads machine_opens
-    mailbox_domains placeholders recipients recorded_events rejected_events settings site_conversions site_events
+    attributed_revenue_days campaign_days campaign_funnel campaign_names campaigns cohorts conversions
+    conversions_attributed discarded_values email_events email_messages figure_sums identities identity_coverage
+    link_days links list_growth load_health loaded_chunks loads machine_opens mailbox_domain_days mailbox_domains
+    placeholders recipients recorded_events rejected_events send_times settings site_conversions site_events
     site_identifies site_rates site_visits visitors
     """.split()  # noqa: SIM905
 )

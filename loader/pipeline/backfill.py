@@ -20,16 +20,18 @@ from loader.postgres.connection import Warehouse
 from loader.postgres.copy import array_literal
 from loader.quoting import quote_identifier
 from loader.schema.catalog import Catalog, Name
-from loader.schema.event_tables import TRACKS
+from loader.schema.event_tables import COLLECTIONS, TRACKS
 from loader.transform.refit import ClaimedDiscards, TargetColumn, pivot_values, refit_values
+from loader.views.dimensions import split_dimensions
+from loader.views.settings import read_settings
 
 log = logging.getLogger(__name__)
 
 #: Discarded values that one transaction claims.
 BATCH_VALUES = 20_000
 
-#: Tables whose additional columns the stored figures of the views depend on. A backfill of one invalidates them all.
-TABLES_IN_FIGURES = {"email_machine_opened"}
+#: The table of which the stored figures of the views depend on all columns that they read.
+MACHINE_OPENED = "email_machine_opened"
 
 _CLAIM = """
     select ctid::text, original_timestamp, event_id, property, value, discard_id from discarded_values
@@ -39,11 +41,17 @@ _CLAIM = """
 """
 _DELETE = "delete from discarded_values where ctid = any(%s::tid[])"
 _CHANGE_REASON = "update discarded_values set reason = %s where ctid = any(%s::tid[])"
-#: Runs once for each condition of `_SAME_TIME`: `=` uses the time-ordered index but does not match nulls.
+#: Runs once for each condition of `_SAME_TIME`: `=` uses the time-ordered index but does not match nulls. Incremental
+#: readers get the chunks of these rows again.
 _UPDATE = """
-    update {table} as event set {assignments}
-    from unnest(%s::timestamptz[], %s::text[], {arrays}) as placed (original_timestamp, id, {names})
-    where event.id = placed.id and {same_time}
+    with filled as (
+        update {table} as event set {assignments}
+        from unnest(%s::timestamptz[], %s::text[], {arrays}) as placed (original_timestamp, id, {names})
+        where event.id = placed.id and {same_time}
+        returning event.uuid_ts
+    )
+
+    insert into changed_chunks (uuid_ts) select distinct uuid_ts from filled
 """
 _SAME_TIME = (
     "event.original_timestamp = placed.original_timestamp",
@@ -132,11 +140,20 @@ def resolve_discards(
     _update(warehouse, table, numbered, fitting)
     _update(warehouse, TRACKS, [(n, target) for n, target in numbered if is_context(target.name)], fitting)
     warehouse.fetch(_DELETE, fitting["tid"].to_pylist())
-    if table in TABLES_IN_FIGURES and fitting.num_rows:
+    if fitting.num_rows and _are_figures_of(warehouse, table, targets):
         warehouse.fetch("delete from refreshed")
     for reason in ("misfit", "collision"):
         _change_reason(warehouse, reason, refitted.filter(pc.equal(refitted["reason"], reason))["tid"].to_pylist())
     return int(fitting.num_rows)
+
+
+def _are_figures_of(warehouse: Warehouse, table: str, targets: Sequence[TargetColumn]) -> bool:
+    """Return whether the stored figures of the views depend on columns, so that they have to be computed again."""
+    if table == MACHINE_OPENED:
+        return True
+    settings = {row["name"]: row["value"] for row in read_settings(warehouse.fetch, warehouse.schema)}
+    dimensions = split_dimensions(settings["dimensions"])
+    return table in COLLECTIONS and any(target.name in dimensions for target in targets)
 
 
 def _change_reason(warehouse: Warehouse, reason: str, tids: Sequence[str]) -> None:

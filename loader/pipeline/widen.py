@@ -31,6 +31,8 @@ _TIME = """
             else 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"' end
     )
 """
+#: Lets incremental readers read all rows of a table again, whose values have another type now.
+_CHANGED = "insert into changed_chunks (uuid_ts) select distinct uuid_ts from {schema}.{table}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def widen_column(settings: Settings, plan: WideningPlan) -> int:
             warehouse.run(f"drop view {view.place}")
         for table in plan.tables:
             warehouse.run(_alter_type(settings.schema, table, plan))
+            warehouse.run(_CHANGED.format(schema=quote_identifier(settings.schema), table=quote_identifier(table)))
         filled = sum(_fill(warehouse, table, plan) for table in plan.tables if table != TRACKS)
         for script in (*(view.script for view in views), *grants):
             warehouse.run(script)

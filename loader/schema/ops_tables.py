@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from loader.config import ops_schema
-from loader.schema import forwarding_tables
+from loader.schema import chunk_tables, forwarding_tables
 from loader.schema.event_tables import COLLECTIONS, MAILING, TRACKS, event_table, timestamptz
 
 #: PostgreSQL's default names of constraints.
@@ -92,21 +92,6 @@ def files(metadata: MetaData, ops: str) -> Table:
     )
     Index("files_uri_idx", table.c.uri, table.c.file_id)
     Index("files_load_id_idx", table.c.load_id)
-    return table
-
-
-def chunks(metadata: MetaData, ops: str) -> Table:
-    table = Table(
-        "chunks",
-        metadata,
-        Column("uuid_ts", timestamptz(), primary_key=True, comment="What its rows have in uuid_ts"),
-        Column("load_id", BigInteger, comment="The load; null for chunks older than this table"),
-        Column("events", BigInteger, nullable=False, comment="Rows in tracks"),
-        Column("is_taken", Boolean, nullable=False, server_default=false(), comment="Whether a refresh has read it"),
-        schema=ops,
-        comment="One row per transaction in which a load stored events",
-    )
-    Index("chunks_new_idx", table.c.uuid_ts, postgresql_where=text("not is_taken"))
     return table
 
 
@@ -272,7 +257,8 @@ def warehouse(schema: str) -> MetaData:
     for make in (
         loads,
         files,
-        chunks,
+        chunk_tables.chunks,
+        chunk_tables.changed_chunks,
         rejected_events,
         discarded_values,
         identifiers,

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from loader.config import Settings, data_root
 from loader.postgres.connection import Warehouse, run_script, try_script
 from loader.quoting import quote_identifier
+from loader.views.dimensions import read_dimensions
 from loader.views.site import adapters
 
 #: Privileges granted on views, as statements that grant them again.
@@ -46,18 +47,16 @@ class View:
 def read_views(settings: Settings, connection: Connection | None = None) -> list[View]:
     """Return the functions and all views, each after those it reads from.
 
-    Without a connection, the site adapters are empty.
+    Without a connection, the site adapters are empty, and no view has dimensions.
     """
+    own, ops, completed = settings.schema, settings.ops, read_dimensions(settings.schema, connection).complete
     views = [
-        *(View(name, settings.ops, settings.schema, sql, is_function=True) for name, sql in _files("sql/functions")),
-        *(View(name, settings.schema, settings.ops, sql) for name, sql in _files("sql/views")),
-        *(View(name, settings.ops, settings.schema, sql) for name, sql in _files("sql/internal")),
+        *(View(name, ops, own, sql, is_function=True) for name, sql in _files("sql/functions")),
+        *(View(name, own, ops, completed(name, sql)) for name, sql in _files("sql/views")),
+        *(View(name, ops, own, completed(name, sql)) for name, sql in _files("sql/internal")),
     ]
-    for adapter, sql in adapters(settings.schema, connection):
-        own, other = settings.schema, settings.ops
-        views.append(
-            View(adapter.name, other, own, sql) if adapter.is_internal else View(adapter.name, own, other, sql)
-        )
+    for adapter, sql in adapters(own, connection):
+        views.append(View(adapter.name, ops, own, sql) if adapter.is_internal else View(adapter.name, own, ops, sql))
     return _ordered(views)
 
 

@@ -50,7 +50,10 @@ _DONE = """
     select now(), %s, %s, %s, settings, reporting_currency from this_refresh
 """
 _FAILED = "update refreshed set failed_at = clock_timestamp(), error = %s"
-_STALE = "select exists (select from chunks where not is_taken) or not exists (select from refreshed)"
+_STALE = """
+    select exists (select from chunks where not is_taken) or exists (select from changed_chunks)
+        or not exists (select from refreshed)
+"""
 #: Whether there are events, and none of them is stored.
 _EMPTY = "select exists (select from chunks where not is_taken) and not exists (select from stored_events)"
 
@@ -88,7 +91,7 @@ def read_steps() -> list[Step]:
 
 
 def is_stale(settings: Settings) -> bool:
-    """Return whether events were loaded since the last refresh, or the figures have to be computed again."""
+    """Return whether events were loaded or changed since the last refresh, or the figures have to be computed again."""
     with closing(Warehouse(settings)) as warehouse, warehouse.transaction():
         return _ask(warehouse, _STALE)
 

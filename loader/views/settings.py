@@ -33,6 +33,14 @@ _READ: Mapping[str, str] = {
     "reporting_time_zone": "select now() at time zone %s",
     "max_person_share": "select %s::numeric",
 }
+#: One of the properties that the setting `dimensions` names.
+DIMENSION = r"[^\s,]+"
+#: Columns of views that dimensions are added to, beside those that are dimensions now.
+_TAKEN = """
+    select distinct attname from pg_attribute
+    where attrelid = any(array[{views}]::regclass[]) and attnum > 0 and not attisdropped and attname <> all(%s)
+"""
+_DIMENSION_VIEWS = ("email_events", "email_messages", "campaign_days")
 #: Columns of a table of exchange rates.
 _RATE_COLUMNS = {"date", "currency", "rate"}
 _COLUMNS = """
@@ -94,6 +102,9 @@ def _check(warehouse: Warehouse, name: str, value: str) -> None:
         )
     if name == "reporting_currency" and len(value.split()) > 1:
         raise UsageError(f"{value!r} is invalid for {name!r}; write one currency, or '' for the most frequent one")
+    if name == "dimensions":
+        _check_dimensions(warehouse, value)
+        return
     if name == "exchange_rates" and value.strip():
         _check_rates(warehouse, value.strip())
     try:
@@ -120,6 +131,22 @@ def _check_schema(warehouse: Warehouse, schema: str) -> None:
     ((tables, readable),) = found
     if tables and not readable:
         raise UsageError(f"no table of schema {schema!r} can be read; ask its owner to grant usage and select on it")
+
+
+def _check_dimensions(warehouse: Warehouse, value: str) -> None:
+    names = re.findall(DIMENSION, value)
+    known = {row["name"]: row["value"] for row in read_settings(warehouse.fetch, warehouse.schema)}
+    schema = quote_identifier(warehouse.schema).replace("'", "''")
+    views = ", ".join(f"'{schema}.{view}'" for view in _DIMENSION_VIEWS)
+    taken = {
+        name for (name,) in warehouse.fetch(_TAKEN.format(views=views), re.findall(DIMENSION, known["dimensions"]))
+    }
+    for name in names:
+        if name in taken or names.count(name) > 1 or not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", name):
+            raise UsageError(
+                f"{name!r} is invalid for 'dimensions'; name columns of the event tables, such as audience_language, "
+                "each once and none that the views have already, separated by commas"
+            )
 
 
 def _check_rates(warehouse: Warehouse, table: str) -> None:

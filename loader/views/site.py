@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from loader.quoting import quote_identifier, quote_literal
 from loader.schema.event_tables import MAILING, STANDARD
 from loader.schema.introspection import read_readable_columns
+from loader.views.dimensions import select_dimensions, split_dimensions
 from loader.views.settings import read_settings
 from loader.views.site_tables import Table
 
@@ -78,7 +79,7 @@ SITE_IDENTIFIES = Adapter(
 MACHINE_OPENS = Adapter(
     "machine_opens",
     "One row per open that the sender reported as a machine's",
-    dict.fromkeys((*STANDARD, *MAILING), ""),
+    dict.fromkeys((*STANDARD, *MAILING, "dimensions"), ""),
     is_internal=True,
 )
 SITE_RATES = Adapter(
@@ -151,7 +152,7 @@ def adapters(schema: str, connection: Connection | None) -> list[tuple[Adapter, 
             _view(SITE_IDENTIFIES, (_unread(SITE_IDENTIFIES, "identifications", *i) for i in _identifies(site_tables))),
         ),
         (SITE_RATES, _view(SITE_RATES, (_select(SITE_RATES, *found) for found in _rates(rate_tables)))),
-        (MACHINE_OPENS, _view(MACHINE_OPENS, _machine_opens([table for table in tables if table.schema == schema]))),
+        (MACHINE_OPENS, _view(MACHINE_OPENS, _machine_opens([t for t in tables if t.schema == schema], known))),
     ]
 
 
@@ -232,12 +233,12 @@ def _identifies(tables: Iterable[Table]) -> Iterator[Found]:
             yield values | {"user_id": table.identifier("id"), "anonymous_id": "null"}, table
 
 
-def _machine_opens(tables: Iterable[Table]) -> Iterator[str]:
+def _machine_opens(tables: Iterable[Table], settings: Mapping[str, str]) -> Iterator[str]:
+    names = split_dimensions(settings.get("dimensions", ""))
     for table in tables:
         if table.name == "email_machine_opened":
-            values = {
-                name: table.moment(name) if name in _TYPES else table.text(name) for name in MACHINE_OPENS.columns
-            }
+            values = {n: table.moment(n) if n in _TYPES else table.text(n) for n in MACHINE_OPENS.columns}
+            values["dimensions"] = select_dimensions(table, names)
             yield _select(MACHINE_OPENS, values, table)
 
 

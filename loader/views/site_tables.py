@@ -32,6 +32,12 @@ class Table:
         name = self.column(*names)
         return f"{quote_identifier(name)}::text" if name else "null"
 
+    def utc_text(self, name: str) -> str:
+        """Return SQL for an existing column as text, the same in each session: a time is in UTC."""
+        if self.columns[name] == "timestamp with time zone":
+            return f"({quote_identifier(name)} at time zone 'UTC')::text"
+        return self.text(name)
+
     def moment(self, *names: str) -> str:
         """Return SQL for the first of these columns that is a time, else `null`. A time without a zone is UTC."""
         for name in names:

@@ -6,43 +6,50 @@ with events as (
     select
         id, anonymous_id, user_id, event, context_user_agent, context_traits_email, original_timestamp, "timestamp",
         uuid_ts, campaign_id, campaign_name, email_id, email_subject,
-        null as link_id, null as link_name, null as link_url
+        null as link_id, null as link_name, null as link_url,
+        '' /* dimensions of email_delivered */ as dimensions
     from email_delivered
     union all
     select
         id, anonymous_id, user_id, event, context_user_agent, context_traits_email, original_timestamp, "timestamp",
         uuid_ts, campaign_id, campaign_name, email_id, email_subject,
-        null, null, null
+        null, null, null,
+        '' /* dimensions of email_opened */
     from email_opened
     union all
     select
         id, anonymous_id, user_id, event, context_user_agent, context_traits_email, original_timestamp, "timestamp",
         uuid_ts, campaign_id, campaign_name, email_id, email_subject,
-        null, null, null
+        null, null, null,
+        dimensions
     from machine_opens
     union all
     select
         id, anonymous_id, user_id, event, context_user_agent, context_traits_email, original_timestamp, "timestamp",
         uuid_ts, campaign_id, campaign_name, email_id, email_subject,
-        link_id, link_name, link_url
+        link_id, link_name, link_url,
+        '' /* dimensions of email_link_clicked */
     from email_link_clicked
     union all
     select
         id, anonymous_id, user_id, event, context_user_agent, context_traits_email, original_timestamp, "timestamp",
         uuid_ts, campaign_id, campaign_name, email_id, email_subject,
-        null, null, null
+        null, null, null,
+        '' /* dimensions of email_bounced */
     from email_bounced
     union all
     select
         id, anonymous_id, user_id, event, context_user_agent, context_traits_email, original_timestamp, "timestamp",
         uuid_ts, campaign_id, campaign_name, email_id, email_subject,
-        null, null, null
+        null, null, null,
+        '' /* dimensions of email_unsubscribed */
     from email_unsubscribed
     union all
     select
         id, anonymous_id, user_id, event, context_user_agent, context_traits_email, original_timestamp, "timestamp",
         uuid_ts, campaign_id, campaign_name, email_id, email_subject,
-        null, null, null
+        null, null, null,
+        '' /* dimensions of email_marked_as_spam */
     from email_marked_as_spam
 )
 
@@ -62,7 +69,8 @@ select
     email_subject,
     link_id,
     link_name,
-    link_url
+    link_url,
+    dimensions
 from events;
 
 comment on view recorded_events is 'One row per e-mail event of every collection, as it is stored';

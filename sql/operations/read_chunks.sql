@@ -17,4 +17,7 @@ select
     uuid_ts,
     events
 from counted
-on conflict (uuid_ts) do update set events = excluded.events, is_taken = false
+on conflict (uuid_ts) do update set
+events = excluded.events,
+is_taken = false,
+"position" = case when chunks.events = excluded.events then chunks."position" end

@@ -42,7 +42,8 @@ select
     link_id,
     link_name,
     link_url,
-    context_user_agent
+    context_user_agent,
+    dimensions
 from recorded_events;
 
 -- Of the two statements one reads nothing.

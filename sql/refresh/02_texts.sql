@@ -5,13 +5,20 @@
 -- Cost   follows the new events.
 create temporary table contents on commit drop as
 select
-    campaign_id,
-    email_id,
-    campaign_name,
-    email_subject,
-    max("timestamp") as "timestamp"
-from new_events
-group by campaign_id, email_id, campaign_name, email_subject;
+    new.*,
+    stored_dimensions.dimension
+from (
+    select
+        campaign_id,
+        email_id,
+        campaign_name,
+        email_subject,
+        dimensions,
+        max("timestamp") as "timestamp"
+    from new_events
+    group by campaign_id, email_id, campaign_name, email_subject, dimensions
+) as new
+left join stored_dimensions on nullif(new.dimensions, '')::jsonb = stored_dimensions.parts;
 
 analyze contents;
 
@@ -59,19 +66,21 @@ where stored.mailing is null;
 create temporary table new_titles on commit drop as
 select distinct
     contents.campaign_name,
-    contents.email_subject
+    contents.email_subject,
+    contents.dimension
 from contents
 left join stored_titles as stored
     on hashtextextended(coalesce(contents.email_subject, ''), 0)
     = hashtextextended(coalesce(stored.email_subject, ''), 0)
-    and (contents.campaign_name, contents.email_subject)
-    is not distinct from (stored.campaign_name, stored.email_subject)
+    and (contents.campaign_name, contents.email_subject, contents.dimension)
+    is not distinct from (stored.campaign_name, stored.email_subject, stored.dimension)
 where stored.title is null;
 
-insert into stored_titles (campaign_name, email_subject)
+insert into stored_titles (campaign_name, email_subject, dimension)
 select
     campaign_name,
-    email_subject
+    email_subject,
+    dimension
 from new_titles;
 
 create temporary table targets on commit drop as
@@ -148,6 +157,7 @@ select
     coalesce(contents.campaign_name, '') as campaign_name,
     contents.email_subject is null as is_untitled,
     coalesce(contents.email_subject, '') as email_subject,
+    contents.dimensions,
     stored_mailings.mailing,
     stored_titles.title
 from contents
@@ -157,8 +167,8 @@ inner join stored_mailings
 inner join stored_titles
     on hashtextextended(coalesce(contents.email_subject, ''), 0)
     = hashtextextended(coalesce(stored_titles.email_subject, ''), 0)
-    and (contents.campaign_name, contents.email_subject)
-    is not distinct from (stored_titles.campaign_name, stored_titles.email_subject);
+    and (contents.campaign_name, contents.email_subject, contents.dimension)
+    is not distinct from (stored_titles.campaign_name, stored_titles.email_subject, stored_titles.dimension);
 
 create temporary table named_recipients on commit drop as
 select
@@ -233,6 +243,7 @@ inner join named_contents as contents
     and (new.campaign_name is null) = contents.is_unnamed
     and coalesce(new.email_subject, '') = contents.email_subject
     and (new.email_subject is null) = contents.is_untitled
+    and new.dimensions = contents.dimensions
 inner join named_recipients as recipients
     on new.has_user_id = recipients.has_user_id
     and new.user_id = recipients.user_id

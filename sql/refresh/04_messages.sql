@@ -81,6 +81,22 @@ from (
 ) as named
 where new.person = named.person and new.mailing = named.mailing and new.delivery = named.delivery;
 
+-- The dimensions of a message are its delivery's, else those of the first event that has any.
+update new_messages as new set dimension = named.dimension
+from (
+    select distinct on (judged.person, judged.mailing, judged.delivery)
+        judged.person,
+        judged.mailing,
+        judged.delivery,
+        titles.dimension
+    from judged_events as judged
+    inner join stored_titles as titles on judged.title = titles.title and titles.dimension is not null
+    order by
+        judged.person, judged.mailing, judged.delivery, judged.event <> 'd', judged."timestamp",
+        judged.original_timestamp, judged.id
+) as named
+where new.person = named.person and new.mailing = named.mailing and new.delivery = named.delivery;
+
 -- Those that are what they were are left out.
 with unchanged as (
     delete from old_messages using new_messages as new
@@ -94,7 +110,7 @@ with unchanged as (
             old_messages.last_clicked_at, old_messages.human_clicked_at, old_messages.last_human_clicked_at,
             old_messages.unsubscribed_at, old_messages.last_unsubscribed_at, old_messages.complained_at,
             old_messages.last_complained_at, old_messages.address, old_messages.opens, old_messages.human_opens,
-            old_messages.clicks, old_messages.human_clicks
+            old_messages.clicks, old_messages.human_clicks, old_messages.dimension
         )
         is not distinct from
         (
@@ -103,7 +119,7 @@ with unchanged as (
             new.last_clicked_at, new.human_clicked_at, new.last_human_clicked_at,
             new.unsubscribed_at, new.last_unsubscribed_at, new.complained_at,
             new.last_complained_at, new.address, new.opens, new.human_opens,
-            new.clicks, new.human_clicks
+            new.clicks, new.human_clicks, new.dimension
         )
     returning new.person, new.mailing, new.delivery
 )
@@ -136,7 +152,8 @@ update stored_messages as stored set
     opens = new.opens,
     human_opens = new.human_opens,
     clicks = new.clicks,
-    human_clicks = new.human_clicks
+    human_clicks = new.human_clicks,
+    dimension = new.dimension
 from old_messages as old
 inner join new_messages as new
     on old.person = new.person and old.mailing = new.mailing and old.delivery = new.delivery

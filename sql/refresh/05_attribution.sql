@@ -241,6 +241,7 @@ select
         messages.bounced_at,
         least(messages.opened_at, messages.clicked_at, messages.unsubscribed_at, messages.complained_at)
     ) as dated_at,
+    messages.dimension,
     messages.conversions as old_conversions,
     messages.revenue as old_revenue,
     credited.conversions,

@@ -23,6 +23,7 @@ with changed as (
 select
     mailings.campaign,
     changed.is_change,
+    coalesce(changed.dimension, 0) as dimension,
     (
         coalesce(delivered_at, bounced_at, least(opened_at, clicked_at, unsubscribed_at, complained_at))
         at time zone settings.value
@@ -47,12 +48,13 @@ select
 from changed
 inner join stored_mailings as mailings on changed.mailing = mailings.mailing
 inner join settings on settings.name = 'reporting_time_zone'
-group by mailings.campaign, changed.is_change, delivery_day;
+group by mailings.campaign, changed.is_change, coalesce(changed.dimension, 0), delivery_day;
 
-insert into message_changes (campaign, is_change, delivery_day, conversions, revenue, converted)
+insert into message_changes (campaign, is_change, dimension, delivery_day, conversions, revenue, converted)
 select
     mailings.campaign,
     true as is_change,
+    coalesce(changes.dimension, 0) as dimension,
     (changes.dated_at at time zone settings.value)::date as delivery_day,
     sum(coalesce(changes.conversions, 0) - coalesce(changes.old_conversions, 0)) as conversions,
     sum(coalesce(changes.revenue, 0) - coalesce(changes.old_revenue, 0)) as revenue,
@@ -61,7 +63,9 @@ select
 from credit_changes as changes
 inner join stored_mailings as mailings on changes.mailing = mailings.mailing
 inner join settings on settings.name = 'reporting_time_zone'
-group by mailings.campaign, delivery_day;
+group by mailings.campaign, coalesce(changes.dimension, 0), delivery_day;
+
+analyze message_changes;
 
 insert into stored_campaigns as stored (
     campaign, attempted, delivered, bounced, arrived, opened, human_opened, clicked, human_clicked, seen, human_seen,
@@ -109,37 +113,46 @@ delete from stored_campaign_days
 where (select dates_again from this_refresh);
 
 insert into stored_campaign_days as stored (
-    campaign, delivery_day, attempted, delivered, bounced, opened, human_opened, clicked, human_clicked, unsubscribed,
-    complained, conversions, revenue
+    campaign, delivery_day, dimension, attempted, delivered, bounced, arrived, opened, human_opened, clicked,
+    human_clicked, seen, human_seen, unsubscribed, complained, conversions, converted, revenue
 )
 select
     campaign,
     delivery_day,
+    dimension,
     coalesce(sum(attempted), 0) as attempted,
     coalesce(sum(delivered), 0) as delivered,
     coalesce(sum(bounced), 0) as bounced,
+    coalesce(sum(arrived), 0) as arrived,
     coalesce(sum(opened), 0) as opened,
     coalesce(sum(human_opened), 0) as human_opened,
     coalesce(sum(clicked), 0) as clicked,
     coalesce(sum(human_clicked), 0) as human_clicked,
+    coalesce(sum(seen), 0) as seen,
+    coalesce(sum(human_seen), 0) as human_seen,
     coalesce(sum(unsubscribed), 0) as unsubscribed,
     coalesce(sum(complained), 0) as complained,
     coalesce(sum(conversions), 0) as conversions,
+    coalesce(sum(converted), 0) as converted,
     coalesce(sum(revenue), 0) as revenue
 from message_changes
 where delivery_day is not null and is_change <> (select dates_again from this_refresh)
-group by campaign, delivery_day
-on conflict (campaign, delivery_day) do update set
+group by campaign, delivery_day, dimension
+on conflict (campaign, delivery_day, dimension) do update set
 attempted = stored.attempted + excluded.attempted,
 delivered = stored.delivered + excluded.delivered,
 bounced = stored.bounced + excluded.bounced,
+arrived = stored.arrived + excluded.arrived,
 opened = stored.opened + excluded.opened,
 human_opened = stored.human_opened + excluded.human_opened,
 clicked = stored.clicked + excluded.clicked,
 human_clicked = stored.human_clicked + excluded.human_clicked,
+seen = stored.seen + excluded.seen,
+human_seen = stored.human_seen + excluded.human_seen,
 unsubscribed = stored.unsubscribed + excluded.unsubscribed,
 complained = stored.complained + excluded.complained,
 conversions = stored.conversions + excluded.conversions,
+converted = stored.converted + excluded.converted,
 revenue = stored.revenue + excluded.revenue;
 
 delete from stored_campaign_days as stored
@@ -147,6 +160,7 @@ using message_changes as changes
 where
     stored.campaign = changes.campaign
     and stored.delivery_day = changes.delivery_day
+    and stored.dimension = changes.dimension
     and (stored.attempted, stored.conversions, stored.revenue) = (0, 0, 0);
 
 -- The first and the last delivery, by the index on (mailing, delivered_at).

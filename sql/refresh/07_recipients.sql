@@ -17,6 +17,7 @@ cross join lateral (
     select
         person,
         address,
+        first_delivered_at,
         last_delivered_at
     from stored_recipients
     where person = changed.person

@@ -1,4 +1,5 @@
--- One row per campaign and day of delivery, in the time zone of the setting reporting_time_zone.
+-- One row per campaign and day of delivery, in the time zone of the setting reporting_time_zone; if the setting dimensions
+-- names properties, one for each combination of their values.
 --
 -- All events of a message count on the day of its delivery, so that days add up. What was never delivered counts on the
 -- day of its bounce, or of its first event.
@@ -17,11 +18,15 @@ select
     stored.unsubscribed,
     stored.complained,
     trim_scale(stored.conversions) as conversions,
-    trim_scale(stored.revenue) as revenue
-from stored_campaign_days as stored
+    trim_scale(stored.revenue) as revenue,
+    stored.arrived,
+    stored.seen as opened_or_clicked,
+    stored.human_seen as human_opened_or_clicked,
+    stored.converted /* dimensions */
+from stored_campaign_days as stored /* join dimensions of stored */
 inner join campaign_names on stored.campaign = campaign_names.campaign;
 
-comment on view campaign_days is 'One row per campaign and day of delivery; all figures add up over days';
+comment on view campaign_days is 'One row per campaign and day of delivery, and for each combination of the setting dimensions; all figures add up';
 comment on column campaign_days.campaign_id is 'The campaign; empty for e-mails without one';
 comment on column campaign_days.campaign_name is 'Its latest name';
 comment on column campaign_days.delivery_day is 'Day of the delivery, else of the bounce, else of the message''s first event, in the reporting time zone';
@@ -36,3 +41,7 @@ comment on column campaign_days.unsubscribed is 'Delivered messages by which the
 comment on column campaign_days.complained is 'Delivered messages that the recipient marked as spam';
 comment on column campaign_days.conversions is 'Conversions credited to these messages by the default model';
 comment on column campaign_days.revenue is 'Revenue credited to these messages by the default model, less refunds, in the reporting currency';
+comment on column campaign_days.arrived is 'Messages delivered and not bounced; delivery rate: sum(arrived) / sum(attempted)';
+comment on column campaign_days.opened_or_clicked is 'Delivered messages that were opened or clicked, by people or machines; click to open rate: sum(clicked) / sum(opened_or_clicked)';
+comment on column campaign_days.human_opened_or_clicked is 'Delivered messages that a person opened or clicked';
+comment on column campaign_days.converted is 'Delivered messages with a credited conversion; conversion rate: sum(converted) / sum(delivered)';

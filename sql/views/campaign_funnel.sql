@@ -38,5 +38,5 @@ comment on column campaign_funnel.campaign_id is 'The campaign; empty for e-mail
 comment on column campaign_funnel.campaign_name is 'Its latest name';
 comment on column campaign_funnel.step_number is 'Place of the step, from 1';
 comment on column campaign_funnel.step is 'delivered; opened or clicked by a person; clicked by a person; visited the site within the setting visit_window after a click; converted by the default model';
-comment on column campaign_funnel.people is 'People who got so far';
-comment on column campaign_funnel.share_of_delivered is 'people ÷ people of the first step';
+comment on column campaign_funnel.people is 'People who got so far; people of several campaigns overlap: do not add up';
+comment on column campaign_funnel.share_of_delivered is 'people ÷ people of the first step, of this campaign alone: neither add up nor average';

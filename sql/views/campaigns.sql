@@ -44,7 +44,15 @@ select
     trim_scale(stored.conversions) as conversions,
     trim_scale(stored.revenue) as revenue,
     round(stored.converted::numeric / nullif(stored.delivered, 0), 4) as conversion_rate,
-    round(stored.revenue / nullif(stored.delivered, 0), 4) as revenue_per_email
+    round(stored.revenue / nullif(stored.delivered, 0), 4) as revenue_per_email,
+    stored.seconds_to_open[1] / 60 as minutes_to_open_median,
+    stored.seconds_to_open[2] / 60 as minutes_to_open_p90,
+    stored.seconds_to_click[1] / 60 as minutes_to_click_median,
+    stored.seconds_to_click[2] / 60 as minutes_to_click_p90,
+    stored.arrived,
+    stored.seen as opened_or_clicked,
+    stored.human_seen as human_opened_or_clicked,
+    stored.converted
 from stored_campaigns as stored
 inner join campaign_names on stored.campaign = campaign_names.campaign;
 
@@ -63,30 +71,38 @@ comment on column campaigns.clicked is 'Delivered messages that were clicked, by
 comment on column campaigns.human_clicked is 'Delivered messages that a person clicked';
 comment on column campaigns.unsubscribed is 'Delivered messages by which the recipient unsubscribed';
 comment on column campaigns.complained is 'Delivered messages that the recipient marked as spam';
-comment on column campaigns.recipients is 'People with a delivery';
-comment on column campaigns.recipients_opened is 'People with a delivered message that was opened, by them or a machine';
-comment on column campaigns.recipients_human_opened is 'People who opened a delivered message';
-comment on column campaigns.recipients_clicked is 'People with a delivered message that was clicked, by them or a machine';
-comment on column campaigns.recipients_human_clicked is 'People who clicked a delivered message';
-comment on column campaigns.delivery_rate is 'Messages delivered and not bounced ÷ attempted';
-comment on column campaigns.bounce_rate is 'bounced ÷ attempted';
-comment on column campaigns.open_rate is 'opened ÷ delivered';
-comment on column campaigns.human_open_rate is 'human_opened ÷ delivered';
-comment on column campaigns.click_rate is 'clicked ÷ delivered';
-comment on column campaigns.human_click_rate is 'human_clicked ÷ delivered';
-comment on column campaigns.click_to_open_rate is 'clicked ÷ delivered messages opened or clicked';
-comment on column campaigns.human_click_to_open_rate is 'human_clicked ÷ delivered messages a person opened or clicked';
-comment on column campaigns.recipient_open_rate is 'recipients_opened ÷ recipients';
-comment on column campaigns.recipient_human_open_rate is 'recipients_human_opened ÷ recipients';
-comment on column campaigns.recipient_click_rate is 'recipients_clicked ÷ recipients';
-comment on column campaigns.recipient_human_click_rate is 'recipients_human_clicked ÷ recipients';
-comment on column campaigns.unsubscribe_rate is 'unsubscribed ÷ delivered';
-comment on column campaigns.complaint_rate is 'complained ÷ delivered';
-comment on column campaigns.time_to_open_median is 'Median time from delivery to the first open by a person, to 1 %';
-comment on column campaigns.time_to_open_p90 is '90th percentile of the time from delivery to the first open by a person, to 1 %';
-comment on column campaigns.time_to_click_median is 'Median time from delivery to the first click by a person, to 1 %';
-comment on column campaigns.time_to_click_p90 is '90th percentile of the time from delivery to the first click by a person, to 1 %';
+comment on column campaigns.recipients is 'People with a delivery; people of several campaigns overlap: do not add up';
+comment on column campaigns.recipients_opened is 'People with a delivered message that was opened, by them or a machine; people of several campaigns overlap: do not add up';
+comment on column campaigns.recipients_human_opened is 'People who opened a delivered message; people of several campaigns overlap: do not add up';
+comment on column campaigns.recipients_clicked is 'People with a delivered message that was clicked, by them or a machine; people of several campaigns overlap: do not add up';
+comment on column campaigns.recipients_human_clicked is 'People who clicked a delivered message; people of several campaigns overlap: do not add up';
+comment on column campaigns.delivery_rate is 'Messages delivered and not bounced ÷ attempted; over several campaigns: sum(arrived) / sum(attempted)';
+comment on column campaigns.bounce_rate is 'bounced ÷ attempted; over several campaigns: sum(bounced) / sum(attempted)';
+comment on column campaigns.open_rate is 'opened ÷ delivered; over several campaigns: sum(opened) / sum(delivered)';
+comment on column campaigns.human_open_rate is 'human_opened ÷ delivered; over several campaigns: sum(human_opened) / sum(delivered)';
+comment on column campaigns.click_rate is 'clicked ÷ delivered; over several campaigns: sum(clicked) / sum(delivered)';
+comment on column campaigns.human_click_rate is 'human_clicked ÷ delivered; over several campaigns: sum(human_clicked) / sum(delivered)';
+comment on column campaigns.click_to_open_rate is 'clicked ÷ delivered messages opened or clicked; over several campaigns: sum(clicked) / sum(opened_or_clicked)';
+comment on column campaigns.human_click_to_open_rate is 'human_clicked ÷ delivered messages a person opened or clicked; over several campaigns: sum(human_clicked) / sum(human_opened_or_clicked)';
+comment on column campaigns.recipient_open_rate is 'recipients_opened ÷ recipients, of this campaign alone: neither add up nor average';
+comment on column campaigns.recipient_human_open_rate is 'recipients_human_opened ÷ recipients, of this campaign alone: neither add up nor average';
+comment on column campaigns.recipient_click_rate is 'recipients_clicked ÷ recipients, of this campaign alone: neither add up nor average';
+comment on column campaigns.recipient_human_click_rate is 'recipients_human_clicked ÷ recipients, of this campaign alone: neither add up nor average';
+comment on column campaigns.unsubscribe_rate is 'unsubscribed ÷ delivered; over several campaigns: sum(unsubscribed) / sum(delivered)';
+comment on column campaigns.complaint_rate is 'complained ÷ delivered; over several campaigns: sum(complained) / sum(delivered)';
+comment on column campaigns.time_to_open_median is 'Median time from delivery to the first open by a person, to 1 %; of this campaign alone: neither add up nor average';
+comment on column campaigns.time_to_open_p90 is '90th percentile of the time from delivery to the first open by a person, to 1 %; of this campaign alone: neither add up nor average';
+comment on column campaigns.time_to_click_median is 'Median time from delivery to the first click by a person, to 1 %; of this campaign alone: neither add up nor average';
+comment on column campaigns.time_to_click_p90 is '90th percentile of the time from delivery to the first click by a person, to 1 %; of this campaign alone: neither add up nor average';
 comment on column campaigns.conversions is 'Conversions credited to it by the default model';
 comment on column campaigns.revenue is 'Revenue credited to it by the default model, less refunds, in the reporting currency';
-comment on column campaigns.conversion_rate is 'Delivered messages with a credited conversion ÷ delivered';
-comment on column campaigns.revenue_per_email is 'revenue ÷ delivered';
+comment on column campaigns.conversion_rate is 'Delivered messages with a credited conversion ÷ delivered; over several campaigns: sum(converted) / sum(delivered)';
+comment on column campaigns.revenue_per_email is 'revenue ÷ delivered; over several campaigns: sum(revenue) / sum(delivered)';
+comment on column campaigns.minutes_to_open_median is 'time_to_open_median in minutes; of this campaign alone: neither add up nor average';
+comment on column campaigns.minutes_to_open_p90 is 'time_to_open_p90 in minutes; of this campaign alone: neither add up nor average';
+comment on column campaigns.minutes_to_click_median is 'time_to_click_median in minutes; of this campaign alone: neither add up nor average';
+comment on column campaigns.minutes_to_click_p90 is 'time_to_click_p90 in minutes; of this campaign alone: neither add up nor average';
+comment on column campaigns.arrived is 'Messages delivered and not bounced';
+comment on column campaigns.opened_or_clicked is 'Delivered messages that were opened or clicked, by people or machines';
+comment on column campaigns.human_opened_or_clicked is 'Delivered messages that a person opened or clicked';
+comment on column campaigns.converted is 'Delivered messages with a credited conversion';

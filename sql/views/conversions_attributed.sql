@@ -31,7 +31,9 @@ select
     trim_scale(coalesce(credits.credit, 0) * stored.amount) as attributed_revenue,
     stored.is_refund,
     trim_scale(stored.amount) as reporting_revenue,
-    (select reporting_currency from refreshed) as reporting_currency
+    (select reporting_currency from refreshed) as reporting_currency,
+    stored_names.campaign_name,
+    (extract(epoch from stored.converted_at - credits.touched_at) / 3600)::double precision as hours_since_touch
 from stored_conversions as stored
 inner join stored_sources as sources on stored.source = sources.source
 cross join stored_models as models
@@ -49,9 +51,9 @@ comment on column conversions_attributed.id is 'The conversion or refund';
 comment on column conversions_attributed.order_id is 'The order';
 comment on column conversions_attributed.person is 'The person: a user id, else an e-mail address; null for a visitor who never identified';
 comment on column conversions_attributed.converted_at is 'Time of the conversion';
-comment on column conversions_attributed.revenue is 'Revenue of the conversion, as it was sent; negative for a refund, null if it cannot be read';
+comment on column conversions_attributed.revenue is 'Revenue of the conversion, as it was sent; negative for a refund, null if it cannot be read. Each conversion has a row for each model: a sum counts it several times, use attributed_revenue of one model';
 comment on column conversions_attributed.currency is 'Its currency, in upper case; without one it is the reporting currency';
-comment on column conversions_attributed.model is 'The attribution model';
+comment on column conversions_attributed.model is 'The attribution model; filter by one, or group by it: each model credits the same conversions';
 comment on column conversions_attributed.is_default is 'Whether it is the model of the setting default_model';
 comment on column conversions_attributed.attribution_window is 'The longest time from touch to conversion; a setting';
 comment on column conversions_attributed.campaign_id is 'The credited campaign; null without credit';
@@ -60,8 +62,10 @@ comment on column conversions_attributed.delivery is 'The credited delivery of i
 comment on column conversions_attributed.touch is 'The credited touch: human_click, click, open or delivery; null without credit';
 comment on column conversions_attributed.touched_at is 'Time of that touch; of several, the last';
 comment on column conversions_attributed.time_since is 'Time from that touch to the conversion';
-comment on column conversions_attributed.credit is 'Share of the conversion: 1, a part in the linear model, 0 without an e-mail and for a refund';
-comment on column conversions_attributed.attributed_revenue is 'credit × reporting_revenue, of a refund by the credit of its order; null where reporting_revenue is';
+comment on column conversions_attributed.credit is 'Share of the conversion: 1, a part in the linear model, 0 without an e-mail and for a refund; adds up to conversions within a model';
+comment on column conversions_attributed.attributed_revenue is 'credit × reporting_revenue, of a refund by the credit of its order; null where reporting_revenue is. Adds up within a model';
 comment on column conversions_attributed.is_refund is 'Whether it lowers revenue: a negative amount, or an event of the setting refund_events';
-comment on column conversions_attributed.reporting_revenue is 'Revenue in the reporting currency; null in another currency without an exchange rate';
+comment on column conversions_attributed.reporting_revenue is 'Revenue in the reporting currency; null in another currency without an exchange rate. A sum counts a conversion once for each model and credited message: use attributed_revenue of one model';
 comment on column conversions_attributed.reporting_currency is 'The currency of all sums of revenue';
+comment on column conversions_attributed.campaign_name is 'Latest name of the credited campaign';
+comment on column conversions_attributed.hours_since_touch is 'Hours from that touch to the conversion';

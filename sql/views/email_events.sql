@@ -43,7 +43,8 @@ select
         when 't' then 'too_soon'
         when 'n' then 'no_evidence'
         when 'o' then 'otherwise'
-    end as rule
+    end as rule,
+    stored.id || '@' || coalesce(extract(epoch from stored.original_timestamp)::text, '') as event_key /* dimensions */
 from stored_events as stored
 left join stored_identities as identities on stored.identity = identities.identity
 left join stored_people as recipients on identities.recipient = recipients.person
@@ -51,7 +52,7 @@ left join stored_people as addresses on identities.address = addresses.person
 left join stored_people as people on stored.person = people.person
 left join stored_mailings as mailings on stored.mailing = mailings.mailing
 left join stored_names on mailings.campaign = stored_names.campaign
-left join stored_titles as titles on stored.title = titles.title
+left join stored_titles as titles on stored.title = titles.title /* join dimensions of titles */
 left join stored_targets as targets on stored.target = targets.target;
 
 comment on view email_events is 'One row per e-mail event: its person, its message, and whether a person or a machine caused it';
@@ -74,3 +75,4 @@ comment on column email_events.link_name is 'Name of the link that was clicked';
 comment on column email_events.link_url is 'Address of the link that was clicked';
 comment on column email_events.actor is 'Who opened or clicked: human, machine or unknown; null for other events';
 comment on column email_events.rule is 'The rule that decided it: reported, proxy, agent, burst, too_soon, no_evidence, otherwise';
+comment on column email_events.event_key is 'Key of the event, never null: id, @, and original_timestamp in seconds from 1970, if any';

@@ -24,8 +24,11 @@ select
     coalesce(stored.opens, 0)::bigint as opens,
     coalesce(stored.human_opens, 0)::bigint as human_opens,
     coalesce(stored.clicks, 0)::bigint as clicks,
-    coalesce(stored.human_clicks, 0)::bigint as human_clicks
-from stored_messages as stored
+    coalesce(stored.human_clicks, 0)::bigint as human_clicks,
+    stored_names.campaign_name,
+    (extract(epoch from stored.human_opened_at - stored.delivered_at) / 60)::double precision as minutes_to_open,
+    (extract(epoch from stored.human_clicked_at - stored.delivered_at) / 60)::double precision as minutes_to_click /* dimensions */
+from stored_messages as stored /* join dimensions of stored */
 left join stored_people as people on stored.person = people.person
 left join stored_people as addresses on stored.address = addresses.person
 left join stored_mailings as mailings on stored.mailing = mailings.mailing
@@ -54,3 +57,6 @@ comment on column email_messages.opens is 'Opens, by people and machines';
 comment on column email_messages.human_opens is 'Opens by people';
 comment on column email_messages.clicks is 'Clicks, by people and machines';
 comment on column email_messages.human_clicks is 'Clicks by people';
+comment on column email_messages.campaign_name is 'Latest name of the campaign';
+comment on column email_messages.minutes_to_open is 'Minutes from the delivery to the first open by a person';
+comment on column email_messages.minutes_to_click is 'Minutes from the delivery to the first click by a person';

@@ -40,5 +40,5 @@ order by ways.place;
 comment on view identity_coverage is 'One row per way in which the person of an e-mail event was found';
 comment on column identity_coverage.matched_by is 'user_id: it was sent; email: the address belongs to a user; ambiguous: it belongs to several users alike; none: to no known user; placeholder: the user id is one, and the address, if any, counts';
 comment on column identity_coverage.events is 'E-mail events';
-comment on column identity_coverage.people is 'People they are about';
-comment on column identity_coverage.share_of_events is 'events ÷ all e-mail events';
+comment on column identity_coverage.people is 'People they are about; one person may be found in several ways: do not add up';
+comment on column identity_coverage.share_of_events is 'events ÷ all e-mail events; adds up over all rows';

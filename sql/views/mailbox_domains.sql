@@ -2,34 +2,18 @@
 --
 -- A message without an address counts for the address of its person's latest delivery.
 create or replace view mailbox_domains as
-with addresses as (
+with counted as (
     select
-        coalesce(stored.address, recipients.address) as address,
-        count(*) filter (where stored.delivered_at is not null or stored.bounced_at is not null) as attempted,
-        count(stored.delivered_at) as delivered,
-        count(stored.delivered_at) filter (where stored.bounced_at is null) as arrived,
-        count(stored.bounced_at) as bounced,
-        count(stored.delivered_at) filter (where stored.opened_at is not null) as opened,
-        count(stored.delivered_at) filter (where stored.human_opened_at is not null) as human_opened,
-        count(stored.delivered_at) filter (where stored.complained_at is not null) as complained
-    from stored_messages as stored
-    inner join stored_recipients as recipients on stored.person = recipients.person
-    group by coalesce(stored.address, recipients.address)
-),
-
-counted as (
-    select
-        nullif(split_part(people.name, '@', -1), '') as mailbox_domain,
-        sum(addresses.attempted)::bigint as attempted,
-        sum(addresses.delivered)::bigint as delivered,
-        sum(addresses.arrived)::bigint as arrived,
-        sum(addresses.bounced)::bigint as bounced,
-        sum(addresses.opened)::bigint as opened,
-        sum(addresses.human_opened)::bigint as human_opened,
-        sum(addresses.complained)::bigint as complained
-    from addresses
-    left join stored_people as people on addresses.address = people.person
-    group by nullif(split_part(people.name, '@', -1), '')
+        nullif(stored_mailbox_days.mailbox_domain, '') as mailbox_domain,
+        sum(stored_mailbox_days.attempted)::bigint as attempted,
+        sum(stored_mailbox_days.delivered)::bigint as delivered,
+        sum(stored_mailbox_days.arrived)::bigint as arrived,
+        sum(stored_mailbox_days.bounced)::bigint as bounced,
+        sum(stored_mailbox_days.opened)::bigint as opened,
+        sum(stored_mailbox_days.human_opened)::bigint as human_opened,
+        sum(stored_mailbox_days.complained)::bigint as complained
+    from stored_mailbox_days
+    group by stored_mailbox_days.mailbox_domain
 )
 
 select
@@ -44,7 +28,8 @@ select
     round(bounced::numeric / nullif(attempted, 0), 4) as bounce_rate,
     round(opened::numeric / nullif(delivered, 0), 4) as open_rate,
     round(human_opened::numeric / nullif(delivered, 0), 4) as human_open_rate,
-    round(complained::numeric / nullif(delivered, 0), 4) as complaint_rate
+    round(complained::numeric / nullif(delivered, 0), 4) as complaint_rate,
+    arrived
 from counted;
 
 comment on view mailbox_domains is 'One row per domain of the recipients'' addresses: deliveries, bounces, opens and complaints';
@@ -55,8 +40,9 @@ comment on column mailbox_domains.bounced is 'Messages that bounced, at once or 
 comment on column mailbox_domains.opened is 'Delivered messages that were opened, by people or machines';
 comment on column mailbox_domains.human_opened is 'Delivered messages that a person opened';
 comment on column mailbox_domains.complained is 'Delivered messages that the recipient marked as spam';
-comment on column mailbox_domains.delivery_rate is 'Messages delivered and not bounced ÷ attempted';
-comment on column mailbox_domains.bounce_rate is 'bounced ÷ attempted';
-comment on column mailbox_domains.open_rate is 'opened ÷ delivered';
-comment on column mailbox_domains.human_open_rate is 'human_opened ÷ delivered';
-comment on column mailbox_domains.complaint_rate is 'complained ÷ delivered';
+comment on column mailbox_domains.delivery_rate is 'Messages delivered and not bounced ÷ attempted; over several domains: sum(arrived) / sum(attempted)';
+comment on column mailbox_domains.bounce_rate is 'bounced ÷ attempted; over several domains: sum(bounced) / sum(attempted)';
+comment on column mailbox_domains.open_rate is 'opened ÷ delivered; over several domains: sum(opened) / sum(delivered)';
+comment on column mailbox_domains.human_open_rate is 'human_opened ÷ delivered; over several domains: sum(human_opened) / sum(delivered)';
+comment on column mailbox_domains.complaint_rate is 'complained ÷ delivered; over several domains: sum(complained) / sum(delivered)';
+comment on column mailbox_domains.arrived is 'Messages delivered and not bounced';

@@ -87,6 +87,8 @@ class Event:
     trait: str | None = None
     link: str | None = None
     agent: str | None = None
+    #: Properties that may be dimensions, as they are stored.
+    properties: tuple[tuple[str, str], ...] = ()
 
     @property
     def known_user(self) -> str | None:
@@ -178,6 +180,8 @@ class World:
     zone: str = "UTC"
     transactional: frozenset[str] = frozenset()
     burst_links: int = 3
+    #: The setting dimensions.
+    dimensions: tuple[str, ...] = ()
 
 
 @dataclass
@@ -216,6 +220,9 @@ class Metrics:
         for message in grouped(self.events, lambda judged: judged.message).values():
             self._judge(message)
         self.messages = {key: self._message(rows) for key, rows in grouped(self.events, lambda j: j.message).items()}
+        self.dimensions = {
+            key: self._dimensions(rows) for key, rows in grouped(self.events, lambda j: j.message).items()
+        }
         self.orders = self._distinct_orders()
         self.refunds = [order for order in world.orders if order.is_refund]
         self.credits = [credit for order in self.orders for model in MODELS for credit in self._credit(order, model)]
@@ -319,6 +326,18 @@ class Metrics:
         named.sort(key=lambda j: (j.event.event != DELIVERY, j.event.event != BOUNCE))
         return named[0].event.address if named else None
 
+    def values(self, event: Event) -> tuple[str | None, ...]:
+        """Return the dimensions of an event."""
+        return tuple(dict(event.properties).get(name) for name in self.world.dimensions)
+
+    def _dimensions(self, rows: Sequence[Judged]) -> tuple[str | None, ...]:
+        """Return the dimensions of a message: of its delivery, else of the first event that has any."""
+        found = [self.values(j.event) for j in sorted(rows, key=lambda j: (j.event.event != DELIVERY, *moment(j)))]
+        return next(
+            (values for values in found if any(value is not None for value in values)),
+            (None,) * len(self.world.dimensions),
+        )
+
     @staticmethod
     def _message(rows: Sequence[Judged]) -> dict[str, Any]:
         def times(*events: str, human: bool = False) -> list[datetime]:
@@ -377,7 +396,7 @@ class Metrics:
         """All that changes revenue."""
         return [*self.orders, *self.refunds]
 
-    def _revenue(self, message: tuple[str, str, str, int]) -> Decimal:
+    def revenue(self, message: tuple[str, str, str, int]) -> Decimal:
         """Return the revenue that the default model attributes to a message."""
         return sum(
             (
@@ -478,30 +497,11 @@ class Metrics:
             "click_to_open_rate": rate(count("clicked_at"), len(seen)),
             "time_to_open_median": pd.Series(waits, dtype=float).median() if waits else None,
             "conversions": len(credited),
-            "revenue": sum((self._revenue(key) for key in self.messages if key[1] == campaign), Decimal(0)),
+            "revenue": sum((self.revenue(key) for key in self.messages if key[1] == campaign), Decimal(0)),
             "conversion_rate": rate(len(converted), len(delivered)),
         }
 
-    def days(self) -> dict[tuple[str, Any], dict[str, Any]]:
-        """Return the additive figures by campaign and day of delivery."""
-        names = ("attempted", "delivered", "human_opened", "clicked", "conversions", "revenue")
-        found: dict[tuple[str, Any], dict[str, Any]] = defaultdict(lambda: dict.fromkeys(names, 0))
-        for key, row in self.messages.items():
-            others = (row[name] for name in ("opened_at", "clicked_at", "unsubscribed_at", "complained_at"))
-            attempted = row["delivered_at"] or row["bounced_at"]
-            at = attempted or min(filter(None, others))
-            credited, revenue = self._credited(key), self._revenue(key)
-            if attempted or credited or revenue:
-                day = found[key[1], at.astimezone(ZoneInfo(self.world.zone)).date()]
-                day["attempted"] += bool(attempted)
-                day["delivered"] += row["delivered_at"] is not None
-                day["human_opened"] += bool(row["delivered_at"] and row["human_opened_at"])
-                day["clicked"] += bool(row["delivered_at"] and row["clicked_at"])
-                day["conversions"] += len(credited)
-                day["revenue"] += revenue
-        return found
-
-    def _credited(self, message: tuple[str, str, str, int]) -> list[Order]:
+    def credited(self, message: tuple[str, str, str, int]) -> list[Order]:
         """Return the orders that the default model attributes to a message."""
         return [
             order
@@ -546,8 +546,8 @@ class Metrics:
                 steps[campaign][3].add(person)
         return {campaign: [len(people) for people in found] for campaign, found in steps.items()}
 
-    def links(self) -> dict[tuple[str, str, str], tuple[int, int, int, int]]:
-        """Return clicks, clicks by people, people, and people who clicked, by campaign, e-mail and link."""
+    def links(self) -> dict[tuple[str, str, str], tuple[int, int, int, int, datetime, datetime]]:
+        """Return clicks, people (all, and without machines), first and last click by campaign, e-mail and link."""
         clicks = [j for j in self.events if j.event.event == CLICK]
         return {
             key: (
@@ -555,6 +555,8 @@ class Metrics:
                 sum(j.actor == "human" for j in rows),
                 len({j.person for j in rows}),
                 len({j.person for j in rows if j.actor == "human"}),
+                min(j.event.at for j in rows),
+                max(j.event.at for j in rows),
             )
             for key, rows in grouped(clicks, lambda j: (j.event.campaign, j.event.email, j.event.link or "")).items()
         }

@@ -23,6 +23,7 @@ from loader.sample import ndjson
 from loader.views.definitions import View
 from loader.views.rebuild import FreshTables
 from loader.views.refresh import refresh
+from tests.support import view_oracle_days
 from tests.support.loading import event, load_bytes, load_events, select
 from tests.support.view_oracle import AMOUNTS, CLICK, DELIVERY, MODELS, Event, Identify, Metrics, Order, Visit, World
 from tests.support.waiting import until
@@ -45,6 +46,7 @@ OTHER_SETTINGS = {
     "burst_seconds": "86400",
     "conversion_events": "",
     "default_model": "linear_clicks",
+    "dimensions": "language",
     "exchange_rates": "",
     "machine_agents": "iphone",
     "machine_open_seconds": "3600",
@@ -58,6 +60,11 @@ OTHER_SETTINGS = {
     "visit_window": "1 hour",
     "window_last_touch": "1 hour",
 }
+#: Properties that may be dimensions, with the collections that have a column for each, and values as they are stored.
+PROPERTIES = {
+    "language": (("email_delivered", "email_opened", "email_machine_opened", CLICK), ("fr", "nl", "", "{}")),
+    "tier": (("email_delivered", "email_unsubscribed"), ("1", "2")),
+}
 AGENTS = (None, None, "Mozilla/5.0", "Mozilla/5.0 (iPhone)", "x GoogleImageProxy", "YahooMailProxy", "scanner 1.0")
 
 
@@ -68,6 +75,7 @@ def worlds(draw: st.DrawFn) -> World:
     world = World(zone=rng.choice(["UTC", "Europe/Brussels", "America/New_York"]), burst_links=rng.choice([2, 3]))
     transactional = set()
     world.currency = rng.choice(("", "", "EUR", " gbp"))
+    world.dimensions = rng.choice(((), ("tier",), ("tier", "language")))
     for day in range(rng.choice((0, 4))):
         start = rng.choice(STARTS).date() + timedelta(days=rng.randint(-1, 5))
         rate = rng.choice((Decimal("0.5"), Decimal("1.25")))
@@ -120,6 +128,11 @@ def add_small_world(world: World, rng: random.Random, name: str) -> None:
                 trait=spelled(rng.choice(addresses)) if rng.random() < 0.5 else None,
                 link=rng.choice((None, "l1", "l2", "l3")) if event == CLICK else None,
                 agent=rng.choice(AGENTS),
+                properties=tuple(
+                    (name, rng.choice(values))
+                    for name, (tables, values) in PROPERTIES.items()
+                    if event in tables and rng.random() < 0.6
+                ),
             )
         )
     calls: list[Identify] = []
@@ -148,6 +161,10 @@ def connection(settings: Settings) -> Iterator[Connection[Any]]:
         connection.execute(
             """
             set search_path to selligent;
+            alter table email_delivered add column language text, add column tier bigint;
+            alter table email_opened add column language text;
+            alter table email_link_clicked add column language text;
+            alter table email_unsubscribed add column tier bigint;
             create table email_machine_opened (like email_opened including all);
             create schema site;
             create table site.identifies (
@@ -189,6 +206,7 @@ def clear(connection: Connection[Any], world: World) -> None:
         "reporting_time_zone": world.zone,
         "burst_links": str(world.burst_links),
         "transactional_campaigns": ", ".join(sorted(world.transactional)),
+        "dimensions": ", ".join(world.dimensions),
     }.items():
         connection.execute("update settings set value = %s where name = %s", (value, name))
 
@@ -200,7 +218,7 @@ def store(connection: Connection[Any], world: World) -> None:
             chunk = "insert into selligent_ops.chunks (uuid_ts, events) values (now(), %s)"
             cursor.execute(chunk, [len(world.events)])
         for event in world.events:
-            own = ", link_id" if event.event == CLICK else ""
+            own = (", link_id" if event.event == CLICK else "") + "".join(f", {name}" for name, _ in event.properties)
             values = (
                 event.id, event.anonymous, event.user, event.event, event.event, event.agent, event.trait,
                 event.original, event.at, event.at,
@@ -209,7 +227,8 @@ def store(connection: Connection[Any], world: World) -> None:
             columns += 'original_timestamp, received_at, "timestamp"'
             places = ", ".join(["%s"] * 10)
             cursor.execute(f"insert into tracks ({columns}) values ({places})".encode(), values)
-            more = [event.campaign or None, event.name, event.email or None, *([event.link] if own else [])]
+            more = [event.campaign or None, event.name, event.email or None]
+            more += [*([event.link] if event.event == CLICK else []), *(value for _, value in event.properties)]
             cursor.execute(
                 f"insert into {event.event} ({columns}, campaign_id, campaign_name, email_id{own}) "
                 f"values ({places}, {', '.join(['%s'] * len(more))})".encode(),
@@ -278,6 +297,7 @@ def test_the_figures_are_those_of_the_model_however_the_data_came(
     compare_messages(connection, metrics)
     compare_campaigns(connection, metrics)
     compare_attribution(connection, metrics)
+    compare_days(connection, metrics)
     check_totals(connection, metrics)
     before = snapshot(connection)
     refresh(settings, rebuild=True)
@@ -296,16 +316,23 @@ def reporting_currency(connection: Connection[Any], world: World) -> str | None:
 
 
 def compare_events(connection: Connection[Any], metrics: Metrics) -> None:
-    query = (
-        "select id, person, matched_by, campaign_id, email_id, delivery, delivered_at, actor, rule from email_events"
-    )
+    columns = "id, person, matched_by, campaign_id, email_id, delivery, delivered_at, actor, rule"
+    query = f"select {', '.join((columns, *metrics.world.dimensions))} from email_events"
     expected = {
-        (j.event.id, j.person, j.matched_by, *j.mailing[1:], j.delivery, j.delivered_at, j.actor, j.rule)
+        (
+            *(j.event.id, j.person, j.matched_by, *j.mailing[1:], j.delivery, j.delivered_at, j.actor, j.rule),
+            *metrics.values(j.event),
+        )
         for j in metrics.events
     }
     assert set(connection.execute(query.encode())) == expected
+    keys = connection.execute(
+        "select count(distinct event_key), count(event_key), count(*) from email_events"
+    ).fetchone()
+    assert keys == (len(metrics.events),) * 3
     links = connection.execute(
-        "select campaign_id, email_id, coalesce(link_id, ''), clicks, human_clicks, people, human_people from links"
+        "select campaign_id, email_id, coalesce(link_id, ''), clicks, human_clicks, people, human_people, "
+        "first_clicked_at, last_clicked_at from links"
     )
     assert {tuple(row[:3]): tuple(row[3:]) for row in links} == metrics.links()
 
@@ -315,6 +342,11 @@ def compare_messages(connection: Connection[Any], metrics: Metrics) -> None:
     query = f"select person, campaign_id, email_id, delivery, {', '.join(names)} from email_messages"
     found = {tuple(row[:4]): dict(zip(names, row[4:], strict=True)) for row in connection.execute(query.encode())}
     assert found == metrics.messages
+    if metrics.world.dimensions:
+        columns = ", ".join(metrics.world.dimensions)
+        query = f"select person, campaign_id, email_id, delivery, {columns} from email_messages"
+        rows = connection.execute(query.encode())
+        assert {tuple(row[:4]): tuple(row[4:]) for row in rows} == metrics.dimensions
     domains = connection.execute("select mailbox_domain, delivered from mailbox_domains").fetchall()
     assert dict(domains) == metrics.domains()
     query = """
@@ -336,16 +368,50 @@ def compare_campaigns(connection: Connection[Any], metrics: Metrics) -> None:
         assert found == figures, campaign
     ((count,),) = connection.execute("select count(*) from campaigns").fetchall()
     assert count == len(expected)
-    days = connection.execute(
-        "select campaign_id, delivery_day, attempted, delivered, human_opened, clicked, conversions, revenue "
-        "from campaign_days"
-    )
-    names = ("attempted", "delivered", "human_opened", "clicked", "conversions", "revenue")
-    assert {tuple(row[:2]): dict(zip(names, row[2:], strict=True)) for row in days} == metrics.days()
     funnel: dict[str, list[int]] = {}
     for campaign, people in connection.execute("select campaign_id, people from campaign_funnel order by step_number"):
         funnel.setdefault(campaign, []).append(people)
     assert funnel == metrics.funnel()
+
+
+def compare_days(connection: Connection[Any], metrics: Metrics) -> None:
+    """Compare the views by day, hour and week."""
+    names = (*view_oracle_days.FIGURES, "conversions", "converted", "revenue")
+    keys = ("campaign_id", "delivery_day", *metrics.world.dimensions)
+    days = connection.execute(f"select {', '.join((*keys, *names))} from campaign_days".encode())
+    found = {tuple(row[: len(keys)]): dict(zip(names, row[len(keys) :], strict=True)) for row in days}
+    assert found == view_oracle_days.campaign_days(metrics)
+    query = """
+        select campaign_id, delivery_day, weekday, weekday_name, delivery_hour,
+            delivered, opened, human_opened, clicked, human_clicked, unsubscribed
+        from send_times
+    """
+    assert read(connection, query, keys=5) == view_oracle_days.send_times(metrics)
+    query = """
+        select mailbox_domain, delivery_day, attempted, delivered, arrived, bounced, opened, human_opened, clicked,
+            human_clicked, unsubscribed, complained
+        from mailbox_domain_days
+    """
+    assert read(connection, query, keys=2) == view_oracle_days.mailbox_domain_days(metrics)
+    query = "select campaign_id, email_id, coalesce(link_id, ''), click_day, clicks, human_clicks from link_days"
+    assert read(connection, query, keys=4) == view_oracle_days.link_days(metrics)
+    assert read(connection, "select * from list_growth", keys=1) == {
+        (day,): row for day, row in view_oracle_days.list_growth(metrics).items()
+    }
+    assert read(connection, "select * from cohorts", keys=2) == view_oracle_days.cohorts(metrics)
+    query = """
+        select model, campaign_id, order_day, currency, conversions, revenue, attributed_revenue
+        from attributed_revenue_days
+    """
+    revenue, expected = read(connection, query, keys=4), view_oracle_days.revenue_days(metrics)
+    assert revenue.keys() == expected.keys()
+    for key, row in revenue.items():
+        assert row == pytest.approx(expected[key], abs=Decimal("0.05")), key
+
+
+def read(connection: Connection[Any], query: str, keys: int) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """Return the rows of a query by their first columns."""
+    return {tuple(row[:keys]): tuple(row[keys:]) for row in connection.execute(query.encode())}
 
 
 def compare_attribution(connection: Connection[Any], metrics: Metrics) -> None:
@@ -408,85 +474,92 @@ def check_totals(connection: Connection[Any], metrics: Metrics) -> None:
     assert rates[0] is None or rates[0] <= 1
 
 
-#: Sums of views that must be equal, by figure: each a query.
-SUMS = {
-    "deliveries": (
-        "select sum(delivered) from campaigns",
-        "select sum(delivered) from campaign_days",
-        "select sum(delivered) from recipients",
-        "select sum(delivered) from mailbox_domains",
-        "select count(delivered_at) from email_messages",
-        "select count(*) from email_events where event = 'email_delivered'",
-    ),
+#: The views that show a figure, and another expression for it; its sum must be the same in all of them.
+FIGURES = {
     "attempted": (
-        "select sum(attempted) from campaigns",
-        "select sum(attempted) from campaign_days",
-        "select sum(attempted) from mailbox_domains",
-        "select count(*) from email_messages where delivered_at is not null or bounced_at is not null",
+        "campaigns campaign_days mailbox_domains mailbox_domain_days",
+        "count(*) from email_messages where delivered_at is not null or bounced_at is not null",
     ),
-    "bounces": (
-        "select sum(bounced) from campaigns",
-        "select sum(bounced) from campaign_days",
-        "select sum(bounced) from recipients",
-        "select sum(bounced) from mailbox_domains",
-        "select count(bounced_at) from email_messages",
+    "delivered": (
+        "campaigns campaign_days recipients mailbox_domains mailbox_domain_days send_times",
+        "count(*) from email_events where event = 'email_delivered'",
     ),
-    "opens": (
-        "select sum(opened) from campaigns",
-        "select sum(opened) from campaign_days",
-        "select sum(opened) from mailbox_domains",
-        "select count(opened_at) from email_messages where delivered_at is not null",
+    "arrived": (
+        "campaigns campaign_days mailbox_domains mailbox_domain_days",
+        "count(delivered_at) from email_messages where bounced_at is null",
     ),
-    "human opens": (
-        "select sum(human_opened) from campaigns",
-        "select sum(human_opened) from campaign_days",
-        "select sum(human_opened) from recipients",
-        "select sum(human_opened) from mailbox_domains",
-        "select count(human_opened_at) from email_messages where delivered_at is not null",
+    "bounced": (
+        "campaigns campaign_days recipients mailbox_domains mailbox_domain_days list_growth",
+        "count(bounced_at) from email_messages",
     ),
-    "human clicks": (
-        "select sum(human_clicked) from campaigns",
-        "select sum(human_clicked) from campaign_days",
-        "select sum(human_clicked) from recipients",
-        "select count(human_clicked_at) from email_messages where delivered_at is not null",
+    "opened": (
+        "campaigns campaign_days mailbox_domains mailbox_domain_days send_times",
+        "count(opened_at) from email_messages where delivered_at is not null",
+    ),
+    "human_opened": (
+        "campaigns campaign_days recipients mailbox_domains mailbox_domain_days send_times",
+        "count(human_opened_at) from email_messages where delivered_at is not null",
     ),
     "clicked": (
-        "select sum(clicked) from campaigns",
-        "select sum(clicked) from campaign_days",
-        "select count(clicked_at) from email_messages where delivered_at is not null",
+        "campaigns campaign_days mailbox_domain_days send_times",
+        "count(clicked_at) from email_messages where delivered_at is not null",
     ),
-    "clicks by people": (
-        "select sum(human_clicks) from links",
-        "select sum(human_clicks) from email_messages",
-        "select count(*) from email_events where event = 'email_link_clicked' and actor = 'human'",
+    "human_clicked": (
+        "campaigns campaign_days recipients mailbox_domain_days send_times",
+        "count(human_clicked_at) from email_messages where delivered_at is not null",
     ),
-    "clicks": (
-        "select sum(clicks) from links",
-        "select sum(clicks) from email_messages",
-        "select count(*) from email_events where event = 'email_link_clicked'",
+    "opened_or_clicked": (
+        "campaigns campaign_days",
+        "count(coalesce(opened_at, clicked_at)) from email_messages where delivered_at is not null",
     ),
-    "unsubscribes": (
-        "select sum(unsubscribed) from campaigns",
-        "select sum(unsubscribed) from campaign_days",
-        "select count(unsubscribed_at) from email_messages where delivered_at is not null",
+    "human_opened_or_clicked": (
+        "campaigns campaign_days",
+        "count(coalesce(human_opened_at, human_clicked_at)) from email_messages where delivered_at is not null",
     ),
-    "complaints": (
-        "select sum(complained) from campaigns",
-        "select sum(complained) from campaign_days",
-        "select sum(complained) from mailbox_domains",
-        "select count(complained_at) from email_messages where delivered_at is not null",
+    "unsubscribed": (
+        "campaigns campaign_days mailbox_domain_days send_times",
+        "count(unsubscribed_at) from email_messages where delivered_at is not null",
+    ),
+    "complained": (
+        "campaigns campaign_days mailbox_domains mailbox_domain_days",
+        "count(complained_at) from email_messages where delivered_at is not null",
+    ),
+    "clicks": ("links link_days email_messages", "count(*) from email_events where event = 'email_link_clicked'"),
+    "human_clicks": (
+        "links link_days email_messages",
+        "count(*) from email_events where event = 'email_link_clicked' and actor = 'human'",
     ),
     "conversions": (
-        "select sum(conversions) from campaigns",
-        "select sum(conversions) from campaign_days",
-        "select sum(credit) from conversions_attributed where is_default",
+        "campaigns campaign_days",
+        "sum(credit) from conversions_attributed where is_default",
+        "sum(conversions) from attributed_revenue_days where is_default",
     ),
+    "converted": ("campaigns campaign_days",),
     "revenue": (
-        "select sum(revenue) from campaigns",
-        "select sum(revenue) from campaign_days",
-        "select sum(attributed_revenue) from recipients",
-        "select sum(attributed_revenue) from conversions_attributed where is_default",
+        "campaigns campaign_days",
+        "sum(attributed_revenue) from recipients",
+        "sum(attributed_revenue) from conversions_attributed where is_default",
+        "sum(attributed_revenue) from attributed_revenue_days where is_default",
     ),
+    "unsubscribes": (
+        "",
+        "sum(unsubscribed) from list_growth",
+        "count(unsubscribed_at) from email_messages",
+    ),
+    "complaints": ("", "sum(complained) from list_growth", "count(complained_at) from email_messages"),
+    "people": (
+        "",
+        "count(first_delivered_at) from recipients",
+        "sum(first_deliveries) from list_growth",
+        "sum(people) from cohorts where weeks_since = 0",
+    ),
+}
+SUMS = {
+    figure: (
+        *(f"select sum({figure}) from {view}" for view in views.split()),
+        *(f"select {expression}" for expression in others),
+    )
+    for figure, (views, *others) in FIGURES.items()
 }
 
 
@@ -533,7 +606,7 @@ def test_a_refresh_of_one_event_reads_no_event_table_as_a_whole(
     counts_pages = connection.info.server_version < 180000
     read = {table: sum(rows) for table, (_, *rows) in changes.items() if not (counts_pages and table in events)}
     # The BRIN index names a range of 1 MB, in which some thousand rows are read beside the new one.
-    assert sum(read.values()) < 5_000, {k: v for k, v in read.items() if v > 50}
+    assert sum(read.values()) < 5_000, str({k: v for k, v in read.items() if v > 50})
 
 
 @pytest.mark.slow
@@ -679,3 +752,18 @@ def test_of_names_of_one_moment_the_smaller_counts_whichever_comes_first(
         refresh(settings)
     query = "select campaign_name, link_name, link_url from links"
     assert connection.execute(query).fetchall() == [("a", "a", "https://a.example")]
+
+
+def test_every_column_that_campaigns_and_their_days_share_is_compared(
+    settings: Settings, connection: Connection[Any]
+) -> None:
+    query = """
+        select attname from pg_attribute
+        where attrelid in ('campaigns'::regclass, 'campaign_days'::regclass) and atttypid in (20, 1700)
+        group by attname having count(*) = 2
+    """
+    shared = {name for (name,) in connection.execute(query)}
+    assert len(shared) > 10
+    for view in ("campaigns", "campaign_days"):
+        figures = connection.execute("select figure from selligent_ops.figure_sums where view_name = %s", [view])
+        assert {figure for (figure,) in figures} >= shared, view
