@@ -7,6 +7,9 @@ LOADER := env -u SELLIGENT_DATABASE_URL -u DATABASE_URL -u SELLIGENT_SCHEMA $(BI
 DEMO_PORT ?= 18080
 DEMO_WEBHOOK_PORT ?= 18081
 DEMO_SELLIGENT_PORT ?= 18082
+#: Last day of the demo's events; by default yesterday when they are written.
+DEMO_UNTIL ?=
+SAMPLE := $(LOADER) sample --events 100000 --seed 1 $(if $(DEMO_UNTIL),--until $(DEMO_UNTIL))
 
 .PHONY: demo test lint bench clean
 
@@ -46,7 +49,7 @@ demo: .demo/events.jsonl .demo/site.sql .demo/webhook-secret .demo/selligent-sec
 
 .demo/events.jsonl: .venv/ready
 	@mkdir -p .demo
-	@$(LOADER) sample --events 100000 --seed 1 --out $@
+	@$(SAMPLE) --out $@
 
 .demo/webhook-secret:
 	@mkdir -p .demo
@@ -58,7 +61,7 @@ demo: .demo/events.jsonl .demo/site.sql .demo/webhook-secret .demo/selligent-sec
 
 .demo/site.sql: .venv/ready
 	@mkdir -p .demo
-	@$(LOADER) sample --site --events 100000 --seed 1 --out $@
+	@$(SAMPLE) --site --out $@
 
 test: .venv/ready
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=10

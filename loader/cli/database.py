@@ -1,6 +1,7 @@
 """The commands `db`, for the embedded server, and `sample`, which writes sample events."""
 
 import sys
+from datetime import UTC, datetime, timedelta
 
 import click
 
@@ -62,12 +63,18 @@ def _running() -> embedded.Server:
     "  selligent-loader sample --site --out site.sql && selligent-loader db psql -- -q -f site.sql",
 )
 @click.option("--events", default=100_000, type=click.IntRange(0), show_default=True, help="Number of lines.")
-@click.option("--seed", default=1, type=int, show_default=True, help="The same seed gives the same bytes.")
+@click.option("--seed", default=1, type=int, show_default=True, help="The same seed and last day give the same bytes.")
+@click.option(
+    "--until", metavar="DATE", type=click.DateTime(["%Y-%m-%d"]), help="Last day of the year; default yesterday."
+)
 @click.option("--site", is_flag=True, help="Write the site's data of the same people instead, as a psql script.")
 @click.option("--site-schema", default="site", show_default=True, help="Schema that the psql script creates.")
 @click.option("--out", default="-", type=click.Path(dir_okay=False), help="File to write; - is standard output.")
-def sample_command(events: int, seed: int, site: bool, site_schema: str, out: str) -> None:
+def sample_command(  # noqa: PLR0913
+    events: int, seed: int, until: datetime | None, *, site: bool, site_schema: str, out: str
+) -> None:
     """Write sample events: one year of a mid-size sender."""
+    day = (until or datetime.now(UTC) - timedelta(days=1)).date()
     with click.open_file(out, "wb") as stream:
-        for block in site_script(events, seed, site_schema) if site else ndjson.lines(events, seed):
+        for block in site_script(events, seed, site_schema, day) if site else ndjson.lines(events, seed, day):
             stream.write(block)

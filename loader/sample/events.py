@@ -10,7 +10,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from loader.sample.mailings import DAY, HOUR, MINUTE, YEAR_END, Mailing
+from loader.sample.mailings import DAY, HOUR, MINUTE, Mailing
 from loader.sample.random_draws import Flags, Ints, choose, integers, spread
 from loader.sample.recipients import Recipients
 
@@ -108,9 +108,9 @@ def ranks(groups: Ints | NDArray[np.int32]) -> Ints:
 
 
 def draw_events(
-    rng: np.random.Generator, count: int, messages: Messages, mailings: Sequence[Mailing], recipients: Recipients
+    rng: np.random.Generator, messages: Messages, mailings: Sequence[Mailing], recipients: Recipients
 ) -> Events:
-    """Return the first `count` events within the year, in the order of their messages."""
+    """Return the events of all messages, those of one kind together."""
     number = np.arange(len(messages.sent))
     reached = number % 66 != 7
     links = np.array([mailing.links for mailing in mailings])[messages.mailing]
@@ -120,7 +120,7 @@ def draw_events(
         *readings(rng, messages, reached, recipients, links),
         *opt_outs(rng, messages, reached),
     ]
-    return first(count, concatenate(drawn))
+    return concatenate(drawn)
 
 
 def batch(kind: Kind, message: Ints, time: Ints, link: Ints | None = None) -> Events:
@@ -186,9 +186,9 @@ def concatenate(batches: Sequence[Events]) -> Events:
     return Events(*(np.concatenate([getattr(batch, name) for batch in batches]) for name in Events.__slots__))
 
 
-def first(count: int, events: Events) -> Events:
-    """Return the first `count` events within the year, in the order of their messages."""
-    kept = np.flatnonzero(events.time < YEAR_END)
+def first(count: int, events: Events, end: int) -> Events:
+    """Return the first `count` events before `end`, in the order of their messages."""
+    kept = np.flatnonzero(events.time < end)
     kept = kept[np.argsort(events.message[kept], kind="stable")[:count]]
     return Events(events.kind[kept], events.message[kept], events.time[kept], events.link[kept])
 

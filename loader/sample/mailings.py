@@ -10,12 +10,12 @@ import numpy as np
 
 from loader.sample.random_draws import choose, integers
 
-#: Times are milliseconds since 1970. The year is 2025, UTC.
+#: Times are milliseconds since 1970, in UTC.
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
-NEW_YEAR = 1_735_689_600_000
-YEAR_END = NEW_YEAR + 365 * DAY
+YEAR = 365 * DAY
+WEEKDAY_OF_1970 = 3  # a Thursday, counted from Monday
 
 #: (language, segment, name, new name, day of renaming or 0, first minute, minutes, among, ((subject, % share), …))
 JOURNEYS = (
@@ -83,53 +83,67 @@ class Mailing:
     scored: bool = False
 
 
-def draw_mailings(rng: np.random.Generator, events: int) -> list[Mailing]:
-    """Return the year's mailings for a number of events: seven messages in ten are newsletters."""
-    bulk = list(newsletters(rng, 4 + isqrt(events) // 6))
+def year_start(until: date) -> int:
+    """Return when the year of 365 days begins whose last day is `until`.
+
+    >>> year_start(date(2025, 12, 31)) == 1_735_689_600_000  # 1 January 2025
+    True
+    """
+    return (until - date(1970, 1, 1)).days * DAY + DAY - YEAR
+
+
+def draw_mailings(rng: np.random.Generator, events: int, start: int) -> list[Mailing]:
+    """Return the mailings of the year from `start` for a number of events: seven messages in ten are newsletters."""
+    bulk = list(newsletters(rng, 4 + isqrt(events) // 6, start))
     share = sum(mailing.weight for mailing in bulk) / 70
-    return [*journeys(share), *bulk]
+    return [*journeys(share, start), *bulk]
 
 
-def journeys(share: float) -> Iterator[Mailing]:
+def journeys(share: float, start: int) -> Iterator[Mailing]:
     """Yield mailings sent every day of the year. Opens of the first journey have a score."""
     for number, (language, segment, name, renamed, day, begin, minutes, among, mails) in enumerate(JOURNEYS):
-        renamed_at = NEW_YEAR + day * DAY if day else YEAR_END
+        renamed_at = start + day * DAY if day else start + YEAR
         campaign = Campaign(str(10_412 + 9 * number), name, renamed, renamed_at, language, segment)
         for step, (subject, percent) in enumerate(mails, 1):
             email_id = f"{campaign.campaign_id}{step:02}"
-            start, weight = NEW_YEAR + begin * MINUTE, round(percent * share)
-            yield Mailing(campaign, email_id, subject, start, 365, minutes, weight, 4, among, number == 0)
+            weight = round(percent * share)
+            yield Mailing(
+                campaign, email_id, subject, start + begin * MINUTE, 365, minutes, weight, 4, among, number == 0
+            )
 
 
-def newsletters(rng: np.random.Generator, count: int) -> Iterator[Mailing]:
+def newsletters(rng: np.random.Generator, count: int, start: int) -> Iterator[Mailing]:
     """Yield mailings of one to three hours on working days, some with a reminder two days later."""
     hours = choose(rng, count, (7, 8, 9, 9, 10, 10, 11, 14, 16, 17)).tolist()
     minutes, weights = integers(rng, count, 121).tolist(), integers(rng, count, 61).tolist()
     for number, (hour, duration, extra) in enumerate(zip(hours, minutes, weights, strict=True)):
-        day = working_day((2 * number + 1) * 365 // (2 * count))
-        campaign, subject, reminder = newsletter(number, day)
-        begin, weight, links = NEW_YEAR + day * DAY + hour * HOUR, 40 + extra, 3 + number % 4
+        day = working_day((2 * number + 1) * 365 // (2 * count), start)
+        campaign, subject, reminder = newsletter(number, start + day * DAY)
+        begin, weight, links = start + day * DAY + hour * HOUR, 40 + extra, 3 + number % 4
         yield Mailing(campaign, f"{campaign.campaign_id}01", subject, begin, 1, 60 + duration, weight, links)
         if reminder:
-            begin = min(begin + 2 * DAY, YEAR_END - DAY + hour * HOUR)
+            begin = min(begin + 2 * DAY, start + YEAR - DAY + hour * HOUR)
             yield Mailing(campaign, f"{campaign.campaign_id}02", reminder, begin, 1, 60, weight // 2, links)
 
 
-def newsletter(number: int, day: int) -> tuple[Campaign, str, str]:
-    """Return a one-off campaign, its subject and that of its reminder; one in six is renamed after sending."""
+def newsletter(number: int, sent: int) -> tuple[Campaign, str, str]:
+    """Return the campaign of a day, its subject and that of its reminder; one in six is renamed after sending."""
     language, segment, theme, subject, reminder = THEMES[number % len(THEMES)]
-    name = f"{theme} {date(2025, 1, 1) + timedelta(day)}"
-    renamed, renamed_at = (f"{name} (sent)", NEW_YEAR + (day + 1) * DAY) if number % 6 == 2 else (name, YEAR_END)
+    name = f"{theme} {date(1970, 1, 1) + timedelta(sent // DAY)}"
+    renamed, renamed_at = (f"{name} (sent)", sent + DAY) if number % 6 == 2 else (name, sent + YEAR)
     return Campaign(str(20_418 + 13 * number), name, renamed, renamed_at, language, segment), subject, reminder
 
 
-def working_day(day: int) -> int:
-    """Return the last working day up to a day of 2025, both counted from 0 (a Wednesday).
+def working_day(day: int, start: int) -> int:
+    """Return the last working day up to a day of the year, both counted from 0, but none before the year.
 
-    >>> [working_day(day) for day in (1, 2, 3, 4, 5)]
+    >>> [working_day(day, year_start(date(2025, 12, 31))) for day in (1, 2, 3, 4, 5)]  # the year began on a Wednesday
     [1, 2, 2, 2, 5]
+    >>> [working_day(day, year_start(date(2026, 1, 3))) for day in (0, 1, 2)]  # on a Saturday
+    [0, 0, 2]
     """
-    return day - max(0, (day + 2) % 7 - 4)
+    weekday = (start // DAY + WEEKDAY_OF_1970 + day) % 7
+    return max(0, day - max(0, weekday - 4))
 
 
 def compact(value: object) -> str:

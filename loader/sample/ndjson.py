@@ -1,15 +1,16 @@
 """Generate a year of a mid-size sender's events, as lines in the format of Segment's archive.
 
-The same number of events and the same seed give the same bytes on every machine.
+The same number of events, seed and last day give the same bytes on every machine.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 
-from loader.sample.events import Events, Kind, Messages, Transmission, draw_events, draw_messages, transmit
-from loader.sample.mailings import DAY, NEW_YEAR, draw_mailings, links, properties, subscription
+from loader.sample.events import Events, Kind, Messages, Transmission, draw_events, draw_messages, first, transmit
+from loader.sample.mailings import DAY, YEAR, draw_mailings, links, properties, subscription, year_start
 from loader.sample.random_draws import Flags, Ints, generator, scramble
 from loader.sample.recipients import APPLE, SCANNER, Recipients, draw_recipients, identity, origin
 
@@ -31,14 +32,17 @@ LINE = (
     '"context":{"library":{"name":"selligent","version":"3.4.1"}%s%s},"properties":{%s%s}}\n'
 )
 BLOCK = 1_700  # lines, about 1 MB
-SCORES_BECOME_WORDS = NEW_YEAR + 181 * DAY  # 1 July 2025
+SCORES_BECOME_WORDS = 181  # days after the start of the year: in 2025, on 1 July
 LEVELS = ("low", "medium", "high", "very high")
+#: The last day of the sample, unless another one is asked for.
+LAST_DAY = date(2025, 12, 31)
 
 
 @dataclass(frozen=True, slots=True)
 class Year:
-    """The events of the year, and the texts of each mailing for their lines."""
+    """The events of the year from `start`, and the texts of each mailing for their lines."""
 
+    start: int
     recipients: Recipients
     messages: Messages
     events: Events
@@ -69,28 +73,30 @@ class Block:
     timestamp: list[str]
 
 
-def lines(events: int, seed: int) -> Iterator[bytes]:
-    """Yield exactly `events` NDJSON lines, in blocks of about 1 MB."""
-    year = draw_year(events, seed)
+def lines(events: int, seed: int, until: date = LAST_DAY) -> Iterator[bytes]:
+    """Yield exactly `events` NDJSON lines of the year that ends with `until`, in blocks of about 1 MB."""
+    year = draw_year(events, seed, until)
     for start in range(0, events, BLOCK):
         numbers = year.transmission.order[start : start + BLOCK].astype(np.int64)
         yield render(take(year, numbers), year)
 
 
-def draw_year(lines: int, seed: int) -> Year:
+def draw_year(lines: int, seed: int, until: date = LAST_DAY) -> Year:
     """Generate the events for a number of lines, of which one in 200 is a repetition."""
-    rng = generator(seed)
-    mailings = draw_mailings(rng, lines)
+    rng, start = generator(seed), year_start(until)
+    mailings = draw_mailings(rng, lines, start)
     recipients = draw_recipients(rng, 150 + lines // 15)
     # More messages than needed: each has about 1.6 events, and the surplus is left out.
     messages = draw_messages(rng, min(lines + 1, 100 + lines * 7 // 10), mailings, len(recipients.emails))
-    events = draw_events(rng, lines - lines // 200, messages, mailings, recipients)
+    events = first(lines - lines // 200, draw_events(rng, messages, mailings, recipients), start + YEAR)
     return Year(
+        start,
         recipients,
         messages,
         events,
         transmission=transmit(rng, lines, events.time),
-        salt=int(rng.random() * 2**53),
+        # Samples with other last days have other message ids, so that one database can hold several.
+        salt=(int(rng.random() * 2**53) + ((until - LAST_DAY).days << 32)) % 2**60,
         renamed_at=np.array([mailing.campaign.renamed_at for mailing in mailings]),
         scored=[mailing.scored for mailing in mailings],
         properties=[properties(mailing) for mailing in mailings],
@@ -112,7 +118,7 @@ def take(year: Year, numbers: Ints) -> Block:
         link=year.events.link[numbers].tolist(),
         noise=scramble(numbers, year.salt).tolist(),
         renamed=(timestamp >= year.renamed_at[mailing]).tolist(),
-        worded=(timestamp >= SCORES_BECOME_WORDS).tolist(),
+        worded=(timestamp >= year.start + SCORES_BECOME_WORDS * DAY).tolist(),
         original=iso(original),
         sent=[f'"sentAt":"{at}Z",' if at else "" for at in np.where(unsent(numbers), "", iso(sent)).tolist()],
         received=iso(received),
@@ -137,7 +143,7 @@ def unsent(numbers: Ints) -> Flags:
 def iso(milliseconds: Ints) -> list[str]:
     """Return times as ISO 8601 without the zone.
 
-    >>> iso(np.array([NEW_YEAR]))
+    >>> iso(np.array([1_735_689_600_000]))
     ['2025-01-01T00:00:00.000']
     """
     texts: list[str] = np.datetime_as_string(milliseconds.astype("M8[ms]")).tolist()
@@ -225,7 +231,7 @@ def mailing_properties(block: Block, year: Year) -> list[str]:
 
 
 def own_properties(block: Block, year: Year) -> list[str]:
-    """Return properties of some kinds only: link, list, or a score, which is a number until July, then a word."""
+    """Return properties of some kinds only: link, list, or a score: a number for half a year, then a word."""
     own = []
     for kind, mailing, link, noise, worded in zip(
         block.kind, block.mailing, block.link, block.noise, block.worded, strict=True

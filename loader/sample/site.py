@@ -11,8 +11,8 @@ import numpy as np
 
 from loader.quoting import quote_identifier
 from loader.sample.events import Kind
-from loader.sample.mailings import DAY, HOUR, LINKS, MINUTE, NEW_YEAR
-from loader.sample.ndjson import Year, draw_year, iso
+from loader.sample.mailings import DAY, HOUR, LINKS, MINUTE, YEAR
+from loader.sample.ndjson import LAST_DAY, Year, draw_year, iso
 from loader.sample.random_draws import Ints, choose, generator, integers, spread
 
 #: Delays in milliseconds from a click to the page view and to an order, as equally spaced quantiles.
@@ -64,9 +64,9 @@ class Site:
     revenue: Ints  # in cents
 
 
-def script(events: int, seed: int, schema: str) -> Iterator[bytes]:
+def script(events: int, seed: int, schema: str, until: date = LAST_DAY) -> Iterator[bytes]:
     """Yield blocks of a script that creates the schema, with about as many page views as there are e-mail `events`."""
-    site = draw_site(draw_year(events, seed), events, seed)
+    site = draw_site(draw_year(events, seed, until), events, seed)
     yield _BEGIN.format(schema=quote_identifier(schema), literal=quote_identifier(schema).replace("'", "''")).encode()
     for table, rows in (
         ("users (id, email, received_at)", users(site)),
@@ -91,7 +91,7 @@ def draw_site(year: Year, events: int, seed: int) -> Site:
     visited = np.concatenate(
         [
             year.events.time[clicks] + spread(rng, len(clicks), ARRIVAL),
-            NEW_YEAR + integers(rng, alone, 365 * DAY),
+            year.start + integers(rng, alone, YEAR),
         ]
     )
     order = np.argsort(visited, kind="stable")  # as they come in
@@ -102,7 +102,7 @@ def draw_site(year: Year, events: int, seed: int) -> Site:
     bought = np.concatenate(
         [
             year.events.time[clicks][led] + spread(rng, int(led.sum()), PURCHASE),
-            NEW_YEAR + integers(rng, unled, 365 * DAY),
+            year.start + integers(rng, unled, YEAR),
         ]
     )
     page = choose(rng, len(visitor), tuple(range(len(LINKS))))

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -10,16 +11,29 @@ import psycopg
 import pytest
 
 from loader.postgres import embedded
+from tests.conftest import LAST_DAY
 from tests.support.command_line import Run, keys, run_command
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, generated: bytes) -> None:
     other, same = (
-        run_command(None, tmp_path, "sample", "--events", "2000", "--seed", seed, "--out", "-") for seed in "43"
+        run_command(None, tmp_path, "sample", "--events", "2000", "--seed", seed, "--until", LAST_DAY, "--out", "-")
+        for seed in "43"
     )
     assert (same.code, same.err) == (0, "")
     assert same.raw == generated != other.raw
     assert same.raw.count(b"\n") == other.raw.count(b"\n") == 2000
+
+
+def test_a_sample_ends_yesterday(tmp_path: Path) -> None:
+    before = datetime.now(UTC).date()
+    written = run_command(None, tmp_path, "sample", "--events", "2000")
+    yesterdays = [day - timedelta(days=1) for day in (before, datetime.now(UTC).date())]
+    delivered = [json.loads(line)["timestamp"] for line in written.raw.splitlines() if b"Email Delivered" in line]
+    assert datetime.fromisoformat(max(delivered)).date() in yesterdays
+    assert datetime.fromisoformat(min(delivered)).date() - yesterdays[0] < timedelta(days=-360)
+    refused = run_command(None, tmp_path, "sample", "--until", "soon")
+    assert (refused.code, refused.out) == (2, "")
 
 
 def test_a_sample_that_cannot_be_written_is_told(tmp_path: Path) -> None:

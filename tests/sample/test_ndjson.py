@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -93,6 +93,18 @@ def test_the_bytes_of_a_seed_never_change() -> None:
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
     assert sample(3_000, 7) == sample(3_000, 7)
     assert not set(sample(3_000, 7)) & set(sample(3_000, 8))
+
+
+@pytest.mark.parametrize("until", [date(2024, 2, 29), date(2026, 1, 3), date(2026, 11, 25)])
+def test_a_sample_is_the_year_up_to_its_last_day(until: date) -> None:
+    events = parsed(b"".join(lines(12_000, 1, until)).splitlines(keepends=True))
+    days = Counter(at(event).date() for event in by_name(events)["Email Delivered"])
+    assert (min(days), max(days)) == (until - timedelta(days=364), until)
+    assert len(days) > 350
+    busy = [day.weekday() for day, count in days.most_common(15) if day != min(days)]
+    assert max(busy) < 5  # newsletters go out on working days
+    own, others = ({event.get("messageId") for event in some} - {None} for some in (events, parsed(sample(12_000))))
+    assert not own & others
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 14, 99, 100, 199, 200, 333, 334, 1_000, 1_700, 1_701, 12_345])

@@ -291,7 +291,7 @@ def test_the_samples_site_gives_every_view_something_to_say(
 ) -> None:
     script, events = tmp_path / "site.sql", tmp_path / "events.jsonl"
     for path, arguments in ((script, ["--site"]), (events, [])):
-        assert run(["sample", "--events", "5000", *arguments, "--out", str(path)]) == 0
+        assert run(["sample", "--events", "5000", "--until", "2025-12-31", *arguments, "--out", str(path)]) == 0
     assert script.read_bytes() == b"".join(site.script(5000, 1, "site"))
     psql = [str(find_wheel() / "pginstall/bin/psql"), "-q", "-f", str(script), settings.database_url or ""]
     for _ in range(2):  # the second run must leave the existing schema unchanged
