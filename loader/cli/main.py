@@ -15,6 +15,7 @@ from loader.cli.integrations import integrations
 from loader.cli.keys import keys, sources
 from loader.cli.load import load_command
 from loader.cli.rejects import rejects
+from loader.cli.reports import report_command
 from loader.cli.serve import serve_command
 from loader.cli.status import check_command, status_command
 from loader.cli.views import dictionary_command, grant_command, refresh_command, settings_group
@@ -27,7 +28,7 @@ from loader.version import __version__
 #: The commands under the headings that `--help` shows.
 GROUPS = {
     "Load": [init_command, load_command, rejects, widen_command],
-    "Look": [status_command, check_command, dictionary_command, sources],
+    "Look": [report_command, status_command, check_command, dictionary_command, sources],
     "Serve": [serve_command, keys],
     "Forward": [integrations, forward_command],
     "Maintain": [migrate_command, refresh_command, settings_group, grant_command, db, sample_command],

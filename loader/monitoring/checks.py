@@ -9,7 +9,7 @@ from statistics import median
 from loader.events.outcomes import COUNTS
 from loader.monitoring.figure_checks import check_figures
 from loader.monitoring.forwarding_checks import check_forwarding
-from loader.monitoring.freshness import TableFreshness, read_counts, read_days, read_freshness, snapshot
+from loader.monitoring.freshness import TableFreshness, read_counts, read_days, read_freshness
 from loader.monitoring.results import ERROR, OK, WARN, Check, ago, span
 from loader.pipeline.ledger import read_running_loads
 from loader.postgres.connection import Warehouse
@@ -89,7 +89,7 @@ def exit_code(checks: Sequence[Check]) -> int:
 
 def check(warehouse: Warehouse, limits: Limits) -> list[Check]:
     """Run all checks in one snapshot of the database."""
-    with snapshot(warehouse):
+    with warehouse.snapshot():
         ((now,),) = warehouse.fetch("select now()")
         tables = read_freshness(warehouse)
         counts = _count(warehouse, tables)

@@ -1,7 +1,6 @@
 """Freshness and size of the event tables, from indexes and planner statistics instead of full scans."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -15,16 +14,6 @@ MAX_COUNTED_BYTES = 64 << 20
 LAST_PAGES = 256
 #: Number of days before the newest event that `read_days` returns.
 PERIOD_DAYS = 56
-#: How long to wait for a table that is locked.
-LOCK_TIMEOUT = "10s"
-
-#: Repeatable read, so that counts of several tables agree while others write.
-_SNAPSHOT = """
-    set transaction isolation level repeatable read, read only;
-    set local enable_hashjoin to on;
-    set local enable_mergejoin to on;
-    set local jit to off
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +25,6 @@ class TableFreshness:
     is_estimate: bool
     newest_event: datetime | None
     newest_load: datetime | None
-
-
-@contextmanager
-def snapshot(warehouse: Warehouse) -> Iterator[None]:
-    """Run the body in a read-only transaction with one snapshot for all its queries."""
-    with warehouse.transaction(lock_timeout=LOCK_TIMEOUT):
-        warehouse.run(_SNAPSHOT)
-        yield
 
 
 def read_freshness(warehouse: Warehouse) -> list[TableFreshness]:

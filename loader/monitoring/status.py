@@ -5,7 +5,7 @@ from typing import Any
 
 from loader.events.outcomes import DISCARD_REMEDIES
 from loader.monitoring.forwarding_state import read_states_now
-from loader.monitoring.freshness import read_freshness, snapshot
+from loader.monitoring.freshness import read_freshness
 from loader.pipeline.ledger import read_running_loads
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse, operation
@@ -75,7 +75,7 @@ _DISCARDS = """
 
 def read_status(warehouse: Warehouse) -> dict[str, Rows]:
     """Return all sections in one snapshot, each as a list of rows."""
-    with snapshot(warehouse):
+    with warehouse.snapshot():
         return {title: read(warehouse) for title, read in SECTIONS.items()}
 
 

@@ -27,6 +27,14 @@ KEEPALIVES = {
     "tcp_user_timeout": "60000",
 }
 
+#: Repeatable read, so that the figures of several queries agree while others write.
+_SNAPSHOT = """
+    set transaction isolation level repeatable read, read only;
+    set local enable_hashjoin to on;
+    set local enable_mergejoin to on;
+    set local jit to off
+"""
+
 
 def connect(database_url: str | None, purpose: str = "", *, autocommit: bool = True) -> psycopg.Connection[Any]:
     """Open a connection; without a URL, to the embedded server, which is started if necessary.
@@ -125,6 +133,16 @@ class Warehouse:
                 # Look up keys by index, even while a table is being filled and its statistics are out of date.
                 "set local enable_hashjoin to off; set local enable_mergejoin to off"
             )
+            yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Run the body in a read-only transaction with one snapshot for all its queries.
+
+        Unqualified names refer to the ops schema, as in `transaction`; a locked table is waited for for 10 seconds.
+        """
+        with self.transaction(lock_timeout="10s"):
+            self.run(_SNAPSHOT)
             yield
 
     def retry(self, work: Callable[[], Result], span: timedelta | None = None) -> Result:

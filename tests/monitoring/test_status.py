@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from loader.config import Settings
-from loader.monitoring.freshness import read_freshness, snapshot
+from loader.monitoring.freshness import read_freshness
 from loader.monitoring.status import read_status
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
@@ -117,7 +117,7 @@ def test_rows_of_large_tables_are_estimated_and_named_so(
                 connection.execute("analyze selligent.tracks")
                 connection.execute("update pg_class set reltuples = 700 where relname = 'tracks'")
             monkeypatch.setattr("loader.monitoring.freshness.MAX_COUNTED_BYTES", limit)
-            with snapshot(warehouse):
+            with warehouse.snapshot():
                 found = next(table for table in read_freshness(warehouse) if table.table == "tracks")
             assert (found.is_estimate, found.rows) == (estimate, rows)
     newest = one(settings, "select max(timestamp) as event, max(uuid_ts) as load from tracks")
@@ -129,7 +129,7 @@ def test_the_newest_load_is_found_of_events_that_come_late(settings: Settings, t
         at = f"{year}-01-01T00:00:00.000Z"
         fields = {"originalTimestamp": at, "timestamp": at, "receivedAt": at, "sentAt": at}
         load_events(settings, [event(messageId=f"{name}{n}", **fields) for n in range(1500)], tmp_path, name)
-    with closing(Warehouse(settings)) as warehouse, snapshot(warehouse):
+    with closing(Warehouse(settings)) as warehouse, warehouse.snapshot():
         found = {table.table: table for table in read_freshness(warehouse)}
     newest = one(settings, "select max(timestamp) as event, max(uuid_ts) as load from email_opened")
     assert (found["email_opened"].newest_event, found["email_opened"].newest_load) == (newest["event"], newest["load"])

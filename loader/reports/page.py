@@ -1,0 +1,138 @@
+"""Write a report as one HTML page, without scripts and without anything to fetch.
+
+The layout is a grid of cards. Where a mail client knows no grid, the cards follow each other; where it removes SVG, the
+tables of the charts remain. Colours are written out, because some clients know no variables.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from html import escape
+from pathlib import Path
+
+from loader.reports import periods
+from loader.reports.charts import draw_course
+from loader.reports.figures import Figures, Sums
+from loader.reports.findings import has_changed
+from loader.reports.formats import Formats
+from loader.reports.section_charts import show_days, show_funnel, show_hours, show_machines
+from loader.reports.section_tables import show_campaigns, show_domains, show_links, show_models
+from loader.reports.tables import Section
+
+#: Columns of a row's cards, of twelve.
+HALVES, UNEVEN, WHOLE = (6, 6), (5, 7), (12,)
+
+
+def write_page(figures: Figures, locale: str) -> str:
+    """Return the page. Raises UsageError for an unknown locale."""
+    formats = Formats(locale, figures.source.currency)
+    title = figures.campaign_name or "E-mail report"
+    rows = "".join(_write_row(sections) for sections in _arrange(figures, formats))
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{_style()}</style>\n</head>\n<body>\n"
+        f'<div class="page">\n{_write_header(figures, formats, title)}<main>\n{_write_totals(figures, formats)}{rows}'
+        f"</main>\n{_write_footer(figures, formats)}</div>\n</body>\n</html>\n"
+    )
+
+
+@cache
+def _style() -> str:
+    return Path(__file__).with_name("report.css").read_text("utf-8")
+
+
+def _arrange(figures: Figures, formats: Formats) -> list[list[Section]]:
+    """Return the rows of sections: two beside each other, apart from the first ones."""
+
+    def show(*functions: Callable[[Figures, Formats], Section | None]) -> list[Section]:
+        return [section for function in functions if (section := function(figures, formats))]
+
+    rows = [show(show_days), show(show_campaigns), show(show_funnel, show_machines)]
+    others = show(show_hours, show_domains, show_models, show_links)
+    return [row for row in (*rows, others[:2], others[2:]) if row]
+
+
+def _write_row(sections: Sequence[Section]) -> str:
+    spans = WHOLE if len(sections) == 1 else HALVES if sections[0].name == "hours" else UNEVEN
+    cards = "".join(
+        f'<section class="card s{span}" aria-labelledby="{section.name}">\n'
+        f'<h2 id="{section.name}">{escape(section.title)}</h2>\n<p class="lead">{section.lead}</p>\n{section.body}\n'
+        "</section>\n"
+        for section, span in zip(sections, spans, strict=True)
+    )
+    return f'<div class="grid">\n{cards}</div>\n'
+
+
+def _write_header(figures: Figures, formats: Formats, title: str) -> str:
+    period = figures.period
+    days = "1 day" if period.days == 1 else f"{formats.number(period.days)} days"
+    before = f", compared with the {days} before" if figures.is_compared else ""
+    text = f"{formats.day(period.first)} – {formats.day(period.last)}, {days}{before}"
+    return (
+        f'<header>\n<div><h1>{escape(title)}</h1>\n<p class="period">{escape(text)}</p></div>\n'
+        f'<p class="source">source {escape(figures.schema)}<br>'
+        f"loaded until {escape(formats.moment(figures.source.loaded_until))}</p>\n</header>\n"
+    )
+
+
+def _write_totals(figures: Figures, formats: Formats) -> str:
+    """Return the five figures, each with its change and its course."""
+    now, before = figures.sum(figures.period), figures.sum(figures.period.before) if figures.is_compared else None
+    course = [figures.sum(part) for part in periods.course(figures.period)]
+
+    def rate(name: str, title: str, digits: int, better: int) -> str:
+        change, tone = "", ""
+        values = [_rate(sums, name) for sums in (now, before) if sums]
+        if before and before.delivered:
+            difference = values[0] - values[1]
+            change = formats.change(difference, f"{formats.number(abs(100 * difference), 2)} points")
+            counts = [(getattr(sums, name), sums.delivered) for sums in (now, before)]
+            tone = _tone(better * difference) if has_changed(*counts) else ""
+        return _write_total(
+            title, formats.share(values[0], digits), change, tone, [_rate(sums, name) for sums in course]
+        )
+
+    def amount(name: str, title: str, text: str) -> str:
+        change, tone = "", ""
+        if before and (past := getattr(before, name)) > 0:
+            difference = float(getattr(now, name) / past) - 1
+            change, tone = formats.change(difference, formats.share(abs(difference))), _tone(difference)
+        return _write_total(title, text, change, tone, [float(getattr(sums, name)) for sums in course])
+
+    totals = [
+        amount("delivered", "Delivered", formats.number(now.delivered)),
+        rate("human_opened", "Open rate, people", 1, 1),
+        rate("human_clicked", "Click rate, people", 2, 1),
+        rate("unsubscribed", "Unsubscribed", 2, -1),
+    ]
+    if figures.source.has_site:
+        totals.append(amount("revenue", "Revenue", formats.short_money(now.revenue)))
+    return f'<section class="card totals t{len(totals)}" aria-label="Totals">\n{"".join(totals)}</section>\n'
+
+
+def _rate(sums: Sums, name: str) -> float:
+    return float(getattr(sums, name)) / max(sums.delivered, 1)
+
+
+def _tone(difference: float) -> str:
+    return "better" if difference > 0 else "worse" if difference < 0 else ""
+
+
+def _write_total(title: str, text: str, change: str, tone: str, course: Sequence[float]) -> str:
+    return (
+        f'<div class="total"><p class="what">{title}</p><p class="value">{text}</p>'
+        f'<p class="change {tone}">{change or "&nbsp;"}</p>{draw_course(course)}</div>\n'
+    )
+
+
+def _write_footer(figures: Figures, formats: Formats) -> str:
+    source = figures.source
+    text = f"From {formats.number(source.events)} events"
+    if source.identified is not None:
+        text += f", of which {formats.share(source.identified)} could be given to a known user"
+    text += (
+        ". A change of a rate is coloured if it is larger than chance explains. The figures are those of the views "
+        "campaign_days, email_messages, mailbox_domain_days, link_days and attributed_revenue_days."
+    )
+    return f'<footer>\n<p>{text}</p>\n<p class="product">selligent-loader</p>\n</footer>\n'
