@@ -25,7 +25,7 @@ DATA = [
     "sql/internal/*.sql",
     "sql/functions/*.sql",
     "sql/refresh/*.sql",
-    "sql/operations/*.sql",
+    "sql/operations/**/*.sql",
     "migrations/versions/*.py",
 ]
 #: What the loader needs to run its migrations, beside the revisions.
@@ -99,7 +99,7 @@ def required() -> Iterator[str]:
 
 def test_the_wheel_has_the_package_its_data_and_its_types(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    modules = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("loader/**/*.py")}
+    modules = {path.relative_to(ROOT).as_posix() for kind in ("py", "css") for path in ROOT.glob(f"loader/**/*.{kind}")}
     assert modules | {"loader/py.typed"} | {f"loader/{path}" for path in required()} <= names
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {"loader"}
     assert not [name for name in names if "__pycache__" in name]

@@ -34,9 +34,9 @@ class Stack(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A text at a bar."""
+    """A text at the bar with a number, from 0."""
 
-    index: int
+    bar: int
     text: str
 
 
@@ -88,16 +88,10 @@ def draw_bars(
         values = zip("lac", (bar.delivered, bar.opened, bar.clicked), strict=True)
         drawn = "".join(_rectangle(kind, x, width, zero, BARS * value / top) for kind, value in values if value)
         parts.append(f"<g><title>{escape(bar.title)}</title>{drawn}</g>")
-    for mark in ticks:
-        x = _percent(pitch * mark.index)
-        parts.append(f'<line class="tick" x1="{x}" x2="{x}" y1="{zero}" y2="{zero + 5}"/>')
-        parts.append(f'<text x="{x}" dx="1" y="{zero + 20}">{escape(mark.text)}</text>')
+    parts += [_draw_tick(_percent(pitch * mark.bar), zero, mark.text) for mark in ticks]
     for rank, mark in enumerate(names):
-        y = _short(zero - BARS * bars[mark.index].delivered / top - 7)
-        x = pitch * (mark.index + 0.5)
-        third = "left" if x < 33 else "right" if x > 67 else ""  # decides the anchor on a narrow page
-        place = f'class="name n{rank} {third}" x="{_percent(x)}" y="{y}" text-anchor="{_anchor(x, mark.text)}"'
-        parts.append(f"<text {place}>{escape(mark.text)}</text>")
+        height = BARS * bars[mark.bar].delivered / top
+        parts.append(_draw_name(rank, pitch * (mark.bar + 0.5), zero - height - 7, mark.text))
     return "".join([*parts, "</svg>"])
 
 
@@ -127,7 +121,19 @@ def _open(title: str, name: str, height: int) -> str:
 
 def _rectangle(kind: str, x: str, width: str, bottom: float, height: float) -> str:
     height = max(height, 1)
-    return f'<rect class="{kind}" x="{x}" y="{_short(bottom - height)}" width="{width}" height="{_short(height)}" rx="1.5"/>'
+    size = f'y="{_short(bottom - height)}" width="{width}" height="{_short(height)}"'
+    return f'<rect class="{kind}" x="{x}" {size} rx="1.5"/>'
+
+
+def _draw_tick(x: str, zero: int, text: str) -> str:
+    line = f'<line class="tick" x1="{x}" x2="{x}" y1="{zero}" y2="{zero + 5}"/>'
+    return f'{line}<text x="{x}" dx="1" y="{zero + 20}">{escape(text)}</text>'
+
+
+def _draw_name(rank: int, x: float, y: float, text: str) -> str:
+    third = "left" if x < 33 else "right" if x > 67 else "middle"  # decides the anchor on a narrow page
+    place = f'x="{_percent(x)}" y="{_short(y)}" text-anchor="{_anchor(x, text)}"'
+    return f'<text class="name n{rank} {third}" {place}>{escape(text)}</text>'
 
 
 def _anchor(x: float, text: str) -> str:

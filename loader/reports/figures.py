@@ -1,6 +1,6 @@
 """Read the figures of a report from the views, in one snapshot of the database."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -125,13 +125,14 @@ class Figures:
         return add(sums for day, sums in self.days.items() if period.has(day))
 
 
-def add(rows: Any) -> Sums:
+def add(rows: Iterable[Sums]) -> Sums:
     """Return the sum of sums.
 
     >>> add([Sums(attempted=1), Sums(attempted=2, delivered=2)])[:2]
     (3, 2)
     """
-    return Sums(*map(sum, zip(*rows, strict=True))) if (rows := list(rows)) else Sums()
+    columns: list[Any] = [sum(column) for column in zip(Sums(), *rows, strict=True)]
+    return Sums(*columns)
 
 
 def read_figures(warehouse: Warehouse, scope: Scope) -> Figures:
@@ -162,7 +163,9 @@ def _read(warehouse: Warehouse, scope: Scope) -> Figures:
         source=source._replace(loaded_until=source.loaded_until.astimezone(ZoneInfo(source.zone))),
         campaign_name=name,
         is_compared=first_day <= period.before.first,
-        days={day: Sums(*sums) for day, *sums in read("days", earliest=min(period.before.first, months(period)[0]))},
+        days={
+            day: Sums(*sums) for day, *sums in read("days", earliest=min(period.before.first, months(period)[0].first))
+        },
         hours={(weekday, hour): opens for weekday, hour, opens in read("hours")},
         models=[Model(*row) for row in read("models")] if source.has_site else [],
         links=[Link(*row) for row in read("links")],

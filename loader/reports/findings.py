@@ -5,10 +5,12 @@ largest of many figures is picked. The tests take messages as independent of eac
 Wilson's interval for a proportion, the z test for two proportions, and for two counts.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
+from typing import TypeVar
 
 #: Standard normal quantiles of two-sided tests at 5 % and 1 %.
 Z_95, Z_99 = 1.96, 2.576
@@ -17,7 +19,9 @@ NOTABLE_RATIO = 1.5
 #: How far a share in a headline may be from the true one, so that the printed whole percent means something.
 MAX_MARGIN = 0.03
 
+#: Opens by weekday (1 is Monday) and hour.
 Hours = Mapping[tuple[int, int], int]
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +93,19 @@ def machine_share(opened: int, human_opened: int) -> float | None:
 def busiest_time(hours: Hours) -> Peak | None:
     """Return when people open most: weekday and hour if these lead all others, else the weekday, else the hour.
 
+    `hours` has at least one entry.
+
     >>> busiest_time({(5, 12): 300, (5, 13): 200, (1, 9): 150})
     Peak(weekday=5, hour=12)
     >>> busiest_time({(5, 12): 300, (5, 13): 290, (1, 9): 150})
     Peak(weekday=5, hour=None)
     >>> busiest_time({(5, 12): 10, (1, 9): 9})
     """
-    weekdays: dict[int, int] = {}
-    times: dict[int, int] = {}
+    weekdays: Counter[int] = Counter()
+    times: Counter[int] = Counter()
     for (weekday, hour), opens in hours.items():
-        weekdays[weekday] = weekdays.get(weekday, 0) + opens
-        times[hour] = times.get(hour, 0) + opens
+        weekdays[weekday] += opens
+        times[hour] += opens
     if slot := _leader(hours):
         return Peak(*slot)
     if day := _leader(weekdays):
@@ -108,10 +114,10 @@ def busiest_time(hours: Hours) -> Peak | None:
     return None if leading_hour is None else Peak(hour=leading_hour)
 
 
-def _leader(counts: Mapping[object, int]) -> object | None:
+def _leader(counts: Mapping[Key, int]) -> Key | None:
     """Return the key whose count leads that of every other one."""
-    first, *others = sorted(counts, key=lambda key: counts[key], reverse=True) or [None]
-    return first if first is not None and is_more(counts[first], counts[others[0]] if others else 0) else None
+    first, *others = sorted(counts, key=lambda key: counts[key], reverse=True)
+    return first if is_more(counts[first], counts[others[0]] if others else 0) else None
 
 
 def worst_domain(bounces: Sequence[tuple[str, int, int]]) -> str | None:
@@ -119,18 +125,17 @@ def worst_domain(bounces: Sequence[tuple[str, int, int]]) -> str | None:
 
     `bounces` has the name, the number of bounces and the number of attempts of each domain.
 
-    >>> worst_domain([("a", 40, 1000), ("b", 10, 1000), ("c", 12, 1000)]), worst_domain([("a", 16, 1000), ("b", 10, 1000)])
-    ('a', None)
+    >>> worst_domain([("a", 40, 1000), ("b", 10, 1000), ("c", 12, 1000)])
+    'a'
+    >>> worst_domain([("a", 16, 1000), ("b", 10, 1000)])
     """
-    bounced, attempted = (sum(row[column] for row in bounces) for column in (1, 2))
-    for name, own, tried in sorted(bounces, key=lambda row: row[1] / row[2], reverse=True)[:1]:
-        others, other_tries = bounced - own, attempted - tried
-        is_notable = own * other_tries >= NOTABLE_RATIO * others * tried
-        # The rate is the highest of several, so the chance of 5 % is divided by their number (Bonferroni).
-        limit = NormalDist().inv_cdf(1 - 0.05 / (2 * len(bounces)))
-        if is_notable and compare_shares(own, tried, others, other_tries) > limit:
-            return name
-    return None
+    name, own, tried = max(bounces, key=lambda row: row[1] / row[2])
+    others = sum(bounced for _, bounced, _ in bounces) - own
+    other_tries = sum(attempted for _, _, attempted in bounces) - tried
+    # The rate is the highest of several, so the chance of 5 % is divided by their number (Bonferroni).
+    limit = NormalDist().inv_cdf(1 - 0.05 / (2 * len(bounces)))
+    is_notable = own * other_tries >= NOTABLE_RATIO * others * tried
+    return name if is_notable and compare_shares(own, tried, others, other_tries) > limit else None
 
 
 def is_mostly_machines(opened: int, human_opened: int) -> bool:

@@ -9,15 +9,14 @@ from functools import cache
 from html import escape
 from pathlib import Path
 
-from loader.reports import periods
-from loader.reports.charts import draw_course
-from loader.reports.figures import Figures, Sums
-from loader.reports.findings import has_changed
+from loader.reports.figures import Figures
 from loader.reports.formats import Formats
 from loader.reports.section_charts import show_days, show_funnel, show_hours, show_machines
 from loader.reports.section_tables import show_campaigns, show_domains, show_links, show_models
 from loader.reports.tables import Section
+from loader.reports.totals import show_totals
 
+DASH = "\u2013"
 #: Columns of a row's cards, of twelve.
 HALVES, UNEVEN, WHOLE = (6, 6), (5, 7), (12,)
 
@@ -32,7 +31,7 @@ def write_page(figures: Figures, locale: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{escape(title)}</title>\n<style>\n{_style()}</style>\n</head>\n<body>\n"
-        f'<div class="page">\n{_write_header(figures, formats, title)}<main>\n{_write_totals(figures, formats)}{rows}'
+        f'<div class="page">\n{_write_header(figures, formats, title)}<main>\n{show_totals(figures, formats)}{rows}'
         f"</main>\n{_write_footer(figures, formats)}</div>\n</body>\n</html>\n"
     )
 
@@ -68,61 +67,11 @@ def _write_header(figures: Figures, formats: Formats, title: str) -> str:
     period = figures.period
     days = "1 day" if period.days == 1 else f"{formats.number(period.days)} days"
     before = f", compared with the {days} before" if figures.is_compared else ""
-    text = f"{formats.day(period.first)} – {formats.day(period.last)}, {days}{before}"
+    text = f"{formats.day(period.first)} {DASH} {formats.day(period.last)}, {days}{before}"
     return (
         f'<header>\n<div><h1>{escape(title)}</h1>\n<p class="period">{escape(text)}</p></div>\n'
         f'<p class="source">source {escape(figures.schema)}<br>'
         f"loaded until {escape(formats.moment(figures.source.loaded_until))}</p>\n</header>\n"
-    )
-
-
-def _write_totals(figures: Figures, formats: Formats) -> str:
-    """Return the five figures, each with its change and its course."""
-    now, before = figures.sum(figures.period), figures.sum(figures.period.before) if figures.is_compared else None
-    course = [figures.sum(part) for part in periods.course(figures.period)]
-
-    def rate(name: str, title: str, digits: int, better: int) -> str:
-        change, tone = "", ""
-        values = [_rate(sums, name) for sums in (now, before) if sums]
-        if before and before.delivered:
-            difference = values[0] - values[1]
-            change = formats.change(difference, f"{formats.number(abs(100 * difference), 2)} points")
-            counts = [(getattr(sums, name), sums.delivered) for sums in (now, before)]
-            tone = _tone(better * difference) if has_changed(*counts) else ""
-        return _write_total(
-            title, formats.share(values[0], digits), change, tone, [_rate(sums, name) for sums in course]
-        )
-
-    def amount(name: str, title: str, text: str) -> str:
-        change, tone = "", ""
-        if before and (past := getattr(before, name)) > 0:
-            difference = float(getattr(now, name) / past) - 1
-            change, tone = formats.change(difference, formats.share(abs(difference))), _tone(difference)
-        return _write_total(title, text, change, tone, [float(getattr(sums, name)) for sums in course])
-
-    totals = [
-        amount("delivered", "Delivered", formats.number(now.delivered)),
-        rate("human_opened", "Open rate, people", 1, 1),
-        rate("human_clicked", "Click rate, people", 2, 1),
-        rate("unsubscribed", "Unsubscribed", 2, -1),
-    ]
-    if figures.source.has_site:
-        totals.append(amount("revenue", "Revenue", formats.short_money(now.revenue)))
-    return f'<section class="card totals t{len(totals)}" aria-label="Totals">\n{"".join(totals)}</section>\n'
-
-
-def _rate(sums: Sums, name: str) -> float:
-    return float(getattr(sums, name)) / max(sums.delivered, 1)
-
-
-def _tone(difference: float) -> str:
-    return "better" if difference > 0 else "worse" if difference < 0 else ""
-
-
-def _write_total(title: str, text: str, change: str, tone: str, course: Sequence[float]) -> str:
-    return (
-        f'<div class="total"><p class="what">{title}</p><p class="value">{text}</p>'
-        f'<p class="change {tone}">{change or "&nbsp;"}</p>{draw_course(course)}</div>\n'
     )
 
 

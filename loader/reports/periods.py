@@ -32,6 +32,10 @@ class Period:
         """Return whether a day is in the period."""
         return self.first <= day <= self.last
 
+    def has_day_of_month(self, number: int) -> bool:
+        """Return whether such a day of a month is in the period, which has at most 30 days."""
+        return any(self.has(end.replace(day=number)) for end in (self.first, self.last))
+
     def cut(self, days: int) -> "list[Period]":
         """Return parts of so many days, of which the last one ends with the period; a shorter rest is left out.
 
@@ -42,14 +46,16 @@ class Period:
         return [Period(end - timedelta(days=days - 1), end) for end in reversed(ends)]
 
 
-def months(period: Period) -> list[date]:
-    """Return the first days of the months that are shown, the last of which has the last day of the period.
+def months(period: Period) -> list[Period]:
+    """Return the months that are shown, the last of which ends with the period.
 
-    >>> [str(day) for day in months(Period(date(2025, 1, 9), date(2025, 2, 3)))[-3:]]
-    ['2024-12-01', '2025-01-01', '2025-02-01']
+    >>> [(str(month.first), str(month.last)) for month in months(Period(date(2025, 1, 9), date(2025, 2, 3)))[-2:]]
+    [('2025-01-01', '2025-01-31'), ('2025-02-01', '2025-02-03')]
     """
     last = period.last.year * 12 + period.last.month - 1
-    return [date(number // 12, number % 12 + 1, 1) for number in range(last - MONTHS + 1, last + 1)]
+    starts = [date(number // 12, number % 12 + 1, 1) for number in range(last - MONTHS + 1, last + 1)]
+    ends = [start - timedelta(days=1) for start in starts[1:]]
+    return [Period(start, end) for start, end in zip(starts, [*ends, period.last], strict=True)]
 
 
 def bars(period: Period) -> list[Period]:

@@ -1,7 +1,6 @@
 """The sections of a report that are charts: each takes the figures, and returns None if it is left out."""
 
 from collections.abc import Sequence
-from datetime import date
 from html import escape
 
 from loader.reports import charts, periods
@@ -64,7 +63,7 @@ def _names(largest: Sequence[Mailing], parts: Sequence[Period], bars: Sequence[B
     chosen: list[Mark] = []
     highest = max(bar.delivered for bar in bars)
     for index in sorted(best, key=lambda index: bars[index].delivered, reverse=True):
-        is_apart = all(abs(index - mark.index) >= NAME_DISTANCE * len(bars) for mark in chosen)
+        is_apart = all(abs(index - mark.bar) >= NAME_DISTANCE * len(bars) for mark in chosen)
         around = bars[max(0, index - len(bars) // 10) : index + len(bars) // 10 + 1]
         is_highest = all(bar.delivered <= bars[index].delivered for bar in around)
         if is_apart and is_highest and bars[index].delivered >= NAME_SHARE * highest and len(chosen) < NAMES:
@@ -73,20 +72,13 @@ def _names(largest: Sequence[Mailing], parts: Sequence[Period], bars: Sequence[B
 
 
 def _ticks(parts: Sequence[Period], formats: Formats) -> list[Mark]:
-    """Return the dates below the bars: first and middle of the months, or fewer for long periods."""
+    """Return the dates below the bars: every week, the 1st and 15th of the months, or the 1st of at most 12 months."""
     days = (parts[-1].last - parts[0].first).days
     if days <= 31:
         marked = list(range(0, len(parts), 7))
     else:
-        starts = {1, 15} if days <= 130 else {1}
-        marked = [
-            number
-            for number, part in enumerate(parts)
-            if any(
-                day.day in starts
-                for day in (date.fromordinal(part.first.toordinal() + more) for more in range(part.days))
-            )
-        ]
+        starts = (1, 15) if days <= 130 else (1,)
+        marked = [number for number, part in enumerate(parts) if any(part.has_day_of_month(day) for day in starts)]
         marked = marked[:: -(-len(marked) // 12) or 1]
     return [Mark(number, formats.short_day(parts[number].first)) for number in marked if number < 0.96 * len(parts)]
 
@@ -111,17 +103,13 @@ def show_funnel(figures: Figures, formats: Formats) -> Section:
     ]
     if figures.source.has_site:
         steps.append(("ordered", int(sums.conversions)))
-    whole, before = max(sums.attempted, 1), None
     rows = []
-    for name, value in steps:
+    for (name, value), (_, before) in zip(steps, [("", 0), *steps], strict=False):
         share = f"{formats.share(value / before, 1)} of the step before" if before else ""
-        width = f"{100 * value / whole:.1f}"
-        rows.append(
-            f'<tr><th scope="row">{name}</th><td class="q">{share}</td><td class="n s">{formats.number(value)}</td></tr>'
-            f'<tr aria-hidden="true"><td colspan="3" class="track"><div><div class="a" style="width:{width}%"></div></div>'
-            "</td></tr>"
-        )
-        before = value
+        cells = f'<td class="q">{share}</td><td class="n s">{formats.number(value)}</td>'
+        bar = f'<div><div class="a" style="width:{100 * value / max(sums.attempted, 1):.1f}%"></div></div>'
+        rows.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
+        rows.append(f'<tr aria-hidden="true"><td colspan="3" class="track">{bar}</td></tr>')
     title = "From sending to the order" if figures.source.has_site else "From sending to the click"
     table = f'<table class="funnel">{"".join(rows)}</table>'
     return Section("funnel", title, "E-mails of the period; each step as a share of the one before.", table)
@@ -130,33 +118,26 @@ def show_funnel(figures: Figures, formats: Formats) -> Section:
 def show_machines(figures: Figures, formats: Formats) -> Section | None:
     """Return how many of the opened e-mails only machines opened, by month."""
     sums = figures.sum(figures.period)
-    months = periods.months(figures.period)
-    opens = {day: [0, 0] for day in months}
-    for day, one in figures.days.items():
-        if (month := day.replace(day=1)) in opens and day <= figures.period.last:
-            opens[month][0] += one.opened
-            opens[month][1] += one.human_opened
-    shown = {month: values for month, values in opens.items() if values[0]}
-    if not sums.opened or not shown:
+    if not sums.opened:
         return None
     share = machine_share(sums.opened, sums.human_opened)
     title = "Opens by people and by machines"
     if share is not None:
         title = f"{formats.share(share)} of the opened e-mails only machines opened"
     stacks = []
-    for month, (opened, people) in shown.items():
-        part, label = formats.share((opened - people) / opened), formats.month(month)
+    for month in periods.months(figures.period):
+        opened, people = (one := figures.sum(month)).opened, one.human_opened
+        if not opened:
+            continue
+        part, label = formats.share((opened - people) / opened), formats.month(month.first)
         text = f"{label}: {formats.number(people)} opened by people, {formats.number(opened - people)} by machines"
         stacks.append(Stack(f"{text}, {part}", label, people, opened - people, part))
-    rows = [
-        (f"{stack.label} {month.year}", formats.number(stack.people), formats.number(stack.machines), stack.share)
-        for month, stack in zip(shown, stacks, strict=True)
-    ]
+    rows = [(one.label, formats.number(one.people), formats.number(one.machines), one.share) for one in stacks]
     legend = write_legend(("a", "people"), ("c", "machines only, with their share"))
     chart = charts.draw_stacks("Stacks of the e-mails opened by people and by machines only, by month", stacks)
     lead = (
         "Privacy proxies and scanners load images too. Counting all, "
-        f"{formats.share(sums.opened / max(sums.delivered, 1), 1)} of the period’s e-mails were opened; "
+        f"{formats.share(sums.opened / max(sums.delivered, 1), 1)} of the e-mails of the period were opened; "
         f"by people, {formats.share(sums.human_opened / max(sums.delivered, 1), 1)}."
     )
     table = write_figures(("month", "people", "machines only", "their share"), rows)
@@ -183,6 +164,6 @@ def show_hours(figures: Figures, formats: Formats) -> Section | None:
         rows.append(f'<tr><th scope="row">{escape(formats.weekday(weekday))}</th>{"".join(cells)}</tr>')
     hours = "".join(f'<th scope="colgroup" colspan="6">{formats.hour(hour)}</th>' for hour in range(0, 24, 6))
     place = figures.source.zone.rpartition("/")[2].replace("_", " ")
-    lead = f"First opens of the period’s e-mails by people, by weekday and hour in {escape(place)}."
+    lead = f"First opens by people, by weekday and hour in {escape(place)}."
     table = f'<table class="heat"><tbody>{"".join(rows)}</tbody><tfoot><tr><td></td>{hours}</tr></tfoot></table>'
     return Section("hours", title, lead, table)

@@ -38,7 +38,7 @@ def show_campaigns(figures: Figures, formats: Formats) -> Section | None:
             ("b w", draw_bar(rates[0], opened, "l")),
             ("n s", formats.share(rates[1], 1)),
             ("b w", draw_bar(rates[1], clicked, "l")),
-            ("n w q", formats.share(row.unsubscribed / row.delivered, 2)),
+            ("n w u q", formats.share(row.unsubscribed / row.delivered, 2)),
         ]
         if with_site:
             cells += [
@@ -75,9 +75,9 @@ def show_domains(figures: Figures, formats: Formats) -> Section | None:
     rows = []
     for row in figures.domains:
         is_machine = is_mostly_machines(row.opened, row.human_opened)
-        dot = ' <i class="dot c" role="img" aria-label="most opens are machines’"></i>' if is_machine else ""
+        dot = ' <i class="dot c" role="img" aria-label="mostly opened by machines"></i>' if is_machine else ""
         if dot and "dot" not in lead:
-            lead += ' <i class="dot c" aria-hidden="true"></i> most opens are machines’.'
+            lead += ' <i class="dot c" aria-hidden="true"></i> mostly opened by machines.'
         whole = max(row.delivered, 1)
         rows.append(
             write_row(
@@ -98,12 +98,12 @@ def show_domains(figures: Figures, formats: Formats) -> Section | None:
 
 def show_models(figures: Figures, formats: Formats) -> Section | None:
     """Return the revenue that each attribution model credits to e-mails."""
-    most = max((model.revenue for model in figures.models), default=0)
+    most = max((float(model.revenue) for model in figures.models), default=0)
     if most <= 0:
         return None
     rows = []
     for model in figures.models:
-        width = f"{77 * float(max(model.revenue, 0) / most):.1f}"
+        width = f"{77 * max(float(model.revenue), 0) / most:.1f}"
         kind, mark = ("a", ' class="s"') if model.is_default else ("l", "")
         rows.append(
             f'<tr{mark}><th scope="row">{escape(model.name.replace("_", " "))}</th><td>'
