@@ -15,9 +15,13 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from loader.api import load
 from loader.config import Settings
 from loader.migrate import migrate
+from loader.pipeline.result import Options
 from loader.postgres import embedded
+from loader.postgres.embedded_programs import find_wheel
+from loader.sample import ndjson, site
 from tests.support.command_line import Run, run_command
 
 # A crashed server restarts on its port. Each test process uses its own range of ports, apart from the command's default
@@ -30,6 +34,8 @@ hypothesis.settings.load_profile("no deadline")
 
 #: The last day of the sample events, which are those of yesterday by default.
 LAST_DAY = "2025-12-31"
+#: Number of events of the database `sampled`.
+SAMPLED_EVENTS = 5000
 
 #: Runs in the environment of a client library, not of the tests.
 collect_ignore = ["support/send_demo.py", "support/send_demo_site.py"]
@@ -101,6 +107,22 @@ def clone(server: str, template: str) -> Iterator[Settings]:
 def settings(server: str, template: str) -> Iterator[Settings]:
     """The settings of a migrated database for one test."""
     with clone(server, template) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def sampled(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A database with sample events and the data of a site, for tests that change nothing."""
+    folder = tmp_path_factory.mktemp("sampled")
+    script, events = folder / "site.sql", folder / "events.jsonl"
+    script.write_bytes(b"".join(site.script(SAMPLED_EVENTS, 1, "site")))
+    events.write_bytes(b"".join(ndjson.lines(SAMPLED_EVENTS, 1)))
+    program = str(find_wheel() / "pginstall/bin/psql")
+    with clone(server, template) as settings:
+        arguments = [program, "-q", "-f", str(script), settings.database_url or ""]
+        subprocess.run(arguments, check=True, capture_output=True)
+        load(settings, [str(events)], Options(), is_refreshing=False)
+        migrate(settings, ["site"])
         yield settings
 
 

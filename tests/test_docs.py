@@ -25,12 +25,9 @@ import yaml
 from loader.cli.main import commands
 from loader.config import Settings
 from loader.events.outcomes import DISCARD_REMEDIES, REJECT_REASONS
-from loader.migrate import migrate
-from loader.postgres.embedded_programs import find_wheel
-from loader.sample import ndjson, site
-from tests.conftest import clone
+from loader.sample import ndjson
 from tests.support.command_line import COMMAND, environment
-from tests.support.loading import load_bytes, one, select
+from tests.support.loading import one, select
 from tests.test_layers import LAYERS
 
 ROOT = Path(__file__).parents[1]
@@ -45,8 +42,6 @@ UNWANTED_WORDS = re.compile(r"\b(tell|tells|telling|told|anew|for ever)\b", re.I
 HELP_WIDTH = 100
 #: Documents with queries that must return rows; the SQL of the others must run.
 QUERIES = {"README.md", "docs/questions.md"}
-#: Events of the sample that the SQL of the documents runs on.
-EVENTS = 5000
 
 FOLDER = ROOT / "examples"
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.is_file())
@@ -212,23 +207,6 @@ def render_commands() -> str:
 
 def test_the_reference_of_commands_is_what_help_prints() -> None:
     assert document("docs/commands.md") == render_commands(), "run `python -m tests.test_docs > docs/commands.md`"
-
-
-def psql(settings: Settings, script: Path) -> None:
-    program = find_wheel() / "pginstall/bin/psql"
-    subprocess.run([program, "-q", "-f", script, settings.database_url or ""], check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def sampled(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A database with sample events and the data of a site."""
-    folder = tmp_path_factory.mktemp("sample")
-    (folder / "site.sql").write_bytes(b"".join(site.script(EVENTS, 1, "site")))
-    with clone(server, template) as settings:
-        psql(settings, folder / "site.sql")
-        load_bytes(settings, b"".join(ndjson.lines(EVENTS, 1)), folder)
-        migrate(settings, ["site"])
-        yield settings
 
 
 @pytest.mark.parametrize("name", [name for name in DOCUMENTS if any(blocks(document(name), "sql"))])

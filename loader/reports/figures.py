@@ -12,10 +12,13 @@ from loader.postgres.connection import Warehouse, operation
 from loader.quoting import quote_identifier
 from loader.reports.periods import Period, months
 
+#: How long the clicks and orders after the last e-mail of a campaign are reported.
+DAYS_AFTER = timedelta(days=7)
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a report is about: the days, of which None are to be found in the data, and one campaign or all."""
+    """What a report is about: one campaign or all, and the days; those that are None follow from the data."""
 
     first: date | None = None
     last: date | None = None
@@ -37,7 +40,7 @@ class Sums(NamedTuple):
 
 
 class Campaign(NamedTuple):
-    """A campaign and its sums of the period."""
+    """A campaign with deliveries, and its sums of the period."""
 
     campaign_id: str
     name: str | None
@@ -47,6 +50,11 @@ class Campaign(NamedTuple):
     unsubscribed: int
     conversions: Decimal
     revenue: Decimal
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """The share of the delivered e-mails that people opened, and that they clicked."""
+        return self.human_opened / self.delivered, self.human_clicked / self.delivered
 
 
 class Mailing(NamedTuple):
@@ -176,11 +184,17 @@ def _read(warehouse: Warehouse, scope: Scope) -> Figures:
 
 
 def _period(warehouse: Warehouse, scope: Scope) -> tuple[Period, date]:
-    """Return the period of a report, which ends with the last whole day that has e-mails, and the first such day."""
+    """Return the period of a report and the first day with e-mails.
+
+    By default it ends with the last whole day that has e-mails, or some days after the last e-mail of a campaign, and
+    does not begin before the first day.
+    """
     ((first_day, last_day, last_whole_day),) = warehouse.fetch(operation("report/bounds"), campaign=scope.campaign)
     if first_day is None:
         raise UsageError("no e-mail was delivered or bounced yet; load events first")
     last = scope.last or last_whole_day or last_day
+    if scope.campaign is not None and scope.last is None:
+        last = min(last, last_day + DAYS_AFTER)
     period = Period(scope.first or last - timedelta(days=scope.days - 1), last)
     if period.days < 1:
         raise UsageError(f"the first day, {period.first}, is after the last one, {period.last}")
@@ -188,7 +202,7 @@ def _period(warehouse: Warehouse, scope: Scope) -> tuple[Period, date]:
         raise UsageError(
             f"there are no e-mails from {period.first} to {period.last}; there are from {first_day} to {last_day}"
         )
-    return period, first_day
+    return (period if scope.first else Period(max(period.first, first_day), last)), first_day
 
 
 def _campaign_name(warehouse: Warehouse, campaign: str) -> str:

@@ -6,12 +6,18 @@ from decimal import Decimal
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_skeleton, format_time
-from babel.numbers import format_compact_currency, format_currency, format_decimal, format_percent
+from babel.numbers import (
+    format_compact_currency,
+    format_compact_decimal,
+    format_currency,
+    format_decimal,
+    format_percent,
+)
 
 from loader.errors import UsageError
 
-#: From this amount on, a sum of money is written with a unit, such as M.
-COMPACT_FROM = 10_000_000
+#: From these on, a sum of money or a number is written with a unit, such as M, where space is short.
+SHORT_MONEY_FROM, SHORT_NUMBER_FROM = 1_000_000, 10_000_000
 #: A no-break space.
 SPACE = "\u00a0"
 MINUS, PLUS = "\u2212", "+"
@@ -63,12 +69,22 @@ class Formats:
     def short_money(self, value: Number) -> str:
         """Return a sum of money, with a unit if it is large.
 
-        >>> Formats("en_GB", "EUR").short_money(12_345_678)
-        '€12.3m'
+        >>> Formats("en_GB", "EUR").short_money(1_234_567)
+        '€1.2m'
         """
-        if abs(float(value)) < COMPACT_FROM or self._currency is None:
+        if abs(float(value)) < SHORT_MONEY_FROM or self._currency is None:
             return self.money(value)
         return format_compact_currency(value, self._currency, locale=self._locale, fraction_digits=1)
+
+    def short_number(self, value: int) -> str:
+        """Return a number, with a unit if it is large.
+
+        >>> Formats("en_GB", None).short_number(9_999_999), Formats("en_GB", None).short_number(12_345_678)
+        ('9,999,999', '12.3m')
+        """
+        if value < SHORT_NUMBER_FROM:
+            return self.number(value)
+        return format_compact_decimal(value, locale=self._locale, fraction_digits=1)
 
     def change(self, value: Number, text: str) -> str:
         """Return the text of an amount without a sign with the sign of its value."""

@@ -16,6 +16,8 @@ from loader.reports.section_tables import show_campaigns, show_domains, show_lin
 from loader.reports.tables import Section
 from loader.reports.totals import show_totals
 
+#: The views that have the figures; the last one is left out without data of a site.
+VIEWS = ("campaign_days", "email_messages", "mailbox_domain_days", "link_days", "attributed_revenue_days")
 DASH = "\u2013"
 #: Columns of a row's cards, of twelve.
 HALVES, UNEVEN, WHOLE = (6, 6), (5, 7), (12,)
@@ -80,8 +82,9 @@ def _write_footer(figures: Figures, formats: Formats) -> str:
     text = f"From {formats.number(source.events)} events"
     if source.identified is not None:
         text += f", of which {formats.share(source.identified)} could be given to a known user"
-    text += (
-        ". A change of a rate is coloured if it is larger than chance explains. The figures are those of the views "
-        "campaign_days, email_messages, mailbox_domain_days, link_days and attributed_revenue_days."
+    views = VIEWS if source.has_site else VIEWS[:-1]
+    return (
+        f"<footer>\n<p>{text}. A change of a rate is coloured if it is larger than chance explains. The figures are "
+        f"those of the views {', '.join(views[:-1])} and {views[-1]}.</p>\n"
+        '<p class="product">selligent-loader</p>\n</footer>\n'
     )
-    return f'<footer>\n<p>{text}</p>\n<p class="product">selligent-loader</p>\n</footer>\n'

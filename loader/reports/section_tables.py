@@ -10,34 +10,27 @@ from loader.reports.tables import Section, draw_bar, write_head, write_row
 
 def show_campaigns(figures: Figures, formats: Formats) -> Section | None:
     """Return the table of the campaigns that sold most, or of those with the most deliveries."""
-    if len(figures.campaigns) < 2:
+    campaigns = [row for row in figures.campaigns if row.revenue > 0]
+    with_site = len(campaigns) > 1
+    campaigns = campaigns if with_site else sorted(figures.campaigns, key=lambda row: row.delivered, reverse=True)
+    if len(campaigns) < 2:
         return None
-    with_site = figures.source.has_site and any(row.revenue for row in figures.campaigns)
     default = next((model for model in figures.models if model.is_default), None)
-    digits = 0 if max((abs(row.revenue) for row in figures.campaigns), default=0) >= 100 else 2
-    opened, clicked, revenue = (
-        max(values)
-        for values in zip(
-            *(
-                (row.human_opened / row.delivered, row.human_clicked / row.delivered, float(row.revenue))
-                for row in figures.campaigns
-            ),
-            strict=True,
-        )
-    )
+    opened, clicked = (max(rates) for rates in zip(*(row.rates for row in campaigns), strict=True))
+    revenue = max(float(row.revenue) for row in campaigns)
+    digits = 0 if revenue >= 100 else 2
     columns = [("", "campaign"), ("n w", "delivered"), ("n", "opened"), ("b w", ""), ("n", "clicked"), ("b w", "")]
     columns += [("n w u", "unsubscribed")]
     columns += [("n w", "orders"), ("n", "revenue"), ("b w", ""), ("n w", "per 1,000")] if with_site else []
     rows = []
-    for row in figures.campaigns:
-        rates = row.human_opened / row.delivered, row.human_clicked / row.delivered
+    for row in campaigns:
         name = escape(row.name or row.campaign_id or "without a campaign")
         cells = [
             ("n w", formats.number(row.delivered)),
-            ("n s", formats.share(rates[0], 1)),
-            ("b w", draw_bar(rates[0], opened, "l")),
-            ("n s", formats.share(rates[1], 1)),
-            ("b w", draw_bar(rates[1], clicked, "l")),
+            ("n s", formats.share(row.rates[0], 1)),
+            ("b w", draw_bar(row.rates[0], opened, "l")),
+            ("n s", formats.share(row.rates[1], 1)),
+            ("b w", draw_bar(row.rates[1], clicked, "l")),
             ("n w u q", formats.share(row.unsubscribed / row.delivered, 2)),
         ]
         if with_site:
@@ -50,7 +43,7 @@ def show_campaigns(figures: Figures, formats: Formats) -> Section | None:
         rows.append(write_row(f'<span class="cut" title="{name}">{name}</span>', cells))
     lead = "Opens and clicks of people"
     if with_site and default:
-        lead += f"; orders and revenue credited by {name_model(default.name)} within {escape(default.window)}"
+        lead += f"; orders and revenue credited by {escape(name_model(default.name))} within {escape(default.window)}"
     table = f'<table class="rows campaigns">{write_head(columns)}<tbody>{"".join(rows)}</tbody></table>'
     title = "Campaigns that sold most" if with_site else "Campaigns with the most e-mails"
     return Section("campaigns", title, f"{lead}.", table)

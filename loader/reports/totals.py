@@ -25,7 +25,7 @@ def show_totals(figures: Figures, formats: Formats) -> str:
     before = figures.sum(figures.period.before) if figures.is_compared else Sums()
     course = [figures.sum(part) for part in periods.course(figures.period)]
     change = _change_of_sum(now.delivered, before.delivered, formats)
-    totals = [_write("Delivered", formats.number(now.delivered), change, [part.delivered for part in course])]
+    totals = [_write("Delivered", formats.short_number(now.delivered), change, [part.delivered for part in course])]
     for column, title, digits, better in RATES:
         text = formats.share(_rate(now, column), digits)
         change = _change_of_rate(now, before, column, better, formats)
