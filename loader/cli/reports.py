@@ -59,7 +59,7 @@ def report_command(  # noqa: PLR0913
     with open_warehouse(settings) as warehouse:
         figures = read_figures(warehouse, scope)
     page = write_page(figures, locale)
-    with click.open_file(out, "w", encoding="utf-8", atomic=out != "-") as stream:
+    with click.open_file(out, "w", encoding="utf-8") as stream:
         stream.write(page)
     if out != "-":
         click.echo(f"{out} reports {figures.period.first} to {figures.period.last}")
