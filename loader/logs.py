@@ -2,9 +2,11 @@
 
 import json
 import logging
+import os
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import IO, Any
 
 FORMATS = ("text", "json")
 
@@ -41,8 +43,14 @@ class _Lines(logging.Formatter):
                     "message": message,
                 }
             )
-        start = "error:" if record.name == __name__ else f"{time:%Y-%m-%d %H:%M:%S}Z"
+        error = "\x1b[1;31merror:\x1b[0m" if has_colours(sys.stderr) else "error:"
+        start = error if record.name == __name__ else f"{time:%Y-%m-%d %H:%M:%S}Z"
         return f"{start} {message}" + (f" [load {self.load_id}]" if self.load_id is not None else "")
+
+
+def has_colours(stream: IO[Any]) -> bool:
+    """Return whether a stream is a terminal with colours, and the variable `NO_COLOR` does not forbid them."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {None, "", "dumb"}
 
 
 class _StandardError(logging.Handler):

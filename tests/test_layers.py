@@ -41,7 +41,7 @@ LIBRARIES = {
     "urllib3": {"loader.integrations.addresses", "loader.integrations.http"},
     "fsspec": {"loader.inputs.object_store"},
     "pandas": {"loader", "loader.inputs.dataframe"},
-    "rich": {"loader.terminal.output", "loader.terminal.progress"},
+    "rich": {"loader.terminal"},
     "prometheus_client": {"loader.endpoint.metrics", "loader.monitoring.outcome"},
     "alembic": {"loader.migrate"},
     "uvicorn": {"loader.endpoint.server", "loader.endpoint.http_connection"},

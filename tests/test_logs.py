@@ -117,9 +117,11 @@ def test_the_lines_of_all_processes_have_the_load(run: Run, tmp_path: Path) -> N
 
 def test_progress_is_a_line_of_the_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr("loader.terminal.progress.LINE_SECONDS", 0.0)
-    with report_progress(200) as report:
-        report(50, 1000)
+    with report_progress(200, 3) as report:
+        report.begin("s3://bucket/events.jsonl")
+        report.add(50, 1000)
     assert caplog.messages[0].startswith("25%, 1,000 events, ")
+    assert caplog.messages[0].endswith("/s, 1 of 3: events.jsonl")
     assert caplog.records[0].name == "loader.terminal.progress"
 
 

@@ -122,7 +122,9 @@ def replay_command(  # noqa: PLR0913
     only_segment: bool,
     dry_run: bool,
 ) -> None:
-    """Send events to one integration once more, of files or of what the spool keeps; or the people of a query.
+    """Send events to one integration once more.
+
+    They come from files, from what the spool keeps, or they are the people of a query.
 
     The mapping and the field `integrations` of events count as always. Targets that find repeats by their ids store
     nothing twice.
@@ -167,7 +169,10 @@ def replay_command(  # noqa: PLR0913
 def failed_command(  # noqa: PLR0913
     *, settings: Settings, as_json: bool, name: str, retry: bool, out: str | None, limit: int
 ) -> None:
-    """List, deliver again or export the events that could not be delivered, with the target's answers."""
+    """List, deliver again or export events that could not be delivered.
+
+    Each has the target's answer.
+    """
     from loader.forwarding.configuration import find_integration
     from loader.forwarding.dead_letters import export_dead_letters, list_dead_letters
     from loader.forwarding.replay import retry_dead_letters

@@ -12,6 +12,7 @@ from loader.config import Settings
 from loader.errors import LoaderError, UsageError
 from loader.schema.source import open_warehouse
 from loader.terminal.output import print_json, print_rows
+from loader.terminal.status import INTEGRATIONS
 
 #: What `list` shows as text; `list --json` has all.
 LISTED = (
@@ -65,9 +66,10 @@ def add_command(  # noqa: PLR0913
     mapping: Path | None,
     **options: Any,
 ) -> None:
-    """Add an integration; events that are received from now on are forwarded to it.
+    """Add an integration.
 
-    KIND is one of those that `integrations kinds` lists. The secret is stored encrypted and never shown.
+    Events that are received from now on are forwarded to it. KIND is one of those that `integrations kinds` lists. The
+    secret is stored encrypted and never shown.
     """
     from loader.forwarding.configuration import NewIntegration, add_integration
 
@@ -155,6 +157,7 @@ def list_command(settings: Settings, as_json: bool) -> None:
         found,
         as_json=as_json,
         nothing="no integration exists; `selligent-loader integrations add` adds one",
+        layout=INTEGRATIONS,
     )
 
 
@@ -182,7 +185,10 @@ def show_command(settings: Settings, as_json: bool, name: str) -> None:
 @connection_options
 @click.pass_context
 def test_command(context: click.Context, /, *, settings: Settings, name: str, path: Path | None, send: bool) -> None:
-    """Print the request for a sample event, without secrets; send it only with --send."""
+    """Print the request for a sample event, without secrets.
+
+    It is sent only with --send.
+    """
     from loader.forwarding.configuration import find_integration
     from loader.forwarding.preview import preview_event, sample_event, send_event
 
@@ -227,7 +233,10 @@ def resume_command(settings: Settings, name: str) -> None:
 @name_argument
 @connection_options
 def remove_command(settings: Settings, name: str) -> None:
-    """Remove an integration, its secret, its position and its undelivered events."""
+    """Remove an integration.
+
+    Its secret, its position and its undelivered events are removed too.
+    """
     from loader.forwarding.configuration import remove_integration
 
     with open_warehouse(settings) as warehouse:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from loader.cli.options import connection_options, json_option
+from loader.cli.options import GroupThatLists, connection_options, json_option
 from loader.config import Settings
 from loader.endpoint.write_keys import create_key, import_key, list_keys, revoke_key
 from loader.schema.source import list_sources, name_source, open_warehouse
@@ -102,16 +102,22 @@ def revoke_command(settings: Settings, key_id: int) -> None:
     print(f"key {key_id} ({label}) is revoked")
 
 
-@click.group("sources", epilog="\b\nExample:\n  selligent-loader sources list")
+@click.group("sources", cls=GroupThatLists, epilog="\b\nExample:\n  selligent-loader sources")
 def sources() -> None:
-    """List the sources in the database."""
+    """List the sources in the database.
+
+    `sources` alone is `sources list`.
+    """
 
 
 @sources.command("list", epilog="\b\nExample:\n  selligent-loader sources list --json")
 @connection_options
 @json_option
 def sources_list_command(settings: Settings, as_json: bool) -> None:
-    """List all sources: nickname, schema, keys, the key used last and by which client, newest event."""
+    """List all sources.
+
+    Shows nickname, schema, number of keys, the key used last and by which client, and the newest event.
+    """
     with open_warehouse(settings) as warehouse:
         found = list_sources(warehouse)
     print_rows("sources", found, as_json=as_json)

@@ -13,6 +13,7 @@ from loader.api import load
 from loader.cli.options import (
     Allowance,
     Duration,
+    OptionsUnderHeadings,
     connection_options,
     input_options,
     json_option,
@@ -28,6 +29,14 @@ from loader.terminal.progress import report_progress
 
 @click.command(
     "load",
+    cls=OptionsUnderHeadings,
+    headings={
+        "What is read": "--from --to --again --delimiter --encoding --time-format --time-zone",
+        "How it is loaded": "--dry-run --jobs --exclusive --no-refresh --retry-for",
+        "Limits": "--max-rejects --max-columns --max-tables",
+        "What is reported": "--json --metrics --notify --verbose --log-format",
+        "Where to": "--database-url --schema",
+    },
     epilog="\b\nExamples:\n  selligent-loader load events.jsonl archive/ 'logs/*.gz'\n"
     "  zcat events.gz | selligent-loader load -\n  selligent-loader load --dry-run events.jsonl\n"
     "  selligent-loader load --from 2025-03-01 --to 2025-03-07 s3://bucket/segment-logs/\n"

@@ -6,6 +6,7 @@ import sys
 import threading
 
 import click
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from loader import logs
 from loader.cli.database import db, sample_command
@@ -25,13 +26,36 @@ from loader.terminal.output import print_json
 from loader.terminal.progress import show_refresh
 from loader.version import __version__
 
+#: Shells with the scripts that complete commands in them.
+SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+
+
+@click.command(
+    "completion",
+    epilog="\b\nExamples:\n"
+    "  selligent-loader completion bash > ~/.local/share/bash-completion/completions/selligent-loader\n"
+    "  selligent-loader completion zsh > ~/.zfunc/_selligent-loader\n"
+    "  selligent-loader completion fish > ~/.config/fish/completions/selligent-loader.fish",
+)
+@click.argument("shell", type=click.Choice(list(SHELLS)))
+@click.pass_context
+def completion_command(context: click.Context, /, shell: str) -> None:
+    """Print a script by which a shell completes commands.
+
+    Save it where the shell looks for completions, then open a new shell. For zsh the folder must be in fpath.
+    """
+    print(SHELLS[shell](commands, {}, "selligent-loader", "_SELLIGENT_LOADER_COMPLETE").source())
+
+
 #: The commands under the headings that `--help` shows.
-GROUPS = {
+GROUPS: dict[str, list[click.Command]] = {
     "Load": [init_command, load_command, rejects, widen_command],
     "Look": [report_command, status_command, check_command, dictionary_command, sources],
     "Serve": [serve_command, keys],
     "Forward": [integrations, forward_command],
-    "Maintain": [migrate_command, refresh_command, settings_group, grant_command, db, sample_command],
+    "Maintain": [
+        *(migrate_command, refresh_command, settings_group, grant_command, db, sample_command, completion_command),
+    ],
 }
 EPILOG = """\b
 Examples:

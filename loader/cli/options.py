@@ -1,7 +1,7 @@
 """Options and parameter types that several commands share."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -18,6 +18,41 @@ from loader.pipeline.result import Percentage
 from loader.schema.catalog import MAX_COLUMNS, MAX_TABLES
 
 Command = Callable[..., Any]
+
+
+class OptionsUnderHeadings(click.Command):
+    """A command with many options, whose help has them under headings.
+
+    `headings` has the options' names, separated by blanks. Options that are not named come last.
+    """
+
+    def __init__(self, *arguments: Any, headings: Mapping[str, str], **others: Any) -> None:
+        super().__init__(*arguments, **others)
+        self.headings = headings
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section per heading."""
+        records = {
+            option.opts[0]: record
+            for option in self.get_params(ctx)
+            if isinstance(option, click.Option) and (record := option.get_help_record(ctx))
+        }
+        for heading, names in self.headings.items():
+            with formatter.section(heading):
+                formatter.write_dl([records.pop(name) for name in names.split()])
+        with formatter.section("Options"):
+            formatter.write_dl(list(records.values()))
+
+
+class GroupThatLists(click.Group):
+    """A group of commands that without one runs its command `list`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Insert `list` where no command and no request for help is given."""
+        is_named = bool(args) and (not args[0].startswith("-") or args[0] in ctx.help_option_names)
+        if not is_named and not ctx.resilient_parsing:  # which completion does
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
 
 
 def connection_options(command: Command) -> Command:

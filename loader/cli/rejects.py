@@ -15,7 +15,8 @@ from loader.events.outcomes import REJECT_REASONS
 from loader.pipeline.rejected_events import RejectFilter, export_rejects, list_rejects, purge_rejects, read_reject
 from loader.pipeline.result import Options
 from loader.schema.source import open_warehouse
-from loader.terminal.output import print_json, print_rows, print_table
+from loader.terminal.output import print_json, print_rows
+from loader.terminal.tables import print_table
 
 
 @click.group(

@@ -10,7 +10,8 @@ from loader.errors import UsageError
 from loader.monitoring.checks import Limits, check, exit_code
 from loader.monitoring.status import read_status
 from loader.schema.source import open_warehouse
-from loader.terminal.output import print_json, print_table
+from loader.terminal.output import print_json
+from loader.terminal.status import print_checks, print_status
 
 
 @click.command(
@@ -33,8 +34,9 @@ from loader.terminal.output import print_json, print_table
 def check_command(context: click.Context, /, settings: Settings, as_json: bool, **limits: Any) -> None:
     """Check freshness, volume and consistency of the data.
 
-    Prints one line per check. The number of consecutive days that a collection usually has no events is added to --warn
-    and --error. The age of rare events, such as complaints, is not checked.
+    Prints one line per check; `skip` marks those that have too little to judge by. The number of consecutive days that
+    a collection usually has no events is added to --warn and --error. The age of rare events, such as complaints, is
+    not checked.
     """
     if limits["error"] < limits["warn"]:
         raise UsageError("--error must not be less than --warn")
@@ -44,7 +46,7 @@ def check_command(context: click.Context, /, settings: Settings, as_json: bool, 
         status = {0: "ok", 3: "wrong", 5: "stale"}[exit_code(checks)]
         print_json({"status": status, "checks": [check.as_json() for check in checks]})
     else:
-        print(*(check.line for check in checks), sep="\n")
+        print_checks(checks)
     context.exit(exit_code(checks))
 
 
@@ -55,8 +57,4 @@ def status_command(settings: Settings, as_json: bool) -> None:
     """Show loads, collections, rejects and discarded values."""
     with open_warehouse(settings) as warehouse:
         status = read_status(warehouse)
-    if as_json:
-        print_json(status)
-        return
-    for title, rows in status.items():
-        print_table(title, rows)
+    print_json(status) if as_json else print_status(status)

@@ -4,22 +4,28 @@ from functools import partial
 
 import click
 
-from loader.cli.options import connection_options, json_option
+from loader.cli.options import GroupThatLists, connection_options, json_option
 from loader.config import Settings
 from loader.reports.dictionary import as_html, as_markdown, read_dictionary
 from loader.schema.source import open_warehouse
-from loader.terminal.output import print_json, print_rows
+from loader.terminal.output import print_json
+from loader.terminal.status import print_settings
 from loader.views.definitions import grant
 from loader.views.refresh import refresh
 from loader.views.settings import change_setting, read_settings
 
 
-@click.group("settings", epilog="\b\nExample:\n  selligent-loader settings set reporting_time_zone Europe/Brussels")
+@click.group(
+    "settings",
+    cls=GroupThatLists,
+    epilog="\b\nExamples:\n  selligent-loader settings\n"
+    "  selligent-loader settings set reporting_time_zone Europe/Brussels",
+)
 def settings_group() -> None:
     """Show and change the settings of the views.
 
     These are thresholds, attribution windows, the reporting time zone and schemas, and for loads the difference of
-    clocks by which times are corrected.
+    clocks by which times are corrected. `settings` alone is `settings list`.
     """
 
 
@@ -30,7 +36,7 @@ def list_command(settings: Settings, as_json: bool) -> None:
     """List all settings."""
     with open_warehouse(settings) as warehouse:
         found = read_settings(warehouse.fetch, warehouse.schema)
-    print_rows("settings", found, as_json=as_json)
+    print_json({"settings": found}) if as_json else print_settings(found)
 
 
 @settings_group.command("set")

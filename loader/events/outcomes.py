@@ -3,6 +3,8 @@
 import json
 from dataclasses import dataclass
 
+from loader.events.identifiers import column_identifier
+
 #: Reject reasons: code and meaning. The rules are those of Segment's tracking API.
 REJECT_REASONS = {
     "not_utf8": "the line is not valid UTF-8",
@@ -93,6 +95,16 @@ DISCARD_REMEDIES = {
     "too_many_names": "ask the sender for fewer names: the value is an object with all such properties of the event",
     "unknown_field": "ask the sender to send it as a property",
 }
+
+
+def describe_remedy(reason: str, table: str, name: str) -> str:
+    """Return what to do about the discarded values of a property of a table; an empty string for an unknown reason.
+
+    >>> describe_remedy("misfit", "order_completed", "product.Price")
+    'run `selligent-loader widen order_completed product_price`, which changes the column to text and fills them in'
+    """
+    return DISCARD_REMEDIES.get(reason, "").replace("TABLE COLUMN", f"{table} {column_identifier(name)}")
+
 
 #: Columns of the ledger that count events, values and characters. Events with suspect clocks are loaded ones.
 COUNTS = (

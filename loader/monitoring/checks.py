@@ -10,7 +10,7 @@ from loader.events.outcomes import COUNTS
 from loader.monitoring.figure_checks import check_figures
 from loader.monitoring.forwarding_checks import check_forwarding
 from loader.monitoring.freshness import TableFreshness, read_counts, read_days, read_freshness
-from loader.monitoring.results import ERROR, OK, WARN, Check, ago, span
+from loader.monitoring.results import ERROR, OK, SKIP, WARN, Check, ago, span
 from loader.pipeline.ledger import read_running_loads
 from loader.postgres.connection import Warehouse
 from loader.quoting import quote_identifier
@@ -139,12 +139,13 @@ def check_freshness(table: TableFreshness, days: Sequence[bool], now: datetime, 
     """
     name = f"freshness of {table.table}"
     if table.newest_event is None or table.newest_load is None:
-        level = ERROR if table.table == TRACKS else OK
-        return Check(name, level, "no events yet", "" if level == OK else "load events", is_about_age=True)
+        if table.table != TRACKS:
+            return Check(name, SKIP, "no events yet", is_about_age=True)
+        return Check(name, ERROR, "no events yet", "load events", is_about_age=True)
     age = now - table.newest_event
     found = f"newest event {ago(age)}, newest load {ago(now - table.newest_load)}"
     if table.table != TRACKS and sum(days) < REGULAR_DAYS:
-        return Check(name, OK, f"{found}, rare: on {sum(days)} of {len(days)} days", is_about_age=True)
+        return Check(name, SKIP, f"{found}, rare: on {sum(days)} of {len(days)} days", is_about_age=True)
     pause = timedelta(days=usual_pause(days))
     if age <= limits.warn + pause:
         return Check(name, OK, found, is_about_age=True)
@@ -166,11 +167,11 @@ def check_volume(table: str, days: Sequence[tuple[date, int]]) -> Check:
     *before, (day, count) = days
     usual = sorted(number for _, number in before if number)
     if len(usual) < MIN_WEEKS:
-        return Check(name, OK, f"{count:,} on {day:%A %Y-%m-%d}, too few weeks to compare")
+        return Check(name, SKIP, f"{count:,} on {day:%A %Y-%m-%d}, too few weeks to compare")
     middle = median(usual)
     found = f"{count:,} on {day:%A %Y-%m-%d}, median of {len(usual)} weeks {middle:,.0f}"
     if middle < MIN_EVENTS:
-        return Check(name, OK, f"{found}, too few to compare")
+        return Check(name, SKIP, f"{found}, too few to compare")
     if count < LOW * middle and count < usual[1]:
         level = ERROR if count < VERY_LOW * middle else WARN
         return Check(name, level, found, "check whether files are missing, or ask the sender")
@@ -226,8 +227,10 @@ def _clocks(warehouse: Warehouse, limits: Limits) -> Check:
     ((count, load_id),) = warehouse.fetch(_CLOCKS, limits.error)
     skew = read_max_clock_skew(warehouse)
     found = f"{count:,} events with wrong times by loads of the last {span(limits.error)}"
+    if not skew and not count:
+        return Check("clocks of senders", SKIP, "not checked: max_clock_skew is off")
     if not count:
-        return Check("clocks of senders", OK, found if skew else "not checked: max_clock_skew is off")
+        return Check("clocks of senders", OK, found)
     statement = _CLOCK_EXAMPLE.format(tracks=f"{quote_identifier(warehouse.schema)}.{TRACKS}")
     for id_, *times in warehouse.fetch(statement, load_id, skew, skew, skew) if skew else ():
         names = ("happened", "sent", "received")

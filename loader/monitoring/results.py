@@ -5,11 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 OK, WARN, ERROR = "ok", "warn", "error"
+#: The level of a check that could not judge what it found, for example because there are too few events.
+SKIP = "skip"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The result of a check: its name, its level (ok, warn or error), what was found, and what to do."""
+    """The result of a check: its name, its level (ok, warn, error or skip), what was found, and what to do."""
 
     name: str
     level: str
@@ -23,8 +25,16 @@ class Check:
         return f"{self.level:5} {self.name}: {self.found}" + (f"; {self.todo}" if self.todo else "")
 
     def as_json(self) -> dict[str, Any]:
-        """Return the object that `check --json` prints."""
-        return {"check": self.name, "level": self.level, "found": self.found, "todo": self.todo or None}
+        """Return the object that `check --json` prints, in which a check that judged nothing is `ok` and `skipped`."""
+        is_skipped = self.level == SKIP
+        level = OK if is_skipped else self.level
+        return {
+            "check": self.name,
+            "level": level,
+            "found": self.found,
+            "todo": self.todo or None,
+            "skipped": is_skipped,
+        }
 
 
 def ago(age: timedelta) -> str:

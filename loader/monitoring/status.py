@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from loader.events.outcomes import DISCARD_REMEDIES
+from loader.events.outcomes import DISCARD_REMEDIES, describe_remedy
 from loader.monitoring.forwarding_state import read_states_now
 from loader.monitoring.freshness import read_freshness
 from loader.pipeline.ledger import read_running_loads
@@ -118,7 +118,9 @@ def _rejects(warehouse: Warehouse) -> Rows:
 
 
 def _discards(warehouse: Warehouse) -> Rows:
-    return _named(warehouse.fetch(_DISCARDS), "table", "property", "reason", "values")
+    """Return the most frequent properties with discarded values; `todo` names the table and the column."""
+    rows = _named(warehouse.fetch(_DISCARDS), "table", "property", "reason", "values")
+    return [{**row, "todo": describe_remedy(row["reason"], row["table"], row["property"])} for row in rows]
 
 
 def _integrations(warehouse: Warehouse) -> Rows:

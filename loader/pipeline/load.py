@@ -26,14 +26,24 @@ from loader.postgres.retry import retry
 from loader.quoting import quote_identifier
 from loader.schema.source import open_warehouse
 
-#: Makes a progress callback, given the total size of the files as stored, in bytes.
-ProgressFactory = Callable[[int], AbstractContextManager[Progress]]
+#: Makes what a load reports its progress to, given the total size of the files as stored, in bytes, and their number.
+ProgressFactory = Callable[[int, int], AbstractContextManager[Progress]]
+
+
+class Silent:
+    """Progress that nobody looks at."""
+
+    def begin(self, uri: str) -> None:
+        pass
+
+    def add(self, size: int, events: int) -> None:
+        pass
 
 
 @contextmanager
-def no_progress(_: int) -> Iterator[Progress]:
+def no_progress(_size: int, _files: int) -> Iterator[Progress]:
     """Report nothing."""
-    yield lambda *_: None
+    yield Silent()
 
 
 def load_files(
@@ -60,7 +70,7 @@ def load_files(
                 placed = warehouse.retry(lambda: backfill_waiting_columns(warehouse, options))
                 result.values_placed, result.ddl = placed
             to_read = files if options.again else warehouse.retry(lambda: ledger.unread(files))
-            with reported(sum(file.size or 0 for file in to_read)) as progress:
+            with reported(sum(file.size or 0 for file in to_read), len(to_read)) as progress:
                 _read(to_read, settings, options, result, progress)
             if not options.dry_run:
                 warehouse.retry(lambda: analyze(warehouse, result.tables))
@@ -98,7 +108,8 @@ def _read_in_processes(
             for task in as_completed(tasks):
                 done = task.result()
                 result.add(done)
-                progress(tasks[task].size or 0, done.counts["events_read"])
+                progress.begin(tasks[task].uri)
+                progress.add(tasks[task].size or 0, done.counts["events_read"])
         except BrokenProcessPool as exc:
             raise LoaderError(
                 "a process of the load was killed; run the load again, it continues where it ended"
@@ -128,7 +139,7 @@ def _end_with_parent() -> None:
 
 
 def _read_one(file: File) -> LoadResult:
-    return _worker.read(file, lambda *_: None)
+    return _worker.read(file, Silent())
 
 
 log = logging.getLogger(__name__)

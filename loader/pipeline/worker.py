@@ -3,10 +3,10 @@
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -27,8 +27,16 @@ from loader.transform.parse import ParsedChunk
 from loader.transform.transform import Transform, Unconverted
 from loader.views.settings import read_max_clock_skew
 
-#: Called with the number of bytes read, as stored in the file, and the number of events in them.
-Progress = Callable[[int, int], None]
+
+class Progress(Protocol):
+    """What a load reports its progress to."""
+
+    def begin(self, uri: str) -> None:
+        """Take note that the next file is being read, or with several processes, has been read."""
+
+    def add(self, size: int, events: int) -> None:
+        """Take note of bytes that have been read, as stored in the file, and the number of events in them."""
+
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +79,7 @@ class Worker:
         """
         result = LoadResult(self._load_id)
         log.info("reading %s", file.uri)
+        progress.begin(file.uri)
         known = len(self._catalog.statements)
         try:
             if self._load_id is None:
@@ -100,7 +109,7 @@ class Worker:
                 written = self._writer.write(batch, file.uri, cursor)
                 result.counts += written.counts
                 result.tables.update({table: part.rows.num_rows for table, part in written.parts.items()})
-                progress(position - consumed, written.counts["events_read"])
+                progress.add(position - consumed, written.counts["events_read"])
                 consumed = position
                 del batch, written  # frees their memory before the next one arrives
 

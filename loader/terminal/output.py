@@ -1,15 +1,14 @@
 """Print results to standard output, as text or as JSON."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from loader.pipeline.result import LoadResult
+from loader.terminal.console import STYLES, open_console
+from loader.terminal.tables import AS_IT_IS, Layout, Row, print_table
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -17,45 +16,20 @@ def print_json(value: Mapping[str, Any]) -> None:
     print(json.dumps(value, default=str, ensure_ascii=False))
 
 
-def print_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows as a table, with the names of their values as headings; print nothing for no rows."""
-    if not rows:
-        return
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, title_style="bold", header_style="dim")
-    for name, value in rows[0].items():
-        is_number = isinstance(value, int | float)
-        table.add_column(name.replace("_", " "), justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_text(value) for value in row.values()))
-    # On a terminal, columns are folded to its width; in a pipe, each row is one line.
-    width = None if sys.stdout.isatty() else 10_000
-    Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width).print(table, "")
-
-
-def print_rows(what: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool, nothing: str = "") -> None:
+def print_rows(what: str, rows: Sequence[Row], *, as_json: bool, nothing: str = "", layout: Layout = AS_IT_IS) -> None:
     """Print rows as a table, or as a JSON object with the key `what`; print `nothing` instead of an empty table."""
     if as_json:
         print_json({what: rows})
     elif rows:
-        print_table("", rows)
+        print_table("", rows, layout)
     else:
         print(nothing)
 
 
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S %Z}"
-    if isinstance(value, float):
-        return f"{value:,.1f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
 def print_result(result: LoadResult) -> None:
-    """Print the result of a load, and commands that show details."""
+    """Print the result of a load, and commands that show details of what it has stored."""
     counts, seconds = result.counts, max(result.seconds, 0.001)
-    verb = "would load" if result.load_id is None else "loaded"
+    is_dry_run = result.load_id is None
     print_table("", [{"table": name, "new rows": count} for name, count in sorted(result.tables.items())])
     if result.left:
         print(f"{result.left:,} files are being read by another load")
@@ -66,10 +40,12 @@ def print_result(result: LoadResult) -> None:
             print("nothing to do: every file has been loaded before (--again reads them again)")
         return
     files = "1 file" if result.files == 1 else f"{result.files:,} files"
-    print(
-        f"{verb} {counts['events_loaded']:,} of {counts['events_read']:,} events from {files} "
-        f"in {seconds:.1f} s ({counts['events_read'] / seconds:,.0f} events/s)"
+    summary = Text.assemble(
+        ("would load" if is_dry_run else "loaded", STYLES.get(result.status, "")),
+        f" {counts['events_loaded']:,} of {counts['events_read']:,} events from {files} "
+        f"in {seconds:.1f} s ({counts['events_read'] / seconds:,.0f} events/s)",
     )
+    open_console().print(summary)
     details = {
         "duplicates": counts["events_duplicate"],
         "ignored calls": counts["events_ignored"],
@@ -80,8 +56,9 @@ def print_result(result: LoadResult) -> None:
     }
     if any(details.values()):
         print(", ".join(f"{count:,} {name}" for name, count in details.items() if count))
-    if result.load_id is None:
+    if is_dry_run:
         print(*result.ddl, sep=";\n", end=";\n" if result.ddl else "")
+        return
     if counts["events_rejected"]:
         print("`selligent-loader rejects list` shows what was rejected and why")
     if counts["values_discarded"]:

@@ -1,7 +1,10 @@
 """Help, error messages, exit codes, and that passwords are never printed."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from loader.cli.main import commands
 from loader.config import Settings
 from loader.version import __version__
-from tests.support.command_line import AWAY, SECRET, Run, run_command
+from tests.support.command_line import AWAY, COMMAND, SECRET, Run, environment, run_command
 
 
 def names(group: click.Group, *parents: str) -> Iterator[tuple[str, ...]]:
@@ -116,3 +119,71 @@ def test_the_right_password_is_shown_nowhere(run: Run, settings: Settings, event
     ended = run("load", "--verbose", "events.jsonl")
     assert "reading" in ended.err
     assert password not in ended.out + ended.err
+
+
+def help_of(command: click.Command) -> list[str]:
+    """Return the lines of a command's help on 80 columns."""
+    context = click.Context(command, info_name="selligent-loader", terminal_width=78, **commands.context_settings)
+    return command.get_help(context).splitlines()
+
+
+def groups(group: click.Group) -> Iterator[click.Group]:
+    yield group
+    for command in group.commands.values():
+        if isinstance(command, click.Group):
+            yield from groups(command)
+
+
+@pytest.mark.parametrize("group", list(groups(commands)), ids=lambda group: str(group.name))
+def test_a_list_of_commands_has_one_line_for_each(group: click.Group) -> None:
+    lines = help_of(group)
+    for name, command in group.commands.items():
+        summary = command.get_short_help_str(1000)
+        assert [line for line in lines if re.fullmatch(rf"  {name} +{re.escape(summary)}", line)], name
+
+
+def test_the_options_of_load_are_in_groups() -> None:
+    lines = help_of(commands.commands["load"])
+    headings = [line.rstrip(":") for line in lines if re.fullmatch("[A-Z][a-z ]+:", line)]
+    assert headings == ["What is read", "How it is loaded", "Limits", "What is reported", "Where to", "Options"]
+    last = lines[lines.index("Options:") + 1 :]
+    assert [line.split()[0] for line in last if line.startswith("  -")] == ["-h,"]
+
+
+def test_a_group_alone_lists(run: Run) -> None:
+    assert run("sources") == run("sources", "list")
+    assert json.loads(run("settings", "--json").out)["settings"]
+    assert "No such command 'nonsense'" in run("settings", "nonsense").err
+
+
+#: Functions of bash that a script of completion uses, and the words that are completed.
+COMPLETE = """
+source <(selligent-loader completion bash)
+COMP_WORDS=({words}) COMP_CWORD={place}
+_selligent_loader_completion selligent-loader
+echo "${{COMPREPLY[@]}}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("selligent-loader stat", "status"),
+        ("selligent-loader settings s", "set"),
+        ("selligent-loader load --max", "--max-rejects --max-columns --max-tables"),
+        ("selligent-loader completion f", "fish"),
+    ],
+)
+def test_bash_completes_commands_and_options(tmp_path: Path, words: str, found: str) -> None:
+    script = COMPLETE.format(words=words, place=len(words.split()) - 1)
+    variables = environment(None, PATH=f"{Path(COMMAND).parent}:{os.environ['PATH']}")
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=variables, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == found
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_have_scripts_that_they_can_read(tmp_path: Path, shell: str) -> None:
+    script = run_command(None, tmp_path, "completion", shell).out
+    assert "_SELLIGENT_LOADER_COMPLETE" in script
+    if program := shutil.which(shell):
+        subprocess.run([program, "-n"], input=script.encode(), check=True)

@@ -1,12 +1,15 @@
 """Run the command line as a user does."""
 
+import fcntl
 import json
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -131,13 +134,16 @@ def started_in_pipe(settings: Settings, folder: Path, data: bytes) -> Iterator[s
         yield process
 
 
-def run_on_terminal(settings: Settings, folder: Path, *arguments: str, piped: bool) -> tuple[int, str, str]:
+def run_on_terminal(
+    settings: Settings, folder: Path, *arguments: str, piped: bool, columns: int = 80, **variables: str
+) -> tuple[int, str, str]:
     """Run a command on a terminal; return its exit code, its standard output if piped, and the terminal's output."""
     terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("4H", 40, columns, 0, 0))
     with subprocess.Popen(
         [COMMAND, *arguments],
         cwd=folder,
-        env=environment(settings, TERM="xterm"),
+        env=environment(settings, TERM="xterm", **variables),
         stdin=end,
         stdout=subprocess.PIPE if piped else end,
         stderr=end,
