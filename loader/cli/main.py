@@ -33,7 +33,7 @@ SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 @click.command(
     "completion",
     epilog="\b\nExamples:\n"
-    "  selligent-loader completion bash > ~/.local/share/bash-completion/completions/selligent-loader\n"
+    "  selligent-loader completion bash > ~/.local/share/bash-completion/completions/selligent-loader.bash\n"
     "  selligent-loader completion zsh > ~/.zfunc/_selligent-loader\n"
     "  selligent-loader completion fish > ~/.config/fish/completions/selligent-loader.fish",
 )
