@@ -93,6 +93,8 @@ def replay_command(settings: Settings, as_json: bool, choice: RejectFilter, **op
     print_table("", [{"table": name, "new rows": count} for name, count in sorted(result.tables.items()) if count])
     skipped = counts["events_duplicate"] + counts["events_ignored"]
     done = f"{counts['events_loaded']:,} loaded, {skipped:,} duplicate or ignored"
+    if counts["events_suppressed"]:
+        done += f", {counts['events_suppressed']:,} of suppressed people"
     print(f"{counts['events_read']:,} events replayed: {done}, {counts['events_rejected']:,} still rejected")
 
 

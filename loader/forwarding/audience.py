@@ -23,6 +23,7 @@ from loader.forwarding.preparation import Preparation
 from loader.forwarding.replay import RETRY_SECONDS, Replayed, deliver_items
 from loader.integrations.event import encode
 from loader.integrations.protocol import Batch
+from loader.pipeline.suppression import Suppression
 from loader.postgres.advisory_locks import MEMBERS
 from loader.postgres.connection import Warehouse
 from loader.quoting import quote_identifier, quote_literal
@@ -86,7 +87,8 @@ class AudienceReplay:
     def __init__(self, warehouse: Warehouse, configuration: Configuration, audience: Audience) -> None:
         self._warehouse, self._configuration, self._audience = warehouse, configuration, audience
         self._integration = configuration.open()
-        self._preparation = Preparation(configuration, self._integration)
+        suppressed = Suppression(warehouse).list
+        self._preparation = Preparation(configuration, self._integration, suppressed=suppressed)
         self._progress = Progress()
         self._moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

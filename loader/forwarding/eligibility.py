@@ -4,18 +4,23 @@ from collections.abc import Collection
 
 from loader.integrations.event import Event
 from loader.integrations.protocol import ALL_CALLS
+from loader.pipeline.suppression import SuppressionList
 
 #: Turns off every integration that an event does not name (Segment, "Filtering data").
 ALL = "All"
 
 
-def may_be_sent(event: Event, names: Collection[str], calls: Collection[str]) -> bool:
+def may_be_sent(
+    event: Event, names: Collection[str], calls: Collection[str], suppressed: SuppressionList | None = None
+) -> bool:
     """Return whether an event may be sent to an integration with these names that takes these calls.
 
     It has to be a valid call, its `integrations` must not turn the integration off, and its person must not be
     suppressed.
     """
-    return is_valid(event) and event.call in calls and is_turned_on(event, names) and not is_suppressed(event)
+    if not (is_valid(event) and event.call in calls and is_turned_on(event, names)):
+        return False
+    return suppressed is None or not is_suppressed(event, suppressed)
 
 
 def is_valid(event: Event) -> bool:
@@ -38,6 +43,11 @@ def is_turned_on(event: Event, names: Collection[str]) -> bool:
     return options.get(ALL, True) is not False
 
 
-def is_suppressed(event: Event) -> bool:
-    """Return whether the person of an event is suppressed. There is no list of such people yet; it belongs here."""
-    return False
+def is_suppressed(event: Event, suppressed: SuppressionList) -> bool:
+    """Return whether the person of an event is suppressed, by any of its identities."""
+    if not suppressed.digests:
+        return False
+    traits = event.context.get("traits")
+    emails = [fields.get("email") for fields in (traits, event.traits) if isinstance(fields, dict)]
+    addresses = [email for email in emails if isinstance(email, str)]
+    return suppressed.has_any(event.user_id, event.anonymous_id, *addresses)

@@ -19,6 +19,7 @@ from loader.forwarding.delivery import Delivery, Item, pause
 from loader.forwarding.lag import Lag
 from loader.forwarding.preparation import Preparation
 from loader.integrations.outcomes import Disabled
+from loader.pipeline.suppression import Suppression
 from loader.schema.source import open_warehouse
 from loader.spool.reader import Position, SpoolReader
 from loader.spool.segment_list import SegmentList
@@ -74,7 +75,8 @@ class Forwarder:
         since = None if stored else configuration.created_at
         self._progress = stored or Progress(start_position(self._place, configuration.created_at))
         integration = configuration.open()
-        self._preparation = Preparation(configuration, integration, since)
+        self._suppression = Suppression(self._warehouse)
+        self._preparation = Preparation(configuration, integration, since, self._suppression.list)
         self._reader = SpoolReader(self._place, self._progress.position)
         self._lag = Lag(configuration)
         self._delivery = Delivery(
@@ -128,6 +130,12 @@ class Forwarder:
                 offset = after.offset
         return False
 
+    def _read_suppressed(self) -> None:
+        """Take over a list of suppressed people that has changed."""
+        with self._warehouse.transaction():
+            if self._suppression.is_changed():
+                self._preparation.suppressed = self._suppression.list
+
     def _bury(self, items: Sequence[Item]) -> None:
         """Store dead letters."""
         self._warehouse.retry(
@@ -168,6 +176,7 @@ class Forwarder:
         self._recorded_at = time.monotonic()
         try:
             self._warehouse.retry(lambda: self._cursor.record(self._warehouse, self._progress), timedelta())
+            self._read_suppressed()
         except LoaderError as exc:  # the file beside the spool has the progress, so delivering goes on
             if not self._is_unrecorded:
                 log.warning("%s: %s; the progress is recorded later", self.configuration.name, exc)

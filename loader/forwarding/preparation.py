@@ -10,6 +10,7 @@ from loader.forwarding.eligibility import may_be_sent
 from loader.integrations.event import Event, read_events
 from loader.integrations.outcomes import EventRejected, EventSkipped, Outcome
 from loader.integrations.protocol import Integration, Record
+from loader.pipeline.suppression import SuppressionList
 from loader.spool.reader import Position
 
 log = logging.getLogger(__name__)
@@ -18,8 +19,16 @@ log = logging.getLogger(__name__)
 class Preparation:
     """Makes items of lines for one integration."""
 
-    def __init__(self, configuration: Configuration, integration: Integration, since: datetime | None = None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        integration: Integration,
+        since: datetime | None = None,
+        suppressed: SuppressionList | None = None,
+    ) -> None:
         """Events that were received before `since` are skipped, until the first one after it."""
+        #: The people whose events are skipped.
+        self.suppressed = suppressed
         self._integration = integration
         self._mapping = configuration.read_mapping()
         self._names = integration.label, configuration.name
@@ -40,7 +49,7 @@ class Preparation:
 
     def _item(self, event: Event, line: bytes, origin: str, key: str, after: Position) -> Item:
         item = Item(None, line, origin, key, event.person, after)
-        if self._is_too_early(event) or not may_be_sent(event, self._names, self._integration.calls):
+        if self._is_too_early(event) or not may_be_sent(event, self._names, self._integration.calls, self.suppressed):
             item.is_done = True
             return item
         try:

@@ -20,6 +20,7 @@ from loader.inputs.discovery import Days, discover, received_day
 from loader.inputs.formats import read_contents
 from loader.integrations.event import Event, read_events
 from loader.integrations.outcomes import Disabled
+from loader.pipeline.suppression import Suppression
 from loader.postgres.connection import Warehouse
 from loader.spool.reader import Position
 from loader.spool.segment_list import SegmentList, find_segment, open_segment
@@ -46,7 +47,8 @@ def replay(warehouse: Warehouse, configuration: Configuration, lines: Iterator[L
 
     Raises LoaderError if the database is away, or the target wants no more requests.
     """
-    preparation = Preparation(configuration, integration := configuration.open())
+    suppressed = Suppression(warehouse).list
+    preparation = Preparation(configuration, integration := configuration.open(), suppressed=suppressed)
     progress = Progress()
 
     def bury(items: Sequence[Item]) -> None:
@@ -64,7 +66,7 @@ def retry_dead_letters(warehouse: Warehouse, configuration: Configuration) -> Re
 
     Raises LoaderError as `replay` does.
     """
-    total = Replayed()
+    total, suppressed = Replayed(), Suppression(warehouse).list
     for rows in read_dead_letters(warehouse, configuration.integration_id):
         failed: set[str] = set()
         progress = Progress()
@@ -73,7 +75,7 @@ def retry_dead_letters(warehouse: Warehouse, configuration: Configuration) -> Re
             store_dead_letters(warehouse, configuration.integration_id, items)
             failed.update(item.origin for item in items)
 
-        preparation = Preparation(configuration, integration := configuration.open())
+        preparation = Preparation(configuration, integration := configuration.open(), suppressed=suppressed)
         delivery = Delivery(integration, progress, bury, clock := Clock(), RETRY_SECONDS)
         items = (
             preparation.prepare(bytes(raw), origin, f"retry-{number}", Position("retry", number))

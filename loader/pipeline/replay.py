@@ -14,6 +14,7 @@ from loader.inputs.file import File
 from loader.pipeline.ledger import Ledger, record_outcome
 from loader.pipeline.rejected_events import RejectFilter
 from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.suppression import Suppression
 from loader.pipeline.worker import read_times
 from loader.pipeline.writer import Writer, encode_batch
 from loader.postgres.connection import Warehouse
@@ -102,14 +103,15 @@ def replay_rejects(settings: Settings, choice: RejectFilter, options: Options) -
 
 def _replay(warehouse: Warehouse, transform: Transform, choice: RejectFilter, result: LoadResult) -> None:
     load_id = result.load_id or 0
-    writer = Writer(warehouse, load_id)
+    suppression = Suppression(warehouse)
+    writer = Writer(warehouse, load_id, suppression)
     with Ledger(warehouse).open_file(load_id, REJECTS) as cursor:
         if cursor is None:
             return
         for replayed in _chunks(warehouse, choice):
             for batch in transform.finish(transform.prepare(replayed.chunk)):
                 save_rejects = partial(replayed.part(batch.chunk).save_rejects, warehouse, load_id)
-                written = writer.write(encode_batch(batch), REJECTS.uri, cursor, save_rejects)
+                written = writer.write(encode_batch(suppression.drop(batch)), REJECTS.uri, cursor, save_rejects)
                 result.files = 1
                 result.counts += written.counts
                 result.tables.update({table: part.rows.num_rows for table, part in written.parts.items()})

@@ -19,6 +19,7 @@ from loader.inputs.file import File
 from loader.inputs.formats import read_contents
 from loader.pipeline.ledger import FileCursor, Ledger
 from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.suppression import Suppression
 from loader.pipeline.writer import Encoded, Writer, encode_batch
 from loader.postgres.connection import Warehouse
 from loader.schema.catalog import Catalog
@@ -64,7 +65,8 @@ class Worker:
         self._ledger = Ledger(warehouse)
         if load_id is not None:
             self._ledger.join(load_id)
-        self._writer = Writer(warehouse, load_id)
+        self._suppression = warehouse.retry(lambda: Suppression(warehouse))
+        self._writer = Writer(warehouse, load_id, self._suppression)
         self._catalog = Catalog(ddl, options.schema_limits, dry=options.dry_run)
         self._transform = Transform(self._catalog, warehouse.retry(lambda: read_times(warehouse, options)))
 
@@ -124,7 +126,7 @@ class Worker:
     ) -> Iterator[tuple[Encoded, int]]:
         for chunk, position in prepared:
             for batch in self._transform.finish(chunk):
-                yield encode_batch(batch), position
+                yield encode_batch(self._suppression.drop(batch)), position
                 del batch  # frees its memory before the next one is made
 
 

@@ -15,6 +15,7 @@ from loader.events.outcomes import Reject, describe_key_conflict
 from loader.events.values import is_text
 from loader.pipeline.ledger import FileCursor, Ledger
 from loader.pipeline.rejected_events import reject_rows
+from loader.pipeline.suppression import Suppression, drop_rejects
 from loader.postgres.connection import Warehouse, operation
 from loader.postgres.copy import array_literal, encode
 from loader.quoting import quote_identifier
@@ -64,8 +65,8 @@ class Refusal:
 class Writer:
     """Writes batches of one load; without a load it only determines which rows are new."""
 
-    def __init__(self, warehouse: Warehouse, load_id: int | None) -> None:
-        self._warehouse = warehouse
+    def __init__(self, warehouse: Warehouse, load_id: int | None, suppression: Suppression) -> None:
+        self._warehouse, self._suppression = warehouse, suppression
         self._ledger = Ledger(warehouse)
         self._load_id = load_id
         #: The batch that was in flight when the connection was lost; it may have been committed.
@@ -93,7 +94,8 @@ class Writer:
         with self._warehouse.transaction():
             if self._in_flight and self._ledger.position(cursor) == encoded.batch.chunk.end:
                 return self._in_flight
-            batch = self._without_stored(encoded.batch)
+            self._suppression.lock()
+            batch = self._without_stored(self._suppression.drop(encoded.batch))
             if self._load_id is not None:
                 self._in_flight = batch
                 self._copy_rows(encode_batch(batch, encoded))
@@ -131,7 +133,8 @@ class Writer:
             if event.event != owner and batch.lines:
                 rejects.append(batch.lines.reject(event.n, CONFLICT, describe_key_conflict(owner)))
         gone = tracks.numbers.take(stored).to_pylist() + [event.n for event in batch.repeated]
-        return replace(batch.without(gone, rejects), repeated=())
+        rest = replace(batch.without(gone, rejects), repeated=())
+        return drop_rejects(rest, self._suppression.list) if rejects else rest
 
     def _stored(self, tracks: pa.Table) -> tuple[pa.Array, pa.Array]:
         """Return the positions of rows whose key is stored, and the event names stored with these keys.

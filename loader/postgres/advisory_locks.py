@@ -16,6 +16,10 @@ INCIDENT = 7355613
 FILL = 7355614
 #: The members of a segment that a query fills.
 MEMBERS = 7355615
+#: The list of suppressed people; shared by chunks that are being written.
+SUPPRESSION = 7355616
+#: An erasure, or the deletion of what is older than a policy allows.
+ERASURE = 7355617
 
 #: Lock timeout for changing a table. Statements queued behind the change wait as long.
 TABLE_TIMEOUT = "2s"

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from loader.config import ops_schema
-from loader.schema import chunk_tables, forwarding_tables
+from loader.schema import chunk_tables, forwarding_tables, privacy_tables
 from loader.schema.event_tables import COLLECTIONS, MAILING, TRACKS, event_table, timestamptz
 
 #: PostgreSQL's default names of constraints.
@@ -270,6 +270,10 @@ def warehouse(schema: str) -> MetaData:
         forwarding_tables.forwarding,
         forwarding_tables.undelivered_events,
         forwarding_tables.segment_members,
+        privacy_tables.suppression_key,
+        privacy_tables.suppressed,
+        privacy_tables.erasures,
+        privacy_tables.retention,
     ):
         make(metadata, ops_schema(schema))
     return metadata

@@ -50,6 +50,7 @@ def print_result(result: LoadResult) -> None:
         "duplicates": counts["events_duplicate"],
         "ignored calls": counts["events_ignored"],
         "rejected events": counts["events_rejected"],
+        "events of suppressed people": counts["events_suppressed"],
         "discarded values": counts["values_discarded"],
         "repaired characters": counts["values_repaired"],
         "events by a wrong clock": counts["events_clock_suspect"],

@@ -107,6 +107,8 @@ class Batch:
     clock_suspects: pa.Array | None = None
     #: Counts that do not follow from the other fields: events read, ignored and so on, by column of the ledger.
     others: Mapping[str, int] = field(default_factory=dict)
+    #: Version of the list of suppressed people whose events have been left out; 0 if none have been.
+    suppression: int = 0
 
     @property
     def counts(self) -> Counter[str]:

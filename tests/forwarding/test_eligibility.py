@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from loader.config import Settings
 from loader.forwarding.eligibility import is_valid, may_be_sent
 from loader.integrations.event import Event, read_events
 from loader.integrations.protocol import ALL_CALLS, TRACK_ONLY
+from loader.pipeline.suppression import change_list, read_suppression_list
+from loader.schema.source import open_warehouse
 from tests.support.loading import event
 
 NAMES = "Amplitude", "product-analytics"
@@ -64,3 +67,21 @@ def test_what_the_loader_rejects_is_not_sent() -> None:
     assert not is_valid(read(event(type="other")))
     assert read_events(b'{"selligentLoaderReject":{"reason":"too_large","detail":null,"raw":"x"}}') == ()
     assert [read_events(line) for line in (b"[1]", b"nonsense", b"", b'"a"', b"\xff")] == [()] * 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"userId": "u2"}, False),
+        ({"userId": "u3"}, True),
+        ({"userId": None, "anonymousId": "Anna@Example.com"}, False),
+        ({"context": {"traits": {"email": "anna@example.com"}}}, False),
+        ({"type": "identify", "traits": {"email": " ANNA@example.com"}}, False),
+        ({"context": {"traits": ["anna@example.com"]}, "traits": {"email": 7}}, True),
+    ],
+)
+def test_suppressed_people_get_nothing(settings: Settings, fields: Any, expected: bool) -> None:
+    with open_warehouse(settings) as warehouse, warehouse.transaction():
+        change_list(warehouse, add=["u2", "anna@example.com"])
+        listed = read_suppression_list(warehouse)
+    assert may_be_sent(read(event(**fields)), NAMES, ALL_CALLS, listed) == expected

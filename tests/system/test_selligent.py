@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from loader.config import Settings
-from loader.forwarding import eligibility, forwarder
-from loader.integrations.event import Event
+from loader.forwarding import forwarder
+from loader.pipeline.suppression import change_list
+from loader.schema.source import open_warehouse
 from loader.spool.segments import site_log
 from tests.support.command_line import environment
 from tests.support.endpoint import new_key, serving, wait_for
@@ -74,13 +75,9 @@ def test_calls_with_a_key_of_the_site_go_to_selligent_only(
     assert select(settings, "select is_site from write_keys order by key_id") == [{"is_site": True}, {"is_site": False}]
 
 
-def test_suppressed_people_are_not_sent(
-    settings: Settings, vendor: SelligentServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def is_suppressed(found: Event) -> bool:
-        return found.user_id == "u2"
-
-    monkeypatch.setattr(eligibility, "is_suppressed", is_suppressed)
+def test_suppressed_people_are_not_sent(settings: Settings, vendor: SelligentServer, tmp_path: Path) -> None:
+    with open_warehouse(settings) as warehouse, warehouse.transaction():
+        change_list(warehouse, add=["u2"])
     with spooling(tmp_path / "spool", SITE) as spool:
         add_selligent(settings, vendor)
         write(spool, [stamped(identify(n, f"u{n}")) for n in range(4)], SITE)
