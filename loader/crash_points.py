@@ -31,8 +31,12 @@ Forwarded = Literal[
     "audience.stored",
     "audience.marked",
 ]
+#: Points in an erasure.
+Erased = Literal[
+    "erase.suppressed", "erase.segment_written", "erase.segment", "erase.scrubbed", "erase.deleting", "erase.deleted"
+]
 
 
-def crash_point(name: Step | Received | Forwarded) -> None:
+def crash_point(name: Step | Received | Forwarded | Erased) -> None:
     """Raise the audit event of a crash point. Without a hook it has no effect."""
     sys.audit("selligent_loader.step", name)

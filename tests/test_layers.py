@@ -13,7 +13,7 @@ LAYERS = """
 cli
 terminal
 api migrate
-endpoint monitoring reports
+endpoint monitoring reports privacy
 forwarding
 pipeline integrations
 transform views

@@ -15,6 +15,7 @@ from loader.cli.init import init_command, migrate_command
 from loader.cli.integrations import integrations
 from loader.cli.keys import keys, sources
 from loader.cli.load import load_command
+from loader.cli.privacy import privacy
 from loader.cli.rejects import rejects
 from loader.cli.reports import report_command
 from loader.cli.serve import serve_command
@@ -53,6 +54,7 @@ GROUPS: dict[str, list[click.Command]] = {
     "Look": [report_command, status_command, check_command, dictionary_command, sources],
     "Serve": [serve_command, keys],
     "Forward": [integrations, forward_command],
+    "Protect": [privacy],
     "Maintain": [
         *(migrate_command, refresh_command, settings_group, grant_command, db, sample_command, completion_command),
     ],

@@ -61,6 +61,19 @@ def _lower(text: str) -> str:
     return "".join(letter.lower()[0] for letter in text)
 
 
+def name_person(user_id: str | None, *others: str | None) -> set[str]:
+    """Return the names of an event's person, as the views compare them: of its user id, anonymous id and addresses.
+
+    A user id is taken as it is, and for an address if it is one; others are addresses, or compared in lower case.
+
+    >>> sorted(name_person("Ann@x.example", " Visitor-9 ", None))
+    ['Ann@x.example', 'ann@x.example', 'visitor-9']
+    """
+    names = {user_id, normalize_address(user_id)}
+    names.update(normalize_address(sent) or trim(sent).lower() for sent in others if sent)
+    return {name for name in names if name}
+
+
 def find_identities(raw: bytes) -> set[str]:
     """Return what may be identities in bytes of any format: JSON, CSV, form data, complete or not.
 

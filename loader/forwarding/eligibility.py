@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from loader.events.identities import name_person
 from loader.integrations.event import Event
 from loader.integrations.protocol import ALL_CALLS
 from loader.pipeline.suppression import SuppressionList
@@ -45,9 +46,12 @@ def is_turned_on(event: Event, names: Collection[str]) -> bool:
 
 def is_suppressed(event: Event, suppressed: SuppressionList) -> bool:
     """Return whether the person of an event is suppressed, by any of its identities."""
-    if not suppressed.digests:
-        return False
+    return bool(suppressed.digests) and any(map(suppressed.has, event_names(event)))
+
+
+def event_names(event: Event) -> set[str]:
+    """Return the names of the person of an event: its user id, its anonymous id, and addresses in its traits."""
     traits = event.context.get("traits")
     emails = [fields.get("email") for fields in (traits, event.traits) if isinstance(fields, dict)]
     addresses = [email for email in emails if isinstance(email, str)]
-    return suppressed.has_any(event.user_id, event.anonymous_id, *addresses)
+    return name_person(event.user_id, event.anonymous_id, *addresses)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.events.identities import find_identities, normalize_address, trim
+from loader.events.identities import find_identities, name_person
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
 from loader.schema.event_tables import TRACKS
@@ -94,9 +94,7 @@ class SuppressionList:
 
     def has_any(self, user_id: str | None, *others: str | None) -> bool:
         """Return whether one of an event's identities is suppressed: user id, anonymous id, addresses."""
-        names = {user_id, normalize_address(user_id)}
-        names.update(normalize_address(sent) or trim(sent or "").lower() for sent in others)
-        return bool(self.digests) and any(map(self.has, names))
+        return bool(self.digests) and any(map(self.has, name_person(user_id, *others)))
 
     def mentions(self, raw: bytes) -> bool:
         """Return whether bytes of any format name a suppressed person."""

@@ -26,6 +26,7 @@ from urllib.parse import quote
 
 from loader.crash_points import crash_point
 from loader.errors import BusyError, UsageError
+from loader.spool.rewriting import rewriting
 
 log = logging.getLogger(__name__)
 
@@ -208,6 +209,11 @@ def close_segment(path: Path, size: int) -> int:
     If it cannot be compressed, it is moved uncompressed; an empty segment is removed. Returns the size of the closed
     segment in bytes. Raises OSError if it cannot be moved.
     """
+    with rewriting(path.parents[2]):
+        return _close_segment(path, size)
+
+
+def _close_segment(path: Path, size: int) -> int:
     place = path.parent.parent
     if size == 0:
         path.unlink()
@@ -259,7 +265,8 @@ def closed_segments(place: Path) -> list[Path]:
 
 def archive_segment(path: Path) -> None:
     """Move a loaded segment to the folder where it is not loaded again."""
-    path.rename(path.parent / ".loaded" / path.name)
+    with rewriting(path.parent.parent):
+        path.rename(path.parent / ".loaded" / path.name)
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from loader.crash_points import Forwarded, Received, Step
+from loader.crash_points import Erased, Forwarded, Received, Step
 
 _listeners: list[Callable[[str], None]] = []
 
@@ -48,7 +48,7 @@ sys.addaudithook(_notify)
 
 
 @contextmanager
-def at(step: Step | Received | Forwarded, act: Callable[[], object], times: int = 1) -> Iterator[None]:
+def at(step: Step | Received | Forwarded | Erased, act: Callable[[], object], times: int = 1) -> Iterator[None]:
     """Call `act` the first times that this process reaches a crash point; fail if it does so less often."""
     left = [times]
 

@@ -1,0 +1,1 @@
+"""Erase people, keep data for a time only, and report where personal data lies."""
