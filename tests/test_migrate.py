@@ -190,6 +190,18 @@ def test_an_older_warehouse_gets_its_figures_and_keeps_grants_and_views_of_other
     command.check(config(settings))
 
 
+def test_a_warehouse_without_positions_and_days_gets_them(settings: Settings, tmp_path: Path) -> None:
+    load_events(settings, [event(event="Email Delivered", properties={"campaign_id": "c"})], tmp_path)
+    refresh(settings)
+    load_events(settings, [event(messageId="later")], tmp_path, "later")
+    command.downgrade(config(settings), "0019")
+    migrate(settings)
+    assert rows(settings, "select position from selligent.loaded_chunks order by 1") == [(1,), (2,)]
+    assert rows(settings, "select delivery_hour, delivered from selligent.send_times") == [(0, 1)]
+    assert rows(settings, "select count(*) from selligent.load_health where not is_ok") == [(0,)]
+    command.check(config(settings))
+
+
 def test_views_on_ours_survive_that_an_internal_view_gets_other_columns(settings: Settings) -> None:
     command.downgrade(config(settings), "0015")
     assert settings.database_url
