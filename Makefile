@@ -24,6 +24,7 @@ demo: .demo/events.jsonl .demo/site.sql .demo/webhook-secret .demo/selligent-sec
 	    join (select campaign_id, people as visited from selligent.campaign_funnel where step = 'visited') as visits \
 	        using (campaign_id) \
 	    order by revenue desc limit 10"
+	@$(LOADER) report --out .demo/report.html
 	@$(LOADER) integrations remove demo 2>/dev/null || true
 	@$(LOADER) integrations add webhook --name demo --set url=http://127.0.0.1:$(DEMO_WEBHOOK_PORT) --allow-http --allow-private \
 	    --secret-file .demo/webhook-secret

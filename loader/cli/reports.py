@@ -55,6 +55,8 @@ def report_command(  # noqa: PLR0913
 
     if first and days:
         raise UsageError("--from and --days contradict each other; give one of them")
+    if shall_open and out == "-":
+        raise UsageError("--open needs a file; leave out `--out -`")
     scope = Scope(first and first.date(), last and last.date(), days or 90, campaign)
     with open_warehouse(settings) as warehouse:
         figures = read_figures(warehouse, scope)

@@ -52,6 +52,7 @@ def test_the_file_is_opened_in_the_browser(run_sampled: Run, tmp_path: Path) -> 
     ("arguments", "message"),
     [
         (["--from", "2025-10-01", "--days", "3"], "--from and --days contradict each other"),
+        (["--open", "--out", "-"], "--open needs a file"),
         (["--campaign", "nope"], "there is no campaign 'nope'"),
         (["--locale", "xx"], "there is no locale 'xx'"),
         (["--from", "soon"], "'soon' does not match the format"),
