@@ -46,7 +46,7 @@ LIBRARIES = {
     "alembic": {"loader.migrate"},
     "uvicorn": {"loader.endpoint.server", "loader.endpoint.http_connection"},
     "starlette": {f"loader.endpoint.{name}" for name in ("authentication", "cross_origin", "requests", "routes")},
-    "babel": {"loader.reports.formats"},
+    "babel": {"loader.reports.page.formats"},
     "click": {"loader.cli"},
 }
 MAX_LINES, MAX_MODULES = 300, 15

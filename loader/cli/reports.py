@@ -9,7 +9,7 @@ import click
 from loader.cli.options import connection_options
 from loader.config import Settings
 from loader.errors import UsageError
-from loader.reports.figures import Scope, read_figures
+from loader.reports.page.figures import Scope, read_figures
 from loader.schema.source import open_warehouse
 
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -51,7 +51,7 @@ def report_command(  # noqa: PLR0913
     The page has no script and fetches nothing, so it can be mailed and archived. Its days are those of the setting
     reporting_time_zone, and its figures those of the views.
     """
-    from loader.reports.page import write_page  # imports Babel
+    from loader.reports.page.html import write_page  # imports Babel
 
     if first and days:
         raise UsageError("--from and --days contradict each other; give one of them")

@@ -57,7 +57,7 @@ def test_the_file_is_opened_in_the_browser(run_sampled: Run, tmp_path: Path) -> 
         (["--locale", "xx"], "there is no locale 'xx'"),
         (["--from", "soon"], "'soon' does not match the format"),
     ],
-    ids=" ".join,
+    ids=["both lengths", "no file to open", "campaign", "locale", "date"],
 )
 def test_what_is_wrong_is_reported_and_nothing_is_written(
     run_sampled: Run, tmp_path: Path, arguments: list[str], message: str

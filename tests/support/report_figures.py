@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from loader.reports.figures import Campaign, Domain, Figures, Link, Mailing, Model, Source, Sums
-from loader.reports.periods import Period
+from loader.reports.page.figures import Campaign, Domain, Figures, Link, Mailing, Model, Source, Sums
+from loader.reports.page.periods import Period
 
 QUARTER = Period(date(2025, 10, 1), date(2025, 12, 31))
 #: Every so many days a mailing goes out.

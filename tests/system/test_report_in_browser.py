@@ -13,7 +13,7 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
-from loader.reports.page import write_page
+from loader.reports.page.html import write_page
 from tests.support.report_figures import make_figures
 
 DRIVER = shutil.which("chromedriver")

@@ -10,9 +10,9 @@ from html.parser import HTMLParser
 import pytest
 
 from loader.errors import UsageError
-from loader.reports.figures import Campaign, Figures, Link, Mailing, Sums
-from loader.reports.page import write_page
-from loader.reports.periods import Period
+from loader.reports.page.figures import Campaign, Figures, Link, Mailing, Sums
+from loader.reports.page.html import write_page
+from loader.reports.page.periods import Period
 from tests.support.report_figures import QUARTER, make_figures
 
 VOID = {"meta", "br", "link", "img", "rect", "line", "circle", "polygon", "polyline"}

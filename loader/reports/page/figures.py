@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from loader.errors import UsageError
 from loader.postgres.connection import Warehouse, operation
 from loader.quoting import quote_identifier
-from loader.reports.periods import Period, months
+from loader.reports.page.periods import Period, months
 
 #: How long the clicks and orders after the last e-mail of a campaign are reported.
 DAYS_AFTER = timedelta(days=7)

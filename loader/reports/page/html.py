@@ -9,12 +9,12 @@ from functools import cache
 from html import escape
 from pathlib import Path
 
-from loader.reports.figures import Figures
-from loader.reports.formats import Formats
-from loader.reports.section_charts import show_days, show_funnel, show_hours, show_machines
-from loader.reports.section_tables import show_campaigns, show_domains, show_links, show_models
-from loader.reports.tables import Section
-from loader.reports.totals import show_totals
+from loader.reports.page.figures import Figures
+from loader.reports.page.formats import Formats
+from loader.reports.page.section_charts import show_days, show_funnel, show_hours, show_machines
+from loader.reports.page.section_tables import show_campaigns, show_domains, show_links, show_models
+from loader.reports.page.tables import Section
+from loader.reports.page.totals import show_totals
 
 #: The views that have the figures; the last one is left out without data of a site.
 VIEWS = ("campaign_days", "email_messages", "mailbox_domain_days", "link_days", "attributed_revenue_days")

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from loader.reports import periods
-from loader.reports.charts import draw_course
-from loader.reports.figures import Figures, Sums
-from loader.reports.findings import has_changed
-from loader.reports.formats import Formats
+from loader.reports.page import periods
+from loader.reports.page.charts import draw_course
+from loader.reports.page.figures import Figures, Sums
+from loader.reports.page.findings import has_changed
+from loader.reports.page.formats import Formats
 
 #: Column of `Sums`, title, decimal digits, and whether more is better (1) or worse (-1).
 RATES = (

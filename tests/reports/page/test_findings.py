@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.reports.findings import (
+from loader.reports.page.findings import (
     MAX_MARGIN,
     Z_95,
     Z_99,

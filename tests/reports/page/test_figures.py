@@ -12,8 +12,8 @@ import pytest
 from loader.config import Settings, data_root
 from loader.errors import UsageError
 from loader.postgres.connection import operation
-from loader.reports.figures import Figures, Scope, read_figures
-from loader.reports.periods import Period
+from loader.reports.page.figures import Figures, Scope, read_figures
+from loader.reports.page.periods import Period
 from loader.schema.source import open_warehouse
 from loader.views.refresh import refresh
 from tests.support.loading import event, load_events, select, tables

@@ -2,10 +2,10 @@
 
 from html import escape
 
-from loader.reports.figures import Figures
-from loader.reports.findings import is_mostly_machines, worst_domain
-from loader.reports.formats import Formats
-from loader.reports.tables import Section, draw_bar, write_head, write_row
+from loader.reports.page.figures import Figures
+from loader.reports.page.findings import is_mostly_machines, worst_domain
+from loader.reports.page.formats import Formats
+from loader.reports.page.tables import Section, draw_bar, write_head, write_row
 
 
 def show_campaigns(figures: Figures, formats: Formats) -> Section | None:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from html import escape
 
-from loader.reports import charts, periods
-from loader.reports.charts import Bar, Mark, Stack
-from loader.reports.figures import Figures, Mailing
-from loader.reports.findings import busiest_time, machine_share
-from loader.reports.formats import Formats
-from loader.reports.periods import Period
-from loader.reports.tables import Section, write_figures, write_legend
+from loader.reports.page import charts, periods
+from loader.reports.page.charts import Bar, Mark, Stack
+from loader.reports.page.figures import Figures, Mailing
+from loader.reports.page.findings import busiest_time, machine_share
+from loader.reports.page.formats import Formats
+from loader.reports.page.periods import Period
+from loader.reports.page.tables import Section, write_figures, write_legend
 
 #: Number of mailings that are named in the chart of days, and the least distance of two names as a share of its width.
 NAMES, NAME_DISTANCE = 3, 0.2
