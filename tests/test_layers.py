@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = """
 cli
 terminal
-api migrate
+api migrate bi
 endpoint monitoring reports privacy
 forwarding
 pipeline integrations
@@ -41,6 +41,8 @@ LIBRARIES = {
     "urllib3": {"loader.integrations.addresses", "loader.integrations.http"},
     "fsspec": {"loader.inputs.object_store"},
     "pandas": {"loader", "loader.inputs.dataframe"},
+    "xlsxwriter": {"loader.bi.workbook"},
+    "yaml": {"loader.bi.dbt", "loader.bi.superset"},
     "rich": {"loader.terminal"},
     "prometheus_client": {"loader.endpoint.metrics", "loader.monitoring.outcome"},
     "alembic": {"loader.migrate"},

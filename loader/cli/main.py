@@ -17,7 +17,7 @@ from loader.cli.keys import keys, sources
 from loader.cli.load import load_command
 from loader.cli.privacy import privacy
 from loader.cli.rejects import rejects
-from loader.cli.reports import report_command
+from loader.cli.reports import bi_group, export_command, report_command
 from loader.cli.serve import serve_command
 from loader.cli.status import check_command, status_command
 from loader.cli.views import dictionary_command, grant_command, refresh_command, settings_group
@@ -51,7 +51,7 @@ def completion_command(context: click.Context, /, shell: str) -> None:
 #: The commands under the headings that `--help` shows.
 GROUPS: dict[str, list[click.Command]] = {
     "Load": [init_command, load_command, rejects, widen_command],
-    "Look": [report_command, status_command, check_command, dictionary_command, sources],
+    "Look": [report_command, export_command, bi_group, status_command, check_command, dictionary_command, sources],
     "Serve": [serve_command, keys],
     "Forward": [integrations, forward_command],
     "Protect": [privacy],

@@ -76,14 +76,34 @@ def grant_command(settings: Settings, roles: tuple[str, ...]) -> None:
     print(f"{', '.join(roles)} can read schema {settings.schema!r}, also tables and views added later")
 
 
-@click.command("dictionary", epilog="\b\nExample:\n  selligent-loader dictionary --html > dictionary.html")
-@click.option("--html", is_flag=True, help="HTML instead of Markdown.")
+@click.command(
+    "dictionary",
+    epilog="\b\nExamples:\n  selligent-loader dictionary --format html > dictionary.html\n"
+    "  selligent-loader dictionary --format dbt > models/sources.yml",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["markdown", "html", "dbt"]),
+    default="markdown",
+    show_default=True,
+    help="Markdown, an HTML page, or dbt's sources.yml with types, tests and freshness.",
+)
+@click.option("--html", "is_html", is_flag=True, help="The same as --format html.")
 @connection_options
-def dictionary_command(settings: Settings, html: bool) -> None:
+def dictionary_command(settings: Settings, kind: str, *, is_html: bool) -> None:
     """Print the data dictionary.
 
     It lists every table, view and column with its meaning.
     """
     with open_warehouse(settings) as warehouse:
         relations = read_dictionary(warehouse)
-    print((as_html if html else as_markdown)(relations), end="")
+    if is_html or kind == "html":
+        text = as_html(relations)
+    elif kind == "dbt":
+        from loader.bi.dbt import as_dbt
+
+        text = as_dbt(settings.schema, relations)
+    else:
+        text = as_markdown(relations)
+    print(text, end="")

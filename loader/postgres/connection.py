@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -99,6 +99,14 @@ def _conninfo(database_url: str) -> str:
     return make_conninfo("", **{**KEEPALIVES, **parameters})
 
 
+class Address(NamedTuple):
+    """Where a database is; the host is `localhost` for a connection without network."""
+
+    host: str
+    port: int
+    database: str
+
+
 class Warehouse:
     """A connection to one source's schemas. Statements that change data run in `transaction`.
 
@@ -115,6 +123,12 @@ class Warehouse:
 
     def close(self) -> None:
         self._connection.close()
+
+    @property
+    def address(self) -> Address:
+        """Where the database is."""
+        info = self._connection.info
+        return Address("localhost" if info.host.startswith("/") else info.host, info.port, info.dbname)
 
     @contextmanager
     def transaction(
@@ -232,6 +246,12 @@ class Warehouse:
             while cursor.nextset():
                 rows += max(cursor.rowcount, 0)
         return rows
+
+    def copy_out(self, statement: str) -> Iterator[bytes]:
+        """Run a `copy … to stdout` statement and yield its lines."""
+        with translate_errors(), self._connection.cursor().copy(statement.encode()) as copy:
+            for piece in copy:
+                yield bytes(piece)
 
     def copy(self, schema: str, table: str, columns: Sequence[str], pieces: Iterable[bytes]) -> None:
         """Copy rows into a table; `pieces` are the bytes of one binary COPY."""

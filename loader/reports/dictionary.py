@@ -3,19 +3,29 @@
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
+from typing import NamedTuple
 
 from loader.postgres.connection import Warehouse
 from loader.schema.introspection import read_comments
 
 
+class Column(NamedTuple):
+    """A column with PostgreSQL's name of its type."""
+
+    name: str
+    type: str
+    meaning: str
+
+
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table or view; `columns` has the name, type and meaning of each."""
+    """A table or view."""
 
     name: str
     kind: str
     meaning: str
-    columns: list[tuple[str, str, str]]
+    columns: list[Column]
 
 
 def read_dictionary(warehouse: Warehouse) -> list[Relation]:
@@ -23,7 +33,7 @@ def read_dictionary(warehouse: Warehouse) -> list[Relation]:
     relations: dict[str, Relation] = {}
     for name, is_view, meaning, *column in read_comments(warehouse):
         relation = relations.setdefault(name, Relation(name, "view" if is_view else "table", meaning or "", []))
-        relation.columns.append((column[0], column[1], column[2] or ""))
+        relation.columns.append(Column(column[0], column[1], column[2] or ""))
     return list(relations.values())
 
 
@@ -39,14 +49,33 @@ def as_markdown(relations: Sequence[Relation]) -> str:
 
 
 def as_html(relations: Sequence[Relation]) -> str:
-    """Return the dictionary as an HTML page."""
-    parts = ["<!doctype html>", '<meta charset="utf-8">', "<title>Data dictionary</title>", "<h1>Data dictionary</h1>"]
-    for relation in relations:
-        meaning = html.escape(f"{relation.kind.capitalize()}. {relation.meaning}.")
-        parts += [f"<h2>{html.escape(relation.name)}</h2>", f"<p>{meaning}</p>"]
-        parts += ["<table>", "<tr><th>column</th><th>type</th><th>meaning</th></tr>"]
-        for column in relation.columns:
-            cells = "".join(f"<td>{html.escape(text)}</td>" for text in column)
-            parts.append(f"<tr>{cells}</tr>")
-        parts.append("</table>")
-    return "\n".join(parts) + "\n"
+    """Return the dictionary as an HTML page without scripts, which fetches nothing."""
+    style = files("loader.reports").joinpath("dictionary.css").read_text("utf-8")
+    return "\n".join(
+        [
+            '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width,initial-scale=1">',
+            f"<title>Data dictionary</title>\n<style>\n{style}</style>",
+            '<div class="page">\n<h1>Data dictionary</h1>\n<nav>',
+            *(_list(relations, kind, heading) for kind, heading in (("view", "Views"), ("table", "Tables"))),
+            "</nav>\n<main>",
+            *map(_section, relations),
+            "</main>\n</div>\n</html>\n",
+        ]
+    )
+
+
+def _list(relations: Sequence[Relation], kind: str, heading: str) -> str:
+    names = [html.escape(relation.name) for relation in relations if relation.kind == kind]
+    return f"<h2>{heading}</h2>\n" + "\n".join(f'<a href="#{name}">{name}</a>' for name in names)
+
+
+def _section(relation: Relation) -> str:
+    name, meaning = html.escape(relation.name), html.escape(f"{relation.kind.capitalize()}. {relation.meaning}.")
+    rows = "\n".join(
+        f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in column)}</tr>" for column in relation.columns
+    )
+    return (
+        f'<section id="{name}">\n<h2>{name}</h2>\n<p>{meaning}</p>\n'
+        f"<table>\n<tr><th>column</th><th>type</th><th>meaning</th></tr>\n{rows}\n</table>\n</section>"
+    )

@@ -1,0 +1,1 @@
+"""Hand the views to other tools: files, Superset, dbt."""
