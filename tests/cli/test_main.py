@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from psycopg.conninfo import conninfo_to_dict
 
 from loader.cli.main import commands
@@ -26,12 +27,18 @@ def names(group: click.Group, *parents: str) -> Iterator[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("command", [(), *names(commands)], ids=" ".join)
-def test_every_command_has_help_and_those_at_the_top_an_example(tmp_path: Path, command: tuple[str, ...]) -> None:
-    shown = run_command(None, tmp_path, *command, "--help")
-    assert (shown.code, shown.err) == (0, "")
-    assert f"Usage: {' '.join(['selligent-loader', *command])}" in shown.out
+def test_every_command_has_help_and_those_at_the_top_an_example(command: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(commands, [*command, "--help"], prog_name="selligent-loader")
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert f"Usage: {' '.join(['selligent-loader', *command])}" in shown.stdout
     if len(command) < 2:
-        assert re.search(rf"\n  Examples?:\n    selligent-loader {' '.join(command)}", shown.out)
+        assert re.search(rf"\n  Examples?:\n    selligent-loader {' '.join(command)}", shown.stdout)
+
+
+def test_help_goes_to_standard_output(tmp_path: Path) -> None:
+    shown = run_command(None, tmp_path, "--help")
+    assert (shown.code, shown.err) == (0, "")
+    assert "Usage: selligent-loader [OPTIONS] COMMAND" in shown.out
 
 
 def test_the_version_is_told(tmp_path: Path) -> None:

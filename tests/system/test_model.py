@@ -25,7 +25,7 @@ from tests.support.load_oracle_values import canonical, is_stored, parse
 from tests.support.loading import content, event, load_bytes, load_events, select
 
 examples = hypothesis_settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
@@ -294,7 +294,7 @@ def test_one_file_is_loaded_by_the_rules(
     check(house, model)
 
 
-@hypothesis_settings(examples, max_examples=4)
+@hypothesis_settings(examples, max_examples=3)
 @given(st.lists(st.tuples(worlds, sizes), min_size=2, max_size=3))
 def test_several_files_are_loaded_by_the_rules_and_again_add_nothing(
     house: Warehouse, monkeypatch: pytest.MonkeyPatch, files: list[tuple[list[bytes], int]]
@@ -311,7 +311,7 @@ def test_several_files_are_loaded_by_the_rules_and_again_add_nothing(
     check(house, model)
 
 
-@hypothesis_settings(examples, max_examples=6)
+@hypothesis_settings(examples, max_examples=4)
 @given(worlds, st.integers(0, 5))
 def test_the_order_of_the_lines_of_a_chunk_does_not_matter(
     house: Warehouse, monkeypatch: pytest.MonkeyPatch, world: list[bytes], seed: int
