@@ -93,21 +93,29 @@ def test_opens_by_hour_are_those_of_the_messages(sampled: Settings, scope: Scope
     assert sum(figures.hours.values()) == figures.sum(figures.period).human_opened > 0
 
 
-def test_models_have_what_they_credit_to_orders_of_the_period(
-    sampled: Settings, scope: Scope, figures: Figures
-) -> None:
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_models_have_what_they_credit_to_orders_of_each_month(sampled: Settings, *, is_whole: bool) -> None:
+    query = "select mode() within group (order by campaign_id) as campaign_id from conversions_attributed"
+    campaign = None if is_whole else select(sampled, query)[0]["campaign_id"]
+    condition = "" if is_whole else f"and campaign_id = '{campaign}'"
     rows = select(
         sampled,
-        f"select model, sum(attributed_revenue) as revenue from conversions_attributed "
-        f"where {chosen(scope, 'converted_at')} and campaign_id is not null group by model",
+        f"""
+        select model, extract(month from converted_at)::int as month, sum(attributed_revenue) as revenue
+        from conversions_attributed where campaign_id is not null {condition} group by 1, 2
+        """,
     )
-    expected = {row["model"]: row["revenue"] for row in rows}
-    assert {model.name: model.revenue for model in figures.models if model.revenue} == {
-        name: revenue for name, revenue in expected.items() if revenue
-    }
-    assert len(figures.models) == 5
-    assert [model.name for model in figures.models if model.is_default] == ["last_human_click"]
-    assert sorted(figures.models, key=lambda model: model.revenue, reverse=True)[0] == figures.models[0]
+    expected = {(row["model"], row["month"]): row["revenue"] for row in rows}
+    assert expected
+    for month in range(1, 13):
+        first, last = date(2025, month, 1), date(2025 + month // 12, month % 12 + 1, 1) - timedelta(days=1)
+        models = read(sampled, Scope(first, last, campaign=campaign)).models
+        assert {model.name: model.revenue for model in models} == {
+            model.name: expected.get((model.name, month), 0) for model in models
+        }
+        assert len(models) == 5
+        assert [model.name for model in models if model.is_default] == ["last_human_click"]
+        assert [model.revenue for model in models] == sorted((model.revenue for model in models), reverse=True)
 
 
 def test_links_have_their_clicks(sampled: Settings, scope: Scope, figures: Figures) -> None:

@@ -144,6 +144,12 @@ def test_the_change_of_a_rate_is_coloured_if_it_is_more_than_chance(opened: floa
     assert changes == ["even", tone, "even", "even", "even"]
 
 
+@pytest.mark.parametrize(("now", "tone"), [(2, "better"), (8, "worse")])
+def test_more_unsubscriptions_are_worse(now: int, tone: str) -> None:
+    days = {day: Sums(100, 100, 40, 20, 5, now if QUARTER.has(day) else 5) for day in make_figures().days}
+    assert re.findall(r'class="change (\w+)"', write_page(make_figures(days=days), "en_GB"))[3] == tone
+
+
 def test_without_earlier_data_nothing_is_compared() -> None:
     reader = read(make_figures(is_compared=False))
     assert "compared" not in reader.text
@@ -220,7 +226,8 @@ def test_long_periods_are_shown_by_weeks(days: int, title: str, bars: int) -> No
 
 def test_the_highest_bars_have_the_names_of_their_largest_mailings() -> None:
     """Near a named bar none is named, nor a low one."""
-    peaks = {date(2025, 11, 5): 900, date(2025, 11, 9): 850, date(2025, 12, 20): 700, date(2025, 10, 10): 200}
+    peaks = {date(2025, 11, day): deliveries for day, deliveries in ((5, 900), (9, 850), (20, 800))}
+    peaks |= {date(2025, 12, 20): 700, date(2025, 10, 10): 200}
     days = {day: Sums(50, 50) for day in make_figures().days} | {day: Sums(n, n) for day, n in peaks.items()}
     largest = [Mailing(day, "Journey", 40) for day in days] + [Mailing(day, f"Sale {n}", n) for day, n in peaks.items()]
     page = write_page(make_figures(days=days, largest=largest), "en_GB")
