@@ -102,10 +102,11 @@ def show_funnel(figures: Figures, formats: Formats) -> Section:
         ("clicked by a person", sums.human_clicked),
     ]
     if figures.source.has_site:
-        steps.append(("ordered", int(sums.conversions)))
+        steps.append(("ordered", round(sums.conversions)))
     rows = []
     for (name, value), (_, before) in zip(steps, [("", 0), *steps], strict=False):
-        share = f"{formats.share(value / before, 1)} of the step before" if before else ""
+        # A model that credits deliveries or opens can lead to more orders than clicks.
+        share = f"{formats.share(value / before, 1)} of the step before" if before and value <= before else ""
         cells = f'<td class="q">{share}</td><td class="n s">{formats.number(value)}</td>'
         bar = f'<div><div class="a" style="width:{100 * value / max(sums.attempted, 1):.1f}%"></div></div>'
         rows.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')

@@ -204,6 +204,13 @@ def test_names_are_text_not_html() -> None:
     assert reader.text.count("<script>") >= 7
 
 
+def test_more_orders_than_clicks_are_no_share_of_them() -> None:
+    """Models that credit deliveries or opens lead to that."""
+    days = {QUARTER.last: Sums(100, 80, 40, 20, 5, 0, Decimal("7.6"), Decimal(70))}
+    steps = read(make_figures(days=days)).text.partition("From sending to the order")[2].partition("Opens by")[0]
+    assert re.findall(r"[\d.]+(?: %)?", steps)[1:] == ["100", "80.0 %", "80", "25.0 %", "20", "25.0 %", "5", "8"]
+
+
 def test_numbers_and_dates_follow_the_locale() -> None:
     reader = read(make_figures(), "fr_BE")
     text = reader.text.replace("\u202f", " ")
