@@ -15,7 +15,10 @@ from benchmarks.loading import empty, execute, load_file
 from loader.config import Settings
 from loader.postgres.connection import Warehouse
 from loader.postgres.embedded_programs import find_wheel
+from loader.reports.page.figures import Scope, read_figures
+from loader.reports.page.html import write_page
 from loader.sample import ndjson, site
+from loader.schema.source import open_warehouse
 from loader.views.refresh import refresh
 from loader.views.settings import change_setting
 
@@ -155,6 +158,8 @@ def compare_views(settings: Settings, folder: Path, events: int, rounds: int) ->
         quick = median(seconds(partial(ask, settings, by_views.format(**names))) for _ in range(rounds))
         slow = seconds(partial(ask, settings, by_events.format(**names)))
         yield f"{behind}: {question}", f"{quick * 1000:,.1f} ms", f"{slow / quick:,.0f} times as fast as of the events"
+    report = median(seconds(partial(write_report, settings)) for _ in range(rounds))
+    yield f"{behind}: report of 90 days", f"{report:,.2f} s", ""
     nights = []
     for path in chain([night], islice(files, NIGHTS - 1)):
         load_file(settings, path)
@@ -170,6 +175,12 @@ def compare_views(settings: Settings, folder: Path, events: int, rounds: int) ->
         with closing(Warehouse(settings)) as warehouse:
             change_setting(warehouse, name, value)
         yield f"{behind}: refresh after {name} changed", f"{seconds(lambda: refresh(settings)):,.1f} s", ""
+
+
+def write_report(settings: Settings) -> None:
+    """Read the figures of a report and write its page, as the command does."""
+    with open_warehouse(settings) as warehouse:
+        write_page(read_figures(warehouse, Scope()), "en_GB")
 
 
 def compare_whole(settings: Settings, folder: Path, events: int, rounds: int) -> Iterator[tuple[str, str, str]]:
