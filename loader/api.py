@@ -1,5 +1,6 @@
 """Whole operations: load, replay or widen, then refresh the figures behind the views."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from loader.config import Settings, settings
+from loader.config import Settings, home, settings
 from loader.errors import InputError, LoaderError
 from loader.inputs.discovery import discover
 from loader.pipeline.load import ProgressFactory, load_files, no_progress
@@ -16,8 +17,12 @@ from loader.pipeline.replay import replay_rejects
 from loader.pipeline.result import LoadResult, Options
 from loader.pipeline.widen import WideningPlan, widen_column
 from loader.postgres.retry import retry
+from loader.privacy.retention import apply_policy, is_due
+from loader.schema.source import open_warehouse
 from loader.spool.recovery import close_left_open, is_private
 from loader.views.refresh import is_stale, refresh
+
+log = logging.getLogger(__name__)
 
 #: Default of `retry_for`, the time to retry after a lost connection.
 RETRY_FOR = timedelta(minutes=10)
@@ -57,7 +62,12 @@ def load(
     if not files and problems:
         raise InputError("; ".join(str(problem) for problem in problems))
     result = load_files(settings, files, options, reported, problems)
-    return _refreshed(settings, result) if is_refreshing else result
+    if not is_refreshing:
+        return result
+    result = _refreshed(settings, result)
+    if result.load_id is not None:
+        _apply_policy(settings)
+    return result
 
 
 def _refreshed(settings: Settings, result: LoadResult) -> LoadResult:
@@ -71,6 +81,18 @@ def _refreshed(settings: Settings, result: LoadResult) -> LoadResult:
             f"events are loaded, but the views are not up to date: {exc}; run `selligent-loader refresh`"
         )
     return result
+
+
+def _apply_policy(settings: Settings) -> None:
+    """Delete what is older than the policy of retention says, once a day; if another load runs, a later one does it."""
+    try:
+        with open_warehouse(settings) as warehouse:
+            has_to = is_due(warehouse)
+        if has_to:
+            deleted = apply_policy(settings, home() / "spool")
+            log.info("deleted for their age: %s", ", ".join(f"{count:,} {kind}" for kind, count in deleted.items()))
+    except LoaderError as exc:
+        log.warning("old data is not deleted now: %s; `selligent-loader privacy apply` does it", exc)
 
 
 def replay(settings: Settings, choice: RejectFilter, options: Options) -> LoadResult:

@@ -62,6 +62,19 @@ def ops_schema(schema: str) -> str:
 ROOT_HOME = Path("/var/lib/selligent-loader")
 
 
+def private(path: str, flags: int) -> int:
+    """Open a file for `open(opener=…)`; a new one can be read by its owner only, whatever the umask."""
+    return os.open(path, flags, 0o600)
+
+
+def make_private(folder: Path) -> None:
+    """Create a folder and its missing parents, which only their owner can list, whatever the umask."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        place.mkdir(exist_ok=True)
+        place.chmod(0o711 if os.geteuid() == 0 else 0o700)  # the embedded server's user must be able to pass
+
+
 def home() -> Path:
     """Return the folder of the embedded server: `SELLIGENT_HOME`, else the platform's folder for user data."""
     if chosen := os.environ.get("SELLIGENT_HOME"):

@@ -33,7 +33,13 @@ Forwarded = Literal[
 ]
 #: Points in an erasure.
 Erased = Literal[
-    "erase.suppressed", "erase.segment_written", "erase.segment", "erase.scrubbed", "erase.deleting", "erase.deleted"
+    "erase.suppressed",
+    "erase.segment_written",
+    "erase.segment",
+    "erase.scrubbed",
+    "erase.deleting",
+    "erase.deleted",
+    "retention.batch",
 ]
 
 

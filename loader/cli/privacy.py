@@ -14,6 +14,8 @@ from loader.errors import UsageError
 from loader.pipeline.suppression import change_list, list_suppressed
 from loader.privacy.erase import Erasure, ErasureOptions, erase, plan_erasure
 from loader.privacy.log import list_erasures, read_certificate
+from loader.privacy.report import report_files, report_tables
+from loader.privacy.retention import apply_policy, read_policy, set_policy
 from loader.privacy.subjects import Subject, read_subject, read_subjects
 from loader.schema.source import open_warehouse
 from loader.terminal.output import print_json, print_rows, print_table
@@ -23,6 +25,7 @@ from loader.terminal.output import print_json, print_rows, print_table
     epilog="\b\nExamples:\n  selligent-loader privacy erase --email anna@example.com --dry-run\n"
     "  selligent-loader privacy erase --user-id 42 --yes --certificate 42.json\n"
     "  selligent-loader privacy suppress add --email anna@example.com\n"
+    "  selligent-loader privacy retain --events 25months --raw 30days --rejects 90days"
 )
 def privacy() -> None:
     """Erase people, suppress them, delete what is old, and report where personal data lies."""
@@ -180,3 +183,55 @@ def list_command(settings: Settings, as_json: bool, limit: int) -> None:
     with open_warehouse(settings) as warehouse:
         found: list[dict[str, Any]] = list_suppressed(warehouse, limit)
     print_rows("suppressed", found, as_json=as_json, nothing="nobody is suppressed")
+
+
+@privacy.command("retain")
+@click.option("--events", metavar="TIME", help="How long to keep events, by their time: 25months, 2years, or off.")
+@click.option("--raw", metavar="TIME", help="How long to keep loaded segments of the spool, at most --keep of `serve`.")
+@click.option("--rejects", metavar="TIME", help="How long to keep rejects, discarded values and dead letters.")
+@connection_options
+@json_option
+def retain_command(settings: Settings, as_json: bool, **given: str | None) -> None:
+    """Set how long data is kept, or show it.
+
+    Loads apply the policy once a day, and `privacy apply` does at any time. Figures of campaigns and of their days stay
+    as they are when old events are deleted; all other views forget them.
+    """
+    with open_warehouse(settings) as warehouse:
+        set_policy(warehouse, given)
+        found = read_policy(warehouse)
+    print_rows("retention", found, as_json=as_json, nothing="everything is kept")
+
+
+@privacy.command("apply")
+@_spool
+@connection_options
+@json_option
+def apply_command(settings: Settings, as_json: bool, spool: Path | None) -> None:
+    """Delete what is older than `privacy retain` allows, in batches. Run it from a scheduler, when no load runs."""
+    counts = apply_policy(settings, spool or home() / "spool")
+    if as_json:
+        print_json(counts)
+        return
+    print(", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in counts.items()) or "nothing", "deleted")
+    if counts.get("events"):
+        print("figures of campaigns and of their days stay as they are; the other views no longer have these events")
+
+
+@privacy.command("report")
+@_spool
+@connection_options
+@json_option
+def report_command(settings: Settings, as_json: bool, spool: Path | None) -> None:
+    """Show where personal data lies: columns with their rows, the oldest, and who may read them; files.
+
+    Reads all tables once.
+    """
+    with open_warehouse(settings) as warehouse, warehouse.transaction():
+        tables = report_tables(warehouse)
+    files = report_files(spool or home() / "spool", settings.schema)
+    if as_json:
+        print_json({"columns": tables, "files": files})
+        return
+    print_table("columns", tables)
+    print_table("files", files)

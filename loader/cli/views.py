@@ -11,6 +11,7 @@ from loader.schema.source import open_warehouse
 from loader.terminal.output import print_json
 from loader.terminal.status import print_settings
 from loader.views.definitions import grant
+from loader.views.personal_data import grant_without_personal_data
 from loader.views.refresh import refresh
 from loader.views.settings import change_setting, read_settings
 
@@ -66,12 +67,28 @@ def refresh_command(settings: Settings, as_json: bool, rebuild: bool, full: bool
     print_json({"events": events}) if as_json else print(f"the views are up to date, {events:,} events are new")
 
 
-@click.command("grant", epilog="\b\nExample:\n  selligent-loader grant analysts bi_tool")
+@click.command(
+    "grant",
+    epilog="\b\nExamples:\n  selligent-loader grant analysts bi_tool\n"
+    "  selligent-loader grant --no-personal-data agency",
+)
 @click.argument("roles", metavar="ROLE...", nargs=-1, required=True)
+@click.option(
+    "--no-personal-data",
+    is_flag=True,
+    help="Only columns without addresses, ids, IPs and free texts; run it again for tables and views added later.",
+)
 @connection_options
-def grant_command(settings: Settings, roles: tuple[str, ...]) -> None:
-    """Let roles read the schema, also tables and views added later."""
+def grant_command(settings: Settings, roles: tuple[str, ...], no_personal_data: bool) -> None:
+    """Let roles read the schema, also tables and views added later.
+
+    With --no-personal-data they read the views, and the documented columns of the tables, without personal data.
+    """
     with open_warehouse(settings) as warehouse:
+        if no_personal_data:
+            grant_without_personal_data(warehouse, settings, roles)
+            print(f"{', '.join(roles)} can read schema {settings.schema!r} without personal data")
+            return
         grant(warehouse, roles)
     print(f"{', '.join(roles)} can read schema {settings.schema!r}, also tables and views added later")
 

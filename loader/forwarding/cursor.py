@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from loader.config import private
 from loader.postgres.connection import Warehouse
 from loader.spool.reader import Position
 from loader.spool.segments import replace_file, sync
@@ -113,7 +114,8 @@ class Cursor:
             replace_file(self._file, content)
             return
         part = self._file.with_suffix(".part")
-        part.write_bytes(content)
+        with open(part, "wb", opener=private) as file:
+            file.write(content)
         part.rename(self._file)
 
     def record(self, warehouse: Warehouse, progress: Progress) -> None:

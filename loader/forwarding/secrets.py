@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
 
-from loader.config import home
+from loader.config import home, make_private
 from loader.errors import UsageError
 
 VARIABLE = "SELLIGENT_SECRET_KEY"
@@ -52,7 +52,7 @@ def _read_key(*, is_creating: bool) -> str:
     path = key_file()
     try:
         if is_creating:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path.parent)
             _create_key(path)
         if path.stat().st_mode & 0o077:
             raise UsageError(f"others can read {str(path)!r}; run `chmod 600 {path}`")

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
-from loader.config import Settings, home
+from loader.config import Settings, home, make_private
 from loader.errors import LoaderError
 from loader.monitoring.webhook import post
 from loader.pipeline.ledger import read_running_loads
@@ -196,7 +196,7 @@ class IncidentFile:
             if incident is None:
                 self._path.unlink(missing_ok=True)
                 return
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self._path.parent)
             stored = {"began_at": incident.began_at.isoformat(), "error": incident.error}
             replace_file(self._path, json.dumps(stored | {"is_recorded": incident.is_recorded}).encode())
         except OSError as exc:

@@ -23,6 +23,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import IO, NoReturn
 
+from loader.config import make_private
 from loader.errors import UsageError, WarehouseError
 from loader.postgres.embedded_programs import WHEEL, Programs, change_owner, find_programs, find_wheel, tail
 
@@ -173,6 +174,7 @@ def _run_server(home: Path, programs: Programs, log: IO[bytes]) -> Server:
         options = f"-p {port} -D {shlex.quote(str(home / 'data'))}"
         programs.run("pg_ctl", "start", "-sw", f"-t{START_SECONDS}", "-o", options, log=log, PGDATA=str(home / "data"))
         if server := running(home):
+            (home / "port").touch(0o600)
             (home / "port").write_text(str(port), "ascii")
             return server
         if _is_free(port):  # otherwise another process has taken it
@@ -223,10 +225,7 @@ def _check_version(data: Path) -> None:
 def _locked(home: Path) -> Iterator[None]:
     """Create a home if necessary, and lock it against other processes that start or stop its server."""
     try:
-        for folder in reversed((home, *home.parents)):
-            if not folder.exists():
-                folder.mkdir(exist_ok=True)
-                folder.chmod(0o711 if os.geteuid() == 0 else 0o700)  # the server's user must be able to pass
+        make_private(home)
         (home / "lock").touch(0o600)
         with (home / "lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -23,6 +23,7 @@ from loader.postgres.connection import Warehouse
 from loader.privacy.files import scrub_home, scrub_spool
 from loader.privacy.log import begin_erasure, finish_erasure, record_removed
 from loader.privacy.person import Person, find_events, find_person, prepare_pairs
+from loader.privacy.retention import finish_deletion
 from loader.privacy.scrubbing import Scrubber
 from loader.privacy.subjects import Subject
 from loader.privacy.tables import Mentions, find_mentions, remove_person
@@ -101,6 +102,7 @@ def erase(
     do not say what to do, ContentionError if somebody holds a lock on a table: repeated, it goes on to the end.
     """
     with open_warehouse(settings, "erase") as warehouse, only_erasure(warehouse):
+        finish_deletion(settings, warehouse)
         planned = _find(warehouse, subjects, options, is_dry=True)
         _check_ambiguous(planned, options)
         if not confirm(planned):

@@ -13,6 +13,7 @@ from loader.privacy.scrubbing import Scrubber, address_pattern
 from loader.quoting import quote_identifier
 from loader.schema.event_tables import STANDARD, TRACKS
 from loader.schema.introspection import read_event_columns
+from loader.views.personal_data import read_personal_properties
 
 #: What stands where an address was in a text of something else.
 ERASED = "[erased]"
@@ -156,7 +157,7 @@ def remove_person(
     warehouse.lock_in_transaction(advisory_locks.REFRESH)
     counts = Counter[str]()
     tables = read_event_columns(warehouse)
-    personal = _personal_properties(warehouse)
+    personal = read_personal_properties(warehouse)
     for table, columns in tables.items():
         statement = f"delete from {_place(warehouse, table)} as stored using"
         if token:
@@ -222,11 +223,6 @@ _AGENT = """(
             (regexp_match(stored.context_user_agent, machines, 'i'))[1]) as agent
     ) as new
 )"""
-
-
-def _personal_properties(warehouse: Warehouse) -> list[str]:
-    query = f"select value from {quote_identifier(warehouse.schema)}.settings where name = 'personal_properties'"
-    return [name for (value,) in warehouse.fetch(query) for name in (part.strip() for part in value.split(",")) if name]
 
 
 def _delete(warehouse: Warehouse, table: str, key: str, numbers: Sequence[int]) -> int:

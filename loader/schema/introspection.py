@@ -30,6 +30,13 @@ _TABLE_COLUMNS = """
         and relname = any(coalesce(%s, array[relname]))
     order by relname, attnum
 """
+_VIEW_COLUMNS = """
+    select relname, attname, format_type(atttypid, null)
+    from pg_class
+    join pg_attribute on attrelid = pg_class.oid
+    where relnamespace = to_regnamespace(%s) and relkind = 'v' and attnum > 0 and not attisdropped
+    order by relname, attnum
+"""
 #: Columns of the relations in several schemas that the current role may read.
 _READABLE_COLUMNS = """
     select nspname, relname, attname, format_type(atttypid, null)
@@ -79,6 +86,14 @@ def read_columns(warehouse: Warehouse, tables: Sequence[str] | None = None) -> C
 def read_event_columns(warehouse: Warehouse) -> Columns:
     """Return the columns of the event tables, in the current transaction."""
     return {table: columns for table, columns in read_columns(warehouse).items() if "uuid_ts" in columns}
+
+
+def read_view_columns(warehouse: Warehouse) -> Columns:
+    """Return the columns of all views of a source's schema, in the current transaction."""
+    columns: dict[str, dict[str, str]] = {}
+    for view, column, kind in warehouse.fetch(_VIEW_COLUMNS, quote_identifier(warehouse.schema)):
+        columns.setdefault(view, {})[column] = kind
+    return columns
 
 
 def read_readable_columns(connection: Connection, schemas: Sequence[str]) -> Mapping[tuple[str, str], dict[str, str]]:

@@ -274,6 +274,8 @@ def warehouse(schema: str) -> MetaData:
         privacy_tables.suppressed,
         privacy_tables.erasures,
         privacy_tables.retention,
+        privacy_tables.retained_campaigns,
+        privacy_tables.retained_campaign_days,
     ):
         make(metadata, ops_schema(schema))
     return metadata

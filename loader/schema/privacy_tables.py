@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     Identity,
     Integer,
     Interval,
@@ -12,11 +13,12 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
     func,
     text,
     true,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSONB
 
 from loader.schema.event_tables import timestamptz
 
@@ -81,6 +83,45 @@ def retention(metadata: MetaData, ops: str) -> Table:
         Column("kind", Text, primary_key=True, comment="events, raw (the spool's loaded segments) or rejects"),
         Column("kept_for", Interval, nullable=False, comment="How long they are kept"),
         Column("applied_at", timestamptz(), comment="When older ones were last deleted"),
+        Column(
+            "is_pending",
+            Boolean,
+            nullable=False,
+            server_default=false(),
+            comment="Whether events have been deleted that the figures still have",
+        ),
         schema=ops,
         comment="One row per kind of data that is deleted after some time",
+    )
+
+
+def retained_campaigns(metadata: MetaData, ops: str) -> Table:
+    """Return the table with what deleted events have contributed to the figures of campaigns."""
+    return Table(
+        "retained_campaigns",
+        metadata,
+        Column("campaign_id", Text, primary_key=True, comment="The campaign"),
+        Column("campaign_name", Text, comment="Its latest name"),
+        Column("named_at", timestamptz(), comment="When it had that name"),
+        Column("first_delivered_at", timestamptz(), comment="Its first delivery"),
+        Column("last_delivered_at", timestamptz(), comment="Its last delivery, as of the deletion"),
+        Column("seconds_to_open", ARRAY(DOUBLE_PRECISION), comment="Percentiles, as of the deletion"),
+        Column("seconds_to_click", ARRAY(DOUBLE_PRECISION), comment="Percentiles, as of the deletion"),
+        Column("figures", JSONB, nullable=False, comment="Sums by the names of the columns of stored_campaigns"),
+        schema=ops,
+        comment="One row per campaign of which events have been deleted for their age: what they had contributed",
+    )
+
+
+def retained_campaign_days(metadata: MetaData, ops: str) -> Table:
+    """Return the table with what deleted events have contributed to the figures of campaigns by day."""
+    return Table(
+        "retained_campaign_days",
+        metadata,
+        Column("campaign_id", Text, primary_key=True, comment="The campaign"),
+        Column("delivery_day", Date, primary_key=True, comment="Day of delivery in the reporting time zone then"),
+        Column("dimensions", JSONB, primary_key=True, comment="Values of the setting dimensions then"),
+        Column("figures", JSONB, nullable=False, comment="Sums by the names of the columns of stored_campaign_days"),
+        schema=ops,
+        comment="One row per campaign and day of which events have been deleted: what they had contributed",
     )

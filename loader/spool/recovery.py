@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from loader.errors import BusyError
-from loader.spool.segments import SEGMENT_NAME, close_segment, is_in_site_log, lock_folder, unfinished_segments
+from loader.spool.segments import SEGMENT_NAME, close_segment, lock_folder, unfinished_segments
 
 log = logging.getLogger(__name__)
 
@@ -58,3 +58,11 @@ def is_private(path: Path) -> bool:
     if (folder / ".open").is_dir() and (folder.parent / ".lock").is_file():
         return not SEGMENT_NAME.fullmatch(path.name)
     return bool(_find_spool(folder)[1])
+
+
+def is_in_site_log(path: Path) -> bool:
+    """Return whether a file is a segment of a site's log, loaded or not."""
+    return any(
+        place.name.startswith(".") and place.name.endswith(".site") and (place / ".open").is_dir()
+        for place in path.parents[:2]
+    )

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+from loader.config import make_private, private
 from loader.crash_points import crash_point
 from loader.errors import BusyError, UsageError
 from loader.spool.rewriting import rewriting
@@ -82,7 +83,8 @@ def make_folders(folder: Path, schemas: Sequence[str]) -> tuple[IO[bytes], dict[
     Raises BusyError if another server has the lock, UsageError if the spool is not writable.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
         lock = lock_folder(folder)
         places = {schema: folder / folder_name(schema) for schema in schemas}
         make_places(folder, places.values())
@@ -114,7 +116,7 @@ def lock_folder(folder: Path) -> IO[bytes]:
 
     Raises BusyError if another process has it.
     """
-    lock = (folder / ".lock").open("ab")
+    lock = open(folder / ".lock", "ab", opener=private)  # noqa: SIM115  Path.open has no opener
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -144,14 +146,6 @@ def site_log(schema: str) -> str:
     out hidden folders.
     """
     return f"{schema}{_SITE}"
-
-
-def is_in_site_log(path: Path) -> bool:
-    """Return whether a file is a segment of a site's log, loaded or not."""
-    return any(
-        place.name.startswith(".") and place.name.endswith(".site") and (place / ".open").is_dir()
-        for place in path.parents[:2]
-    )
 
 
 #: Names of schemas cannot have this character.

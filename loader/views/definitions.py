@@ -13,12 +13,19 @@ from loader.quoting import quote_identifier
 from loader.views.dimensions import read_dimensions
 from loader.views.site import adapters
 
-#: Privileges granted on views, as statements that grant them again.
+#: Privileges granted on views, as statements that grant them again; on columns that may be gone, in a block each.
 _GRANTS = """
     select format('grant %s on %I.%I to %s', privilege_type, nspname, relname,
         case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end)
     from pg_class join pg_namespace on pg_namespace.oid = relnamespace cross join aclexplode(relacl)
     where relkind = 'v' and nspname = any(:schemas) and relname = any(:names) and grantee <> relowner
+    union all
+    select format('do $do$ begin grant %s (%I) on %I.%I to %s; exception when undefined_column then null; end $do$',
+        privilege_type, attname, nspname, relname,
+        case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end)
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace join pg_attribute on attrelid = pg_class.oid
+    cross join aclexplode(attacl)
+    where relkind = 'v' and nspname = any(:schemas) and relname = any(:names) and not attisdropped
 """
 
 

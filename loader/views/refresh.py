@@ -149,6 +149,7 @@ def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, s
             crash_point("views.refreshing")
             for step in steps:
                 run_step(warehouse, step, tables)
+            _add_kept_figures(warehouse, tables)
             ((events,),) = warehouse.fetch("select count(*) from new_events")
             if tables:
                 tables.replace(views)
@@ -156,6 +157,20 @@ def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, s
             warehouse.fetch("delete from refreshed")
             warehouse.fetch(_DONE, definition.figures, definition.site, time.monotonic() - started)
     return int(events)
+
+
+def _add_kept_figures(warehouse: Warehouse, tables: FreshTables | None) -> None:
+    """Add to the figures of campaigns what events have contributed that were deleted for their age."""
+    if tables and _ask(warehouse, "select exists (select from retention where is_pending)"):
+        warehouse.run(operation("keep_campaigns"))
+    if not _ask(warehouse, "select exists (select from retained_campaigns)"):
+        return
+    mapped = fresh if tables else str
+    if tables:
+        warehouse.run(mapped(operation("add_kept_campaigns")))
+    if tables or _ask(warehouse, "select dates_again from this_refresh"):
+        warehouse.run(mapped(operation("add_kept_days")))
+    warehouse.run(mapped(operation("bound_kept_campaigns")))
 
 
 def _summarize_pages(settings: Settings, warehouse: Warehouse) -> None:
