@@ -15,10 +15,14 @@ from loader.config import Settings
 from loader.endpoint.limits import LOAD_MAX_REJECTS, LOAD_RETRY_FOR, ServeOptions
 from loader.endpoint.metrics import Metrics
 from loader.errors import LoaderError
+from loader.forwarding.eligibility import without_suppressed
 from loader.forwarding.retention import first_needed
 from loader.inputs.discovery import discover
 from loader.pipeline.ledger import Ledger
+from loader.pipeline.suppression import Suppression, SuppressionList, files_with_suppressed
 from loader.schema.source import open_warehouse
+from loader.spool.rewrite import rewrite_segment
+from loader.spool.segment_lock import hold_segments
 from loader.spool.segments import site_log
 from loader.spool.writer import Spool
 from loader.views.figures import read_figures
@@ -82,14 +86,30 @@ class SpoolLoader:
         files, _ = discover([str(path) for path in paths])
         with open_warehouse(settings, "serve") as warehouse:
             unread = {file.uri for file in Ledger(warehouse).unread(files)}
-        for file in files:
-            if file.uri not in unread:
-                self._spool.archive(Path(file.uri))
+            loaded = [file.uri for file in files if file.uri not in unread]
+            named = set(files_with_suppressed(warehouse, loaded))
+            suppressed = Suppression(warehouse).list if named else None
+        for uri in loaded:
+            self._spool.archive(Path(uri))
+            if suppressed and uri in named:
+                self._remove_suppressed(Path(uri), suppressed)
+
+    def _remove_suppressed(self, path: Path, suppressed: SuppressionList) -> None:
+        """Remove the events of suppressed people from a segment that was archived."""
+        with hold_segments(path.parent.parent):
+            rewrite_segment(path.parent / ".loaded" / path.name, lambda line: without_suppressed(line, suppressed))
 
     def _keep_site_calls(self, settings: Settings) -> None:
         """Move the segments with calls of the company's site, which are not loaded, to those that are kept."""
-        for path in self._spool.closed(site_log(settings.schema)):
+        paths = self._spool.closed(site_log(settings.schema))
+        if not paths:
+            return
+        with open_warehouse(settings, "serve") as warehouse:
+            suppressed = Suppression(warehouse).list
+        for path in paths:
             self._spool.archive(path)
+            if suppressed.digests:
+                self._remove_suppressed(path, suppressed)
 
     def _read_needed(self) -> dict[Path, str]:
         """Return the first segment that integrations need, by the folder of the log."""

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from loader.events.identities import name_person
-from loader.integrations.event import Event
+from loader.integrations.event import Event, read_events
 from loader.integrations.protocol import ALL_CALLS
 from loader.pipeline.suppression import SuppressionList
 
@@ -47,6 +47,14 @@ def is_turned_on(event: Event, names: Collection[str]) -> bool:
 def is_suppressed(event: Event, suppressed: SuppressionList) -> bool:
     """Return whether the person of an event is suppressed, by any of its identities."""
     return bool(suppressed.digests) and any(map(suppressed.has, event_names(event)))
+
+
+def without_suppressed(line: bytes, suppressed: SuppressionList) -> bytes | None:
+    """Return a stored line, or None if it is an event of a suppressed person, or is not readable and names one."""
+    events = read_events(line)
+    if any(is_suppressed(event, suppressed) for event in events) or (not events and suppressed.mentions(line)):
+        return None
+    return line
 
 
 def event_names(event: Event) -> set[str]:

@@ -220,6 +220,13 @@ def change_list(
     return abs(int(after) - int(before))
 
 
+def files_with_suppressed(warehouse: Warehouse, uris: Sequence[str]) -> list[str]:
+    """Return which files had events of suppressed people when they were loaded, in a transaction of its own."""
+    query = "select distinct uri from files where uri = any(%s) and events_suppressed > 0"
+    with warehouse.transaction():
+        return [uri for (uri,) in warehouse.fetch(query, list(uris))]
+
+
 def read_key(warehouse: Warehouse) -> SuppressionKey:
     """Return the key of a source's hashes, in the current transaction."""
     ((key,),) = warehouse.fetch("select key from suppression_key")

@@ -1,26 +1,22 @@
 """Remove people from files: segments of the spool, while a server writes there, and logs in the loader's home."""
 
-import gzip
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from loader.crash_points import crash_point
 from loader.privacy.scrubbing import Scrubber
-from loader.spool.rewriting import rewriting
-from loader.spool.segment_list import SegmentList, find_segment, open_segment
-from loader.spool.segments import folder_name, site_log, sync
+from loader.spool.rewrite import PART, rewrite_segment
+from loader.spool.segment_list import SegmentList, find_segment
+from loader.spool.segment_lock import hold_segments
+from loader.spool.segments import folder_name, site_log
 
 #: Numbers of lines by person and place.
 Counts = Counter[tuple[int, str]]
 
 #: Folders in the loader's home that are not searched: the database, the spool, and copies of programs.
 _NOT_SEARCHED = frozenset({"data", "spool", "programs"})
-_PART = ".erasing.part"
-#: A call that loads ignore and that no integration gets.
-_FILLER = b'{"type":"group"', b"}"
 
 
 def scrub_spool(spool: Path, schema: str, scrubber: Scrubber, *, is_dry: bool) -> Counts:
@@ -31,10 +27,10 @@ def scrub_spool(spool: Path, schema: str, scrubber: Scrubber, *, is_dry: bool) -
     counts = Counts()
     for log in (schema, site_log(schema)):
         place = spool / folder_name(log)
-        for part in place.glob(f"**/*{_PART}"):
+        for part in place.glob(f"**/*{PART}"):
             part.unlink(missing_ok=True)
         for name in SegmentList(place).read():
-            with rewriting(spool):
+            with hold_segments(spool):
                 # While this is held no segment moves, so the path stays that of the segment.
                 path = find_segment(place, name)
                 if path is not None:
@@ -44,73 +40,16 @@ def scrub_spool(spool: Path, schema: str, scrubber: Scrubber, *, is_dry: bool) -
 
 
 def _scrub_segment(path: Path, scrubber: Scrubber, *, is_dry: bool) -> Counts:
-    counts, changes = Counts(), list[tuple[int, bytes]]()
-    try:
-        for offset, line in _lines(path):
-            owner, kept = scrubber.scrub(line)
-            if owner is not None:
-                counts[owner, "spool"] += 1
-                changes.append((offset, fill(len(line)) if kept is None else kept))
-    except FileNotFoundError:  # it was old and has been removed
-        return Counts()
-    if changes and not is_dry:
-        if path.suffix == ".gz":
-            _replace(path, dict(changes))
-        else:
-            _overwrite(path, changes)
+    counts = Counts()
+
+    def change(line: bytes) -> bytes | None:
+        owner, kept = scrubber.scrub(line)
+        if owner is not None:
+            counts[owner, "spool"] += 1
+        return kept
+
+    rewrite_segment(path, change, is_dry=is_dry)
     return counts
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the complete lines of a segment, each with its offset."""
-    offset = 0
-    with open_segment(path) as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield offset, line[:-1]
-            offset += len(line)
-
-
-def fill(size: int) -> bytes:
-    """Return a line of so many bytes that says nothing.
-
-    >>> fill(20), fill(3)
-    (b'{"type":"group"    }', b'   ')
-    """
-    begin, end = _FILLER
-    rest = size - len(begin) - len(end)
-    return begin + b" " * rest + end if rest >= 0 else b" " * size
-
-
-def _overwrite(path: Path, changes: list[tuple[int, bytes]]) -> None:
-    """Write lines in place: the server may append to the file at the same time."""
-    before = path.stat()
-    with path.open("r+b") as file:
-        for offset, line in changes:
-            file.seek(offset)
-            file.write(line)
-            file.flush()
-        os.fsync(file.fileno())
-    if path.parent.name != ".open":
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def _replace(path: Path, changes: dict[int, bytes]) -> None:
-    """Replace a compressed segment atomically by one of the same length, with the same time of change."""
-    before, part = path.stat(), path.with_name(path.name + _PART)
-    with part.open("wb") as target:
-        os.fchmod(target.fileno(), stat.S_IMODE(before.st_mode))
-        with gzip.GzipFile("", "wb", 1, target, mtime=0) as packed, open_segment(path) as source:
-            offset = 0
-            for line in source:
-                packed.write(changes[offset] + b"\n" if offset in changes else line)
-                offset += len(line)
-        target.flush()
-        os.fsync(target.fileno())
-    os.utime(part, ns=(before.st_atime_ns, before.st_mtime_ns))
-    crash_point("erase.segment_written")
-    part.rename(path)
-    sync(path.parent)
 
 
 def scrub_home(home: Path, scrubber: Scrubber, *, is_dry: bool) -> int:

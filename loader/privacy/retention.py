@@ -23,7 +23,7 @@ from loader.schema.event_tables import TRACKS
 from loader.schema.introspection import read_event_columns
 from loader.schema.source import open_warehouse
 from loader.spool.retention import remove_older
-from loader.spool.rewriting import rewriting
+from loader.spool.segment_lock import hold_segments
 from loader.spool.segments import closed_segments, folder_name, site_log
 from loader.views.refresh import refresh
 
@@ -121,7 +121,7 @@ def _delete_segments(warehouse: Warehouse, spool: Path, until: datetime) -> int:
         if not place.is_dir():
             continue
         first = first_needed(warehouse, place, reads_site=reads_site)
-        with rewriting(spool):
+        with hold_segments(spool):
             before = len(closed_segments(place / ".loaded"))
             age = (datetime.now(UTC) - until).total_seconds()
             remove_older(place, age, {place: first} if first is not None else {})

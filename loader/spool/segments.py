@@ -27,7 +27,7 @@ from urllib.parse import quote
 from loader.config import make_private, private
 from loader.crash_points import crash_point
 from loader.errors import BusyError, UsageError
-from loader.spool.rewriting import rewriting
+from loader.spool.segment_lock import hold_segments
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +203,7 @@ def close_segment(path: Path, size: int) -> int:
     If it cannot be compressed, it is moved uncompressed; an empty segment is removed. Returns the size of the closed
     segment in bytes. Raises OSError if it cannot be moved.
     """
-    with rewriting(path.parents[2]):
+    with hold_segments(path.parents[2]):
         return _close_segment(path, size)
 
 
@@ -259,7 +259,7 @@ def closed_segments(place: Path) -> list[Path]:
 
 def archive_segment(path: Path) -> None:
     """Move a loaded segment to the folder where it is not loaded again."""
-    with rewriting(path.parent.parent):
+    with hold_segments(path.parent.parent):
         path.rename(path.parent / ".loaded" / path.name)
 
 

@@ -1,5 +1,6 @@
 """`serve` loads often and refreshes the figures at an interval of its own; a refresh that fails stops no load."""
 
+import gzip
 from functools import partial
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import psycopg
 import pytest
 
 from loader.config import Settings
+from loader.pipeline.suppression import change_list
+from loader.schema.source import open_warehouse
 from tests.support.endpoint import Server, serving, wait_for
 from tests.support.loading import event, one
 from tests.support.waiting import until
@@ -60,3 +63,17 @@ def test_a_refresh_that_fails_stops_no_load(settings: Settings, tmp_path: Path) 
             wait_for(settings, 2)
             connection.execute("alter table selligent_ops.hidden rename to stored_messages")
             until(lambda: opens(settings) == 2, 30)
+
+
+def test_events_of_suppressed_people_are_not_kept_in_the_spool(settings: Settings, tmp_path: Path) -> None:
+    with open_warehouse(settings) as warehouse, warehouse.transaction():
+        change_list(warehouse, add=["customer-b"])
+    with serving(settings, tmp_path, "--load-every", "1s") as server:
+        for name in ("a", "b"):
+            assert server.post("track", event(userId=f"customer-{name}", messageId=name)).status_code == 200
+        wait_for(settings, 1)
+        folder = tmp_path / "selligent" / ".loaded"
+        until(lambda: any(b"group" in gzip.decompress(path.read_bytes()) for path in folder.glob("*.gz")), 20)
+    kept = b"".join(gzip.decompress(path.read_bytes()) for path in tmp_path.rglob("*.gz"))
+    assert b"customer-a" in kept and b"customer-b" not in kept
+    assert one(settings, "select sum(events_suppressed)::int as n from loads") == {"n": 1}

@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,10 @@ import pytest
 
 from loader.api import load as load_and_refresh
 from loader.config import Settings
+from loader.forwarding.cursor import Cursor, Progress
+from loader.forwarding.secrets import decrypt, encrypt
 from loader.migrate import migrate
+from loader.monitoring.incidents import Incident, IncidentFile
 from loader.pipeline.result import Options
 from loader.privacy.report import OPS_COLUMNS, report_files, report_tables
 from loader.schema.source import open_warehouse
@@ -53,8 +57,9 @@ def test_a_role_without_personal_data_sees_figures_and_no_people(loaded: Setting
         assert connection.execute("select event, campaign_id, timestamp from email_opened").fetchone()
         assert connection.execute("select mailbox_domain, delivered from mailbox_domains").fetchall() is not None
         columns = connection.execute(
-            "select attrelid::regclass::text, attname from pg_attribute where has_column_privilege(attrelid, attnum, 'select')"
-            " and attrelid in (select oid from pg_class where relnamespace = 'selligent'::regnamespace) and attnum > 0"
+            "select attrelid::regclass::text, attname from pg_attribute"
+            " where has_column_privilege(attrelid, attnum, 'select') and attnum > 0"
+            " and attrelid in (select oid from pg_class where relnamespace = 'selligent'::regnamespace)"
         ).fetchall()
         seen = {name for _, name in columns}
         assert not seen & {*PERSONAL_COLUMNS, "campaign_name", "shoe_size"}
@@ -136,22 +141,24 @@ def test_the_files_of_the_spool_are_private_whatever_the_umask(tmp_path: Path) -
             found = report_files(tmp_path / "home" / "spool", "selligent")
     finally:
         os.umask(before)
-    assert {Path(row["folder"]).name: row["files"] for row in found} == {".loaded": 1, ".open": 1}
+    assert {Path(row["folder"]).name: row["files"] for row in found} == {".loaded": 1, "selligent": 1}
     assert shared(tmp_path / "home") == []
 
 
 def test_the_files_of_the_home_are_private_whatever_the_umask(
-    run: Run, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "new" / "home"
+    monkeypatch.setenv("SELLIGENT_HOME", str(home))
     before = os.umask(0)
     try:
-        added = run("integrations", "add", "hook", "--kind", "webhook", SELLIGENT_HOME=str(home))
-        assert added.code in (0, 1, 2)
-        failed = run("load", "missing", "--notify", "http://127.0.0.1:9/x", SELLIGENT_HOME=str(home))
-        assert failed.code == 1
+        IncidentFile(settings).write(Incident(datetime.now(UTC), "broken", is_recorded=False))
+        assert decrypt(encrypt("secret")) == "secret"
+        with spooling(home / "spool") as spool:
+            Cursor(spool.place("selligent"), "id", "name").write(Progress(), is_synced=False)
     finally:
         os.umask(before)
+    assert len([path for path in home.rglob("*") if path.is_file()]) == 5
     assert shared(tmp_path / "new") == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextmanager
-def rewriting(spool: Path) -> Iterator[None]:
+def hold_segments(spool: Path) -> Iterator[None]:
     """Let no segment of a spool be closed, archived or rewritten by others while the body runs.
 
     Raises OSError if the spool is not writable.
