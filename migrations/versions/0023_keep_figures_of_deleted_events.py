@@ -8,6 +8,30 @@ revision = "0023"
 down_revision = "0022"
 branch_labels = None
 depends_on = None
+#: `figure_sums` reads the new tables. Its reader becomes an empty view, which keeps its grants and the views that read
+#: from it; `bring_views_up_to_date` in env.py creates both again.
+DROP_FIGURE_SUMS = """
+do $$
+declare
+    columns text;
+begin
+    if to_regclass({ops} || '.figure_sums') is not null then
+        select string_agg(format('null::%s as %I', format_type(atttypid, atttypmod), attname), ', ' order by attnum)
+        into columns
+        from pg_attribute
+        where attrelid = to_regclass({schema} || '.load_health') and attnum > 0 and not attisdropped;
+        if columns is not null then
+            execute format('create or replace view %s.load_health as select %s where false', {schema}, columns);
+        end if;
+        execute format('drop view %s.figure_sums', {ops});
+    end if;
+end
+$$
+"""
+
+
+def _quote(text: str, mark: str) -> str:
+    return mark + text.replace(mark, 2 * mark) + mark
 
 
 def _text(name: str, comment: str, **options: object) -> sa.Column[object]:
@@ -58,9 +82,7 @@ def upgrade() -> None:
     op.create_table(
         "retained_campaign_days",
         _text("campaign_id", "The campaign", nullable=False),
-        sa.Column(
-            "delivery_day", sa.Date(), nullable=False, comment="Day of delivery in the reporting time zone then"
-        ),
+        sa.Column("delivery_day", sa.Date(), nullable=False, comment="Day of delivery in the reporting time zone then"),
         sa.Column("dimensions", postgresql.JSONB(), nullable=False, comment="Values of the setting dimensions then"),
         _figures("stored_campaign_days"),
         sa.PrimaryKeyConstraint("campaign_id", "delivery_day", "dimensions", name=op.f("retained_campaign_days_pkey")),
@@ -71,6 +93,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     ops = op.get_context().version_table_schema
+    names = {"ops": ops, "schema": ops.removesuffix("_ops")}
+    literals = {key: _quote(_quote(name, '"'), "'") for key, name in names.items()}
+    op.execute(sa.text(DROP_FIGURE_SUMS.format(**literals).replace(":", r"\:")))
     op.drop_table("retained_campaign_days", schema=ops)
     op.drop_table("retained_campaigns", schema=ops)
     op.drop_column("retention", "is_pending", schema=ops)
