@@ -18,7 +18,8 @@ from loader.privacy.report import report_files, report_tables
 from loader.privacy.retention import apply_policy, read_policy, set_policy
 from loader.privacy.subjects import Subject, read_subject, read_subjects
 from loader.schema.source import open_warehouse
-from loader.terminal.output import print_json, print_rows, print_table
+from loader.terminal.output import print_json, print_rows
+from loader.terminal.tables import print_table
 
 
 @click.group(

@@ -51,6 +51,15 @@ _ADDRESSES = """
     from {place} as stored
     where {texts} ~ '{pattern}' and %s::text is null
 """
+#: Readers of new events are to read the chunk again.
+_MENTION = """
+    with changed as (
+        update {place} set {changes}
+        where original_timestamp is not distinct from %(time)s and id = %(id)s
+        returning uuid_ts
+    )
+    insert into changed_chunks (uuid_ts) select uuid_ts from changed returning 1
+"""
 _DISCARDS = """
     delete from discarded_values as stored using erased_keys as keys
     where keys.subject = %s and stored.event_id = keys.id
@@ -66,6 +75,9 @@ _FIGURES = """
     ), untaken as (
         update chunks set is_taken = false
         where uuid_ts in (select uuid_ts from erased_keys where subject = %s)
+        returning uuid_ts
+    ), changed as (
+        insert into changed_chunks (uuid_ts) select uuid_ts from untaken
     )
     select count(*) from renamed
 """
@@ -242,16 +254,8 @@ def _erase_texts(warehouse: Warehouse, names: Collection[str], found: Mentions, 
             f"{name} = regexp_replace({name}, %(pattern)s, %(text)s, 'gi')"
             for name in map(quote_identifier, columns[table])
         )
-        changed = len(
-            warehouse.fetch(
-                f"update {_place(warehouse, table)} set {changes} "
-                "where original_timestamp is not distinct from %(time)s and id = %(id)s returning 1",
-                pattern=pattern,
-                text=text,
-                time=time,
-                id=id_,
-            )
-        )
+        query = _MENTION.format(place=_place(warehouse, table), changes=changes)
+        changed = len(warehouse.fetch(query, pattern=pattern, text=text, time=time, id=id_))
         counts["mentions in other events"] += 0 if is_own else changed
     for table, column in _TEXTS.items():
         counts[f"{table}.{column}"] += len(

@@ -85,7 +85,8 @@ in_campaigns as (
         sum(campaigns.complained) - coalesce(max(kept_campaigns.complained), 0) as complained,
         sum(campaigns.arrived) - coalesce(max(kept_campaigns.arrived), 0) as arrived,
         sum(campaigns.opened_or_clicked) - coalesce(max(kept_campaigns.opened_or_clicked), 0) as opened_or_clicked,
-        sum(campaigns.human_opened_or_clicked) - coalesce(max(kept_campaigns.human_opened_or_clicked), 0) as human_opened_or_clicked,
+        sum(campaigns.human_opened_or_clicked)
+        - coalesce(max(kept_campaigns.human_opened_or_clicked), 0) as human_opened_or_clicked,
         sum(campaigns.converted) - coalesce(max(kept_campaigns.converted), 0) as converted,
         sum(campaigns.conversions) - coalesce(max(kept_campaigns.conversions), 0) as conversions,
         sum(campaigns.revenue) - coalesce(max(kept_campaigns.revenue), 0) as revenue
@@ -106,7 +107,8 @@ days as (
         sum(campaign_days.complained) - coalesce(max(kept_days.complained), 0) as complained,
         sum(campaign_days.arrived) - coalesce(max(kept_days.arrived), 0) as arrived,
         sum(campaign_days.opened_or_clicked) - coalesce(max(kept_days.opened_or_clicked), 0) as opened_or_clicked,
-        sum(campaign_days.human_opened_or_clicked) - coalesce(max(kept_days.human_opened_or_clicked), 0) as human_opened_or_clicked,
+        sum(campaign_days.human_opened_or_clicked)
+        - coalesce(max(kept_days.human_opened_or_clicked), 0) as human_opened_or_clicked,
         sum(campaign_days.converted) - coalesce(max(kept_days.converted), 0) as converted,
         sum(campaign_days.conversions) - coalesce(max(kept_days.conversions), 0) as conversions,
         sum(campaign_days.revenue) - coalesce(max(kept_days.revenue), 0) as revenue
