@@ -11,6 +11,7 @@ from loader.config import Settings, data_root
 from loader.errors import SchemaError
 from loader.postgres.connection import engine
 from loader.postgres.sqlstate import translate_errors
+from loader.schema.distribution import distribute_tables
 from loader.schema.source import newest_revision, open_warehouse
 from loader.views.definitions import apply_views, read_views
 from loader.views.refresh import refresh
@@ -27,12 +28,15 @@ def config(settings: Settings) -> Config:
     return made
 
 
-def migrate(settings: Settings, segment_schemas: Sequence[str] = ()) -> tuple[str | None, str]:
+def migrate(
+    settings: Settings, segment_schemas: Sequence[str] = (), *, is_distributed: bool = False
+) -> tuple[str | None, str]:
     """Bring the schema, the views and their figures up to date; safe to repeat.
 
-    Schema and views change in one transaction. `segment_schemas` become the setting of that name, unless empty. Return
-    the revision before, None if there was none, and after. Raises SchemaError if the schema has a newer revision,
-    WarehouseError if the database fails.
+    Schema and views change in one transaction. `segment_schemas` become the setting of that name, unless empty. With
+    `is_distributed`, the event tables are distributed over the workers of a Citus cluster. Return the revision before,
+    None if there was none, and after. Raises SchemaError if the schema has a newer revision, UsageError for a database
+    without Citus that is to be distributed, WarehouseError if the database fails.
     """
     made = config(settings)
     with translate_errors(), engine(settings.database_url).begin() as connection:
@@ -50,5 +54,8 @@ def migrate(settings: Settings, segment_schemas: Sequence[str] = ()) -> tuple[st
     if segment_schemas:
         with open_warehouse(settings) as warehouse:
             change_setting(warehouse, "segment_schemas", " ".join(segment_schemas))
+    if is_distributed:
+        with open_warehouse(settings, "distribute") as warehouse:
+            distribute_tables(warehouse)
     refresh(settings, report=log.warning)
     return before, newest_revision()

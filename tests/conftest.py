@@ -22,11 +22,16 @@ from loader.pipeline.result import Options
 from loader.postgres import embedded
 from loader.postgres.embedded_programs import find_wheel
 from loader.sample import ndjson, site
+from tests.support import citus
 from tests.support.command_line import Run, run_command
 
 # A crashed server restarts on its port. Each test process uses its own range of ports, apart from the command's default
 # range, so that no other server takes the port in between.
 embedded.FIRST_PORT += 200 * (1 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
+
+#: The URL of a database on the coordinator of a Citus cluster, which knows the workers. All tests then use databases of
+#: this cluster, whose event tables are distributed; without it, tests that need a cluster are skipped.
+CITUS = os.environ.get("SELLIGENT_TEST_CITUS_URL")
 
 # No example fails because it took long: machines are shared.
 hypothesis.settings.register_profile("no deadline", deadline=None)
@@ -62,8 +67,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    """The URL of the server in SELLIGENT_TEST_DATABASE_URL, else of an embedded server."""
-    if url := os.environ.get("SELLIGENT_TEST_DATABASE_URL"):
+    """The URL of the server in SELLIGENT_TEST_CITUS_URL or SELLIGENT_TEST_DATABASE_URL, else of an embedded server."""
+    if url := CITUS or os.environ.get("SELLIGENT_TEST_DATABASE_URL"):
         yield url
         return
     with own_server() as home:
@@ -85,6 +90,10 @@ def database(server: str, name: str) -> str:
 def template(server: str) -> Iterator[str]:
     """The name of a migrated database."""
     name = f"template_{uuid4().hex[:12]}"
+    if CITUS:
+        with citus.distributed_template(server, name):
+            yield name
+        return
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
         migrate(Settings(database(server, name), "selligent"))
@@ -96,6 +105,12 @@ def template(server: str) -> Iterator[str]:
 def clone(server: str, template: str) -> Iterator[Settings]:
     """Yield a migrated database for the body."""
     name = f"test_{uuid4().hex[:12]}"
+    if CITUS:
+        try:
+            yield citus.clone(server, name, template)
+        finally:
+            citus.drop(server, name)
+        return
     with psycopg.connect(server, autocommit=True) as connection:
         statement = sql.SQL("create database {} template {}")
         connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))

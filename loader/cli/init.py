@@ -18,6 +18,13 @@ segment_option = click.option(
     help="Schema with the site's Segment data, stored as a setting; can be repeated.",
 )
 
+distributed_option = click.option(
+    "--distributed",
+    "is_distributed",
+    is_flag=True,
+    help="Distribute the event tables over the workers of a Citus cluster; needed once.",
+)
+
 
 @click.command(
     "init",
@@ -25,15 +32,21 @@ segment_option = click.option(
     "  selligent-loader init --nickname Selligent --endpoint https://events.example.com",
 )
 @segment_option
+@distributed_option
 @click.option("--nickname", help="Display name of the source; also prints what Selligent needs to send events here.")
 @click.option("--endpoint", metavar="URL", default=ENDPOINT, show_default=True, help="Public URL of `serve`.")
 @connection_options
 @json_option
-def init_command(
-    settings: Settings, as_json: bool, sites: tuple[str, ...], nickname: str | None, endpoint: str
+def init_command(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    as_json: bool,
+    sites: tuple[str, ...],
+    is_distributed: bool,
+    nickname: str | None,
+    endpoint: str,
 ) -> None:
     """Prepare a database: schemas, tables and views. Safe to repeat."""
-    done = _migrate(settings, sites)
+    done = _migrate(settings, sites, is_distributed)
     overview = create_source(settings, nickname, endpoint) if nickname else {}
     if as_json:
         print_json(done | overview)
@@ -44,19 +57,20 @@ def init_command(
 
 @click.command("migrate", epilog="\b\nExample:\n  selligent-loader migrate")
 @segment_option
+@distributed_option
 @connection_options
 @json_option
-def migrate_command(settings: Settings, as_json: bool, sites: tuple[str, ...]) -> None:
+def migrate_command(settings: Settings, as_json: bool, sites: tuple[str, ...], is_distributed: bool) -> None:
     """Bring the schema and the views up to date.
 
     Includes new tables of the site's data, and refreshes the stored figures.
     """
-    done = _migrate(settings, sites)
+    done = _migrate(settings, sites, is_distributed)
     print_json(done) if as_json else _print_migrated(done)
 
 
-def _migrate(settings: Settings, sites: tuple[str, ...]) -> dict[str, Any]:
-    before, after = migrate(settings, sites)
+def _migrate(settings: Settings, sites: tuple[str, ...], is_distributed: bool) -> dict[str, Any]:
+    before, after = migrate(settings, sites, is_distributed=is_distributed)
     return {"schema": settings.schema, "from": before, "to": after}
 
 

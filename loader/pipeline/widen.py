@@ -13,8 +13,9 @@ from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse, engine, operation
 from loader.postgres.sqlstate import translate_errors
 from loader.quoting import quote_identifier
+from loader.schema.distribution import read_event_tables
 from loader.schema.event_tables import STANDARD, TRACKS
-from loader.schema.introspection import read_event_columns, read_event_tables
+from loader.schema.introspection import read_event_columns
 from loader.schema.source import open_warehouse
 from loader.transform.refit import TargetColumn
 from loader.views.definitions import read_grants, read_views

@@ -18,6 +18,7 @@ from loader.events.values import TEXT
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
 from loader.quoting import quote_identifier, quote_literal
+from loader.schema.distribution import distribution_statements
 from loader.schema.event_tables import TEXT_PROPERTIES, TRACKS, event_table
 from loader.schema.introspection import Columns, read_columns
 
@@ -209,9 +210,14 @@ class Catalog:
             CreateIndex(index, if_not_exists=True) for index in sorted(table.indexes, key=lambda i: str(i.name))
         ]
         elements += [SetColumnComment(column) for column in table.columns]
-        self._run(name, [_sql(element) for element in elements])
+        distribution = self._warehouse.retry(partial(self._fetch_distribution, name))
+        self._run(name, [*map(_sql, elements), *distribution])
         if self._dry:
             self._columns[name] = {column.name: str(column.type.compile(_DIALECT)).lower() for column in table.columns}
+
+    def _fetch_distribution(self, name: str) -> Sequence[str]:
+        with self._warehouse.transaction():
+            return distribution_statements(self._warehouse, name)
 
     def _add(self, table: str, column: str, kind: str) -> list[str]:
         place = f"{quote_identifier(self._warehouse.schema)}.{quote_identifier(table)}"

@@ -60,17 +60,21 @@ _COMMENTS = """
 
 @dataclass(frozen=True, slots=True)
 class EventTable:
-    """An event table: size of the heap in bytes and pages, in bytes with indexes and TOAST, and estimated rows."""
+    """An event table: size of the heap in bytes and pages, in bytes with indexes and TOAST, and estimated rows.
+
+    A distributed table has no pages of its own.
+    """
 
     name: str
     heap_bytes: int
     pages: int
     total_bytes: int
     estimated_rows: int
+    is_distributed: bool = False
 
 
-def read_event_tables(warehouse: Warehouse) -> list[EventTable]:
-    """Return the event tables, including `tracks`, in the current transaction."""
+def read_local_tables(warehouse: Warehouse) -> list[EventTable]:
+    """Return the event tables, including `tracks`, in the current transaction, as this server stores them."""
     return [EventTable(*row) for row in warehouse.fetch(_EVENT_TABLES, quote_identifier(warehouse.schema))]
 
 

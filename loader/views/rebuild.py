@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from loader.config import Settings
 from loader.postgres.connection import Warehouse, operation
 from loader.quoting import quote_identifier
+from loader.schema.distribution import is_distributed, wait_for_workers
 from loader.schema.event_tables import TRACKS
 from loader.views.definitions import View
 
@@ -63,6 +64,9 @@ class FreshTables:
             if table in keyed:
                 made._run_all(_KEYS, table)
         warehouse.run(f"update {STORED}sources set read_from = '-infinity'")
+        warehouse.run("create temporary table known_chunks on commit drop as select uuid_ts from chunks")
+        if is_distributed(warehouse):
+            wait_for_workers(warehouse)
         tracks = f"{quote_identifier(settings.schema)}.{TRACKS}"
         warehouse.run(operation("read_chunks").format(tracks=tracks))
         return made

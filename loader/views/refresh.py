@@ -15,6 +15,7 @@ from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse, engine, operation, run_script
 from loader.postgres.sqlstate import translate_errors
 from loader.quoting import quote_identifier
+from loader.schema.distribution import is_distributed, wait_for_workers
 from loader.schema.event_tables import TRACKS
 from loader.schema.source import open_warehouse
 from loader.views.definitions import View, apply_views, read_views
@@ -29,6 +30,8 @@ Report = Callable[[str], None]
 LONG_SECONDS = 1.0
 #: Of two cores, with as many page views. Other machines need half or twice the time.
 EVENTS_A_MINUTE = 1_800_000
+#: The step that decides which chunks are taken.
+NEW_CHUNKS = "01_new_chunks"
 #: The name of a refreshing session begins so; the name of the step follows.
 APPLICATION_NAME = "selligent-loader refresh"
 
@@ -149,6 +152,8 @@ def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, s
             crash_point("views.refreshing")
             for step in steps:
                 run_step(warehouse, step, tables)
+                if step.name == NEW_CHUNKS and is_distributed(warehouse):
+                    wait_for_workers(warehouse)
             _add_kept_figures(warehouse, tables)
             ((events,),) = warehouse.fetch("select count(*) from new_events")
             if tables:

@@ -1,5 +1,6 @@
 -- When the newest event of a table happened, and when its newest row was loaded.
--- Reads 1,000 entries of the time-ordered key and the last pages of the table, where new rows go.
+-- Reads 1,000 entries of the time-ordered key and the rows loaded last: the last pages of the table, where new rows go,
+-- or those of the last chunks.
 with newest as (
     (
         select "timestamp", uuid_ts
@@ -11,7 +12,7 @@ with newest as (
     union all
     select "timestamp", uuid_ts
     from {table}
-    where ctid >= %(last_pages)s::tid
+    where {is_recent}
 )
 
 select

@@ -1,4 +1,5 @@
--- Make the ledger's chunks those that tracks has now, none of them taken.
+-- Make the ledger's chunks those that tracks has now, none of them taken. A chunk that was not known before stays, since
+-- the workers of a cluster may not show its rows yet.
 with counted as (
     select
         uuid_ts,
@@ -9,7 +10,9 @@ with counted as (
 
 gone as (
     delete from chunks
-    where uuid_ts not in (select uuid_ts from counted)
+    where
+        uuid_ts in (select uuid_ts from known_chunks)
+        and uuid_ts not in (select uuid_ts from counted)
 )
 
 insert into chunks (uuid_ts, events)

@@ -1,17 +1,9 @@
--- New events: those of the chunks that no refresh has taken.
+-- New events: those of the new chunks.
 --
--- Reads  chunks, and the tables of events once: by the index on uuid_ts, or as a whole if many of their events are new.
--- Writes new_chunks and new_events (temporary), chunks.
+-- Reads  chunks, new_chunks, and the tables of events once: by the index on uuid_ts, or as a whole if many of their
+--        events are new.
+-- Writes new_events (temporary), chunks.
 -- Cost   follows the new events.
-create temporary table new_chunks on commit drop as
-select
-    uuid_ts,
-    events
-from chunks
-where not is_taken;
-
-analyze new_chunks;
-
 create temporary table reading on commit drop as
 select sum(events) filter (where not is_taken) * 4 > sum(events) as is_whole
 from chunks;

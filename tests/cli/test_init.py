@@ -3,6 +3,8 @@
 import json
 import re
 
+import pytest
+
 from loader.config import Settings
 from tests.support.command_line import Run
 from tests.support.loading import select
@@ -28,3 +30,13 @@ def test_migrate_says_what_it_did(run: Run) -> None:
 def test_the_schema_can_come_from_the_environment(run: Run, settings: Settings) -> None:
     assert json.loads(run("init", "--json", SELLIGENT_SCHEMA="newsletters").out)["schema"] == "newsletters"
     assert select(settings, "select from pg_namespace where nspname = 'newsletters_ops'")
+
+
+def test_a_database_without_citus_cannot_be_distributed(run: Run, settings: Settings) -> None:
+    if select(settings, "select from pg_extension where extname = 'citus'"):
+        pytest.skip("this database has Citus")
+    for command in ("init", "migrate"):
+        told = run(command, "--distributed")
+        assert told.code == 2
+        assert "the database has no extension citus; run `create extension citus` on all nodes" in told.err
+    assert run("status").code == 0

@@ -1,0 +1,31 @@
+"""What the errors of the driver become."""
+
+import psycopg
+import pytest
+
+from loader.errors import DisconnectedError, LoaderError, OutageError
+from loader.postgres.sqlstate import translate_errors
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "expected"),
+    [
+        (
+            psycopg.errors.InternalError_,
+            "failed to prepare transaction 'citus_0' on host a",
+            DisconnectedError,
+        ),
+        (psycopg.errors.InternalError_, "failure on connection marked as essential: a:5432", DisconnectedError),
+        (psycopg.errors.IoError, "failed to COPY to shard 102008 on a:5432", DisconnectedError),
+        (psycopg.errors.InternalError_, "cache lookup failed for relation 1", OutageError),
+        (psycopg.errors.DataError, "failed to prepare transaction", LoaderError),
+    ],
+    ids=str,
+)
+def test_a_lost_worker_of_a_cluster_is_a_lost_connection(
+    kind: type[psycopg.Error], message: str, expected: type[LoaderError]
+) -> None:
+    with pytest.raises(expected) as raised, translate_errors():
+        raise kind(message)
+    assert type(raised.value) is expected or expected is LoaderError
+    assert isinstance(raised.value, DisconnectedError) == (expected is DisconnectedError)
