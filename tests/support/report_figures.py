@@ -19,7 +19,8 @@ def make_figures(**changes: Any) -> Figures:
     figures = Figures(
         schema="selligent",
         period=QUARTER,
-        source=Source("Europe/Brussels", True, "EUR", datetime(2026, 1, 1, 7, 5, tzinfo=UTC), 25085, Decimal("0.94")),
+        source=Source("Europe/Brussels", True, "EUR", datetime(2026, 1, 1, 7, 5, tzinfo=UTC), 25085),
+        identified=Decimal("0.94"),
         campaign_name=None,
         is_compared=True,
         days=make_days(),

@@ -12,6 +12,8 @@ from loader.postgres.connection import Warehouse, operation
 from loader.quoting import quote_identifier
 from loader.reports.page.periods import Period, months
 
+#: Of so many events the share with a known user is counted; that of more is estimated from so many.
+SAMPLED_EVENTS = 200_000
 #: How long the clicks and orders after the last e-mail of a campaign are reported.
 DAYS_AFTER = timedelta(days=7)
 
@@ -96,20 +98,20 @@ class Link(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What the figures are made of; `identified` is the share of events whose person is a known user."""
+    """What the figures are made of."""
 
     zone: str
     has_site: bool
     currency: str | None
     loaded_until: datetime
     events: int
-    identified: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """All that a report shows. `days` reaches back to the period before and to the first of the months.
 
+    `identified` is the share of events whose person is a known user; None if there are no events.
     `hours` has the number of first opens by people, by weekday (1 is Monday) and hour. `is_compared` says whether the
     data reach back to the beginning of the period before. `campaign_name` is None for a report of all campaigns, which
     alone has `campaigns`, `largest` and `domains`.
@@ -118,6 +120,7 @@ class Figures:
     schema: str
     period: Period
     source: Source
+    identified: Decimal | None
     campaign_name: str | None
     is_compared: bool
     days: Mapping[date, Sums]
@@ -159,6 +162,8 @@ def _read(warehouse: Warehouse, scope: Scope) -> Figures:
     period, first_day = _period(warehouse, scope)
     ((*values,),) = warehouse.fetch(operation("report/source"))
     source = Source(*values)
+    percent = min(100, 100 * SAMPLED_EVENTS / max(source.events, 1))
+    ((identified,),) = warehouse.fetch(operation("report/identified"), percent=percent)
     parameters = {"first": period.first, "last": period.last, "campaign": scope.campaign}
 
     def read(query: str, **more: Any) -> list[tuple[Any, ...]]:
@@ -169,6 +174,7 @@ def _read(warehouse: Warehouse, scope: Scope) -> Figures:
         schema=warehouse.schema,
         period=period,
         source=source._replace(loaded_until=source.loaded_until.astimezone(ZoneInfo(source.zone))),
+        identified=identified,
         campaign_name=name,
         is_compared=first_day <= period.before.first,
         days={

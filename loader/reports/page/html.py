@@ -80,8 +80,8 @@ def _write_header(figures: Figures, formats: Formats, title: str) -> str:
 def _write_footer(figures: Figures, formats: Formats) -> str:
     source = figures.source
     text = f"From {formats.number(source.events)} events"
-    if source.identified is not None:
-        text += f", of which {formats.share(source.identified)} could be given to a known user"
+    if figures.identified is not None:
+        text += f", of which {formats.share(figures.identified)} could be given to a known user"
     views = VIEWS if source.has_site else VIEWS[:-1]
     return (
         f"<footer>\n<p>{text}. A change of a rate is coloured if it is larger than chance explains. The figures are "

@@ -6,8 +6,4 @@ select
     exists (select from conversions_attributed) as has_site,
     (select reporting_currency from refreshed) as currency,
     (select loaded_until from refreshed) as loaded_until,
-    (select sum(events_loaded)::bigint from loads) as events,
-    (
-        select sum(events) filter (where matched_by in ('user_id', 'email')) / nullif(sum(events), 0)
-        from identity_coverage
-    ) as identified
+    (select sum(events_loaded)::bigint from loads) as events

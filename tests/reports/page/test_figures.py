@@ -174,8 +174,11 @@ def test_the_source_is_described(sampled: Settings, figures: Figures) -> None:
     assert figures.source[:3] == ("UTC", True, "EUR")
     assert figures.source.events == events["n"]
     assert datetime.now(UTC) - figures.source.loaded_until < timedelta(hours=2)
-    assert figures.source.identified is not None
-    assert 0.9 < figures.source.identified < 1
+    coverage = "select sum(share_of_events) as share from identity_coverage where matched_by in ('user_id', 'email')"
+    (expected,) = select(sampled, coverage)
+    assert figures.identified is not None
+    assert round(figures.identified, 3) == round(expected["share"], 3)
+    assert 0.9 < figures.identified < 1
 
 
 def relations(plan: Any) -> Iterator[tuple[str, str]]:
@@ -195,7 +198,7 @@ def test_a_query_reads_stored_figures_and_no_event_table(sampled: Settings, quer
     text = f"explain (format json, verbose) {operation(f'report/{query}')}"
     with psycopg.connect(sampled.database_url or "") as connection:
         connection.execute("set search_path to selligent, selligent_ops")
-        ((plan,),) = connection.execute(text, {**parameters, "has_site": True}).fetchall()
+        ((plan,),) = connection.execute(text, {**parameters, "has_site": True, "percent": 100}).fetchall()
     read = set(relations(json.loads(json.dumps(plan))))
     assert read
     assert {name for schema, name in read if schema == "selligent"} <= {"settings"}
