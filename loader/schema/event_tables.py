@@ -79,7 +79,7 @@ def standard_columns() -> list[Column[Any]]:
             timestamptz(),
             nullable=False,
             server_default=func.now(),
-            comment="When this row was loaded: the cursor for incremental reading",
+            comment="When the transaction that loaded this row began; its position for readers is in loaded_chunks",
         ),
     ]
 

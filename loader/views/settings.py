@@ -35,10 +35,11 @@ _READ: Mapping[str, str] = {
 }
 #: One of the properties that the setting `dimensions` names.
 DIMENSION = r"[^\s,]+"
-#: Columns of views that dimensions are added to, beside those that are dimensions now.
+#: Columns of views that dimensions are added to, without these.
 _TAKEN = """
     select distinct attname from pg_attribute
-    where attrelid = any(array[{views}]::regclass[]) and attnum > 0 and not attisdropped and attname <> all(%s)
+    where attrelid = any(array[{views}]::regclass[]) and attnum > 0
+        and right(col_description(attrelid, attnum), 22) is distinct from 'the setting dimensions'
 """
 _DIMENSION_VIEWS = ("email_events", "email_messages", "campaign_days")
 #: Columns of a table of exchange rates.
@@ -135,12 +136,9 @@ def _check_schema(warehouse: Warehouse, schema: str) -> None:
 
 def _check_dimensions(warehouse: Warehouse, value: str) -> None:
     names = re.findall(DIMENSION, value)
-    known = {row["name"]: row["value"] for row in read_settings(warehouse.fetch, warehouse.schema)}
     schema = quote_identifier(warehouse.schema).replace("'", "''")
     views = ", ".join(f"'{schema}.{view}'" for view in _DIMENSION_VIEWS)
-    taken = {
-        name for (name,) in warehouse.fetch(_TAKEN.format(views=views), re.findall(DIMENSION, known["dimensions"]))
-    }
+    taken = {name for (name,) in warehouse.fetch(_TAKEN.format(views=views))}
     for name in names:
         if name in taken or names.count(name) > 1 or not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", name):
             raise UsageError(

@@ -120,6 +120,24 @@ NUMBER_CHUNKS = """
 create sequence {ops}.chunks_position_seq;
 update {ops}.chunks set position = (select nextval('{ops}.chunks_position_seq')) where is_taken
 """
+LOADED = "When the transaction that loaded this row began; its position for readers is in loaded_chunks"
+LOADED_BEFORE = "When this row was loaded: the cursor for incremental reading"
+#: Also in tables that were created at run time. Without format(), whose % would be doubled in the SQL of Alembic.
+COMMENT = """
+do $$
+declare
+    place regclass;
+begin
+    for place in
+        select attrelid from pg_attribute
+        join pg_class on pg_class.oid = attrelid and relkind = 'r' and relnamespace = {schema}::regnamespace
+        where attname = 'uuid_ts' and not attisdropped
+    loop
+        execute 'comment on column ' || place || '.uuid_ts is ' || quote_literal({comment});
+    end loop;
+end
+$$
+"""
 NEW_VIEWS = (
     *("attributed_revenue_days", "cohorts", "link_days", "list_growth", "loaded_chunks", "mailbox_domain_days"),
     "send_times",
@@ -162,8 +180,14 @@ def quoted_schemas() -> dict[str, str]:
     return {"ops": quote(ops), "schema": quote(ops.removesuffix("_ops"))}
 
 
+def comment_times(comment: str) -> None:
+    statement = COMMENT.format(schema=literal(quoted_schemas()["schema"]), comment=literal(comment))
+    op.execute(sa.text(statement.replace(":", r"\:")))
+
+
 def upgrade() -> None:
     quoted = quoted_schemas()
+    comment_times(LOADED)
     ops = op.get_context().version_table_schema
     op.execute(
         f"insert into {quoted['schema']}.settings (name, value, description) "
@@ -196,6 +220,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Leave the views empty; the version below makes them and the figures again."""
     quoted = quoted_schemas()
+    comment_times(LOADED_BEFORE)
     ops = op.get_context().version_table_schema
     literals = {key: literal(name) for key, name in quoted.items()}
     op.execute(sa.text(DETACH_VIEWS.format(**literals).replace(":", r"\:")))
