@@ -29,7 +29,7 @@ from loader.terminal.tables import print_table
     "  selligent-loader privacy retain --events 25months --raw 30days --rejects 90days"
 )
 def privacy() -> None:
-    """Erase people, suppress them, delete what is old, and report where personal data lies."""
+    """Erase and suppress people, delete what is old, report it."""
 
 
 _user_id = click.option("--user-id", metavar="ID", help="The person's user id.")
@@ -60,10 +60,11 @@ _spool = click.option(
 @connection_options
 @json_option
 def erase_command(settings: Settings, as_json: bool, path: Path | None, spool: Path | None, **given: Any) -> None:
-    """Erase a person: events, rejects, discarded values, dead letters, figures, and lines in the spool.
+    """Erase a person.
 
-    Finds all user ids and addresses of the person, and suppresses them, so that later loads do not bring them back. An
-    erasure that was interrupted is continued when it is repeated.
+    Removes events, rejects, discarded values, dead letters, figures, and lines in the spool. Finds all user ids and
+    addresses of the person, and suppresses them, so that later loads do not bring them back. An erasure that was
+    interrupted is continued when it is repeated.
     """
     user_id, email, certificate = given["user_id"], given["email"], given["certificate"]
     if (path is None) == (user_id is None and email is None):
@@ -135,7 +136,7 @@ def log_command(settings: Settings, as_json: bool, limit: int, number: int | Non
 
 @privacy.group("suppress")
 def suppress() -> None:
-    """Add people to the list of those whose events are not loaded, remove or list them."""
+    """Manage the list of people whose events are not loaded."""
 
 
 def _names(user_id: str | None, email: str | None, path: Path | None) -> list[str]:
@@ -157,7 +158,10 @@ _file = click.option(
 @_file
 @connection_options
 def add_command(settings: Settings, user_id: str | None, email: str | None, path: Path | None) -> None:
-    """Suppress people: from now on, loads, replays and integrations drop their events, and count them."""
+    """Suppress people.
+
+    From now on, loads, replays and integrations drop their events, and count them.
+    """
     with open_warehouse(settings) as warehouse, warehouse.transaction():
         count = change_list(warehouse, add=_names(user_id, email, path))
     print(f"{count:,} identities are suppressed now")
@@ -224,9 +228,9 @@ def apply_command(settings: Settings, as_json: bool, spool: Path | None) -> None
 @connection_options
 @json_option
 def report_command(settings: Settings, as_json: bool, spool: Path | None) -> None:
-    """Show where personal data lies: columns with their rows, the oldest, and who may read them; files.
+    """Show where personal data lies.
 
-    Reads all tables once.
+    Lists columns with their rows, the oldest one, and who may read them; then files. Reads all tables once.
     """
     with open_warehouse(settings) as warehouse, warehouse.transaction():
         tables = report_tables(warehouse)
