@@ -111,7 +111,7 @@ ROWS: Sequence[Sequence[Chart]] = (
             ["sum_people"],
             axis="step_label",
             width=4,
-            look=_BARS | {"show_value": True, "show_legend": False, "y_axis_format": ",d", "x_axis_sort_asc": True},
+            look=_BARS | {"show_value": True, "show_legend": False, "y_axis_format": ",d", "xAxisLabelRotation": 30},
         ),
     ),
     (
@@ -168,6 +168,7 @@ ROWS: Sequence[Sequence[Chart]] = (
             "attributed_revenue_days",
             ["sum_attributed_revenue"],
             axis="model",
+            height=80,
             look=_BARS | {"show_value": True, "show_legend": False, "y_axis_format": ",.0f", "xAxisLabelRotation": 30},
         ),
         Chart(
@@ -177,6 +178,7 @@ ROWS: Sequence[Sequence[Chart]] = (
             ["ratio_active_share"],
             ["cohort_label"],
             axis="weeks_since",
+            height=80,
             rows=5000,
             where="weeks_since <= 12",
             look=_HEAT | {"sort_y_axis": "alpha_desc"},
