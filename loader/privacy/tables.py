@@ -72,6 +72,7 @@ _FIGURES = """
         update stored_people set name = 'erased-' || gen_random_uuid() where name = any(%s) returning 1
     ), stale as (
         update refreshed set definition = ''
+        where exists (select from renamed) or exists (select from erased_keys where subject = %s)
     ), untaken as (
         update chunks set is_taken = false
         where uuid_ts in (select uuid_ts from erased_keys where subject = %s)
@@ -190,7 +191,9 @@ def remove_person(
         warehouse.fetch("delete from segment_members where user_id = any(%s) returning 1", list(names))
     )
     counts.update(_erase_texts(warehouse, names, found, token or ERASED))
-    ((counts["figures"],),) = warehouse.fetch(_FIGURES, list(names), number)
+    ((counts["figures"],),) = warehouse.fetch(_FIGURES, list(names), number, number)
+    if counts["mentions in other events"]:
+        warehouse.fetch("update refreshed set definition = ''")
     return +counts
 
 

@@ -68,6 +68,8 @@ def find_unreachable(warehouse: Warehouse, number: int, names: Collection[str]) 
         found.append(
             _entry("spool, unless it was searched now", f"{folder} on {host}", "run the erasure there with --spool")
         )
+    copies = "tables and views that other tools have copied"
+    found.append(_entry("copies", copies, "delete the person's rows there, or copy the tables again"))
     ((replicas,),) = warehouse.fetch(_REPLICAS)
     if replicas:
         found.append(_entry("replicas", f"{replicas} are connected", "they follow; delayed ones later"))
