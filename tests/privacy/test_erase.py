@@ -204,6 +204,7 @@ def test_anonymized_events_stay_and_so_do_the_figures_of_campaigns(settings: Set
     assert erasure.counts["tracks"] == len(HERS)
 
 
+@pytest.mark.slow
 def test_user_agents_of_machines_are_judged_as_before(settings: Settings, folder: Path) -> None:
     agents = ("Mozilla/5.0 (via ggpht.com GoogleImageProxy)", "Barracuda Sentinel (EE)", "Anna's Phone", None)
     opened = [mail(0, USER)] + [
@@ -300,6 +301,7 @@ def test_an_erasure_waits_for_a_lock_and_is_repeated_to_the_end(
     assert int(found["removed"]["spool"]) > 0 and int(found["removed"]["tracks"]) == len(HERS)
 
 
+@pytest.mark.slow
 def test_a_load_beside_an_erasure_brings_nobody_back(settings: Settings, folder: Path) -> None:
     options = make_world(settings, folder)
     more = [mail(n, USER, 6) for n in range(100, 120)] + [mail(n, "u9", 6) for n in range(200, 220)]
@@ -347,6 +349,7 @@ def test_an_erasure_that_is_killed_at_any_step_is_repeated_to_the_end(settings: 
     assert figures(settings, VIEWS) == found
 
 
+@pytest.mark.slow
 def test_a_refresh_by_others_after_the_deletion_computes_the_figures_again(settings: Settings, folder: Path) -> None:
     options = make_world(settings, folder)
     with pytest.raises(KeyboardInterrupt), at("erase.deleted", _interrupt):

@@ -114,6 +114,7 @@ def test_old_events_go_and_the_figures_of_campaigns_stay(
     assert (figures(settings), sums(settings)) == (found, [])
 
 
+@pytest.mark.slow
 def test_a_second_deletion_and_an_erasure_add_up(
     settings: Settings, tmp_path: Path, world: dict[str, list[str]]
 ) -> None:
