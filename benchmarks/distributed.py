@@ -10,6 +10,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -84,7 +85,10 @@ def steps(source: Settings, path: Path) -> Iterator[tuple[str, Callable[[], obje
     yield "load of the same events", lambda: load_file(source, path, again=True)
     yield "refresh of all events", lambda: refresh(source)
     for question, query in QUESTIONS.items():
-        yield question, lambda query=query: execute(source, f"select count(*) from ({query}) as answer")  # type: ignore[misc]
+        yield (
+            question,
+            partial(execute, source, f"select count(*) from ({query.format(schema=source.schema)}) as answer"),
+        )
 
 
 if __name__ == "__main__":

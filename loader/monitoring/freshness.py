@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from loader.postgres.connection import Warehouse, operation
 from loader.quoting import quote_identifier
-from loader.schema.distribution import read_event_tables
+from loader.schema.distribution import measure_event_tables
 from loader.schema.introspection import EventTable
 
 #: Larger tables, in bytes without indexes, are estimated instead of counted.
@@ -34,7 +34,7 @@ class TableFreshness:
 
 def read_freshness(warehouse: Warehouse) -> list[TableFreshness]:
     """Return the freshness of every event table, in the current transaction."""
-    return [_read(warehouse, table) for table in read_event_tables(warehouse)]
+    return [_read(warehouse, table) for table in measure_event_tables(warehouse)]
 
 
 def _read(warehouse: Warehouse, table: EventTable) -> TableFreshness:

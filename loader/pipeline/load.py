@@ -24,7 +24,7 @@ from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
 from loader.postgres.retry import retry
 from loader.quoting import quote_identifier
-from loader.schema.distribution import is_distributed, read_event_tables
+from loader.schema.distribution import is_distributed, measure_event_tables
 from loader.schema.source import open_warehouse
 
 #: Makes what a load reports its progress to, given the total size of the files as stored, in bytes, and their number.
@@ -171,7 +171,7 @@ def analyze(warehouse: Warehouse, rows: Mapping[str, int]) -> list[str]:
 
 def _find_due(warehouse: Warehouse, rows: Mapping[str, int]) -> list[str]:
     if is_distributed(warehouse):
-        known = {table.name: table.estimated_rows for table in read_event_tables(warehouse)}
+        known = {table.name: table.estimated_rows for table in measure_event_tables(warehouse)}
         return sorted(name for name, new in rows.items() if new > NEW_SHARE * known.get(name, 0))
     names, counts = list(rows), list(rows.values())
     return [name for (name,) in warehouse.fetch(_DUE, names, counts, quote_identifier(warehouse.schema), NEW_SHARE)]

@@ -13,7 +13,7 @@ from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse, engine, operation
 from loader.postgres.sqlstate import translate_errors
 from loader.quoting import quote_identifier
-from loader.schema.distribution import read_event_tables
+from loader.schema.distribution import measure_event_tables
 from loader.schema.event_tables import STANDARD, TRACKS
 from loader.schema.introspection import read_event_columns
 from loader.schema.source import open_warehouse
@@ -74,7 +74,7 @@ def plan_widening(settings: Settings, warehouse: Warehouse, table: str, column: 
             operation("dependent_views"), column_name=column, tables=tables, schema=quote_identifier(warehouse.schema)
         )
         waiting = {p: count for p, count in warehouse.fetch(_WAITING, tables) if column_identifier(p) == column}
-        rewritten = [found for found in read_event_tables(warehouse) if found.name in tables]
+        rewritten = [found for found in measure_event_tables(warehouse) if found.name in tables]
     ours = {(view.schema, view.name) for view in read_views(settings)}
     return WideningPlan(
         column,

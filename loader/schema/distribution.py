@@ -13,7 +13,7 @@ from loader.errors import DisconnectedError, UsageError
 from loader.postgres.connection import Warehouse
 from loader.quoting import quote_identifier, quote_literal
 from loader.schema.event_tables import TRACKS
-from loader.schema.introspection import EventTable, read_event_columns, read_local_tables
+from loader.schema.introspection import EventTable, read_event_columns, read_event_tables
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ _CREATE = """
 _CREATE_ONLINE = "select create_distributed_table_concurrently({table}, 'id', colocate_with => {colocation})"
 #: Frees what the coordinator still stores of a table that has been distributed with its rows.
 _TRUNCATE = "select truncate_local_data_after_distributing_table({table})"
+#: Drops what the distribution has left on the coordinator, which would look like another event table.
+_CLEAN_UP = "call citus_cleanup_orphaned_resources()"
 #: Bytes of the heap, bytes with indexes and TOAST, and estimated rows of each distributed table, by node.
 _SIZES = """
     select success, result from run_command_on_all_nodes(format($$
@@ -77,9 +79,9 @@ def read_distributed_tables(warehouse: Warehouse) -> set[str]:
     return {name for (name,) in warehouse.fetch(_DISTRIBUTED, quote_identifier(warehouse.schema))}
 
 
-def read_event_tables(warehouse: Warehouse) -> list[EventTable]:
+def measure_event_tables(warehouse: Warehouse) -> list[EventTable]:
     """Return the event tables, including `tracks`, with the sums of their shards, in the current transaction."""
-    tables, distributed = read_local_tables(warehouse), read_distributed_tables(warehouse)
+    tables, distributed = read_event_tables(warehouse), read_distributed_tables(warehouse)
     if not distributed:
         return tables
     sizes = _read_sizes(warehouse)
@@ -137,6 +139,7 @@ def distribute_tables(warehouse: Warehouse) -> list[str]:
         if has_rows:  # outside of a transaction, as Citus demands
             warehouse.fetch(_CREATE_ONLINE.format(**places))
             warehouse.fetch(_TRUNCATE.format(**places))
+            warehouse.fetch(_CLEAN_UP)
         log.info("table %r is distributed", table)
     return todo
 

@@ -73,7 +73,7 @@ class EventTable:
     is_distributed: bool = False
 
 
-def read_local_tables(warehouse: Warehouse) -> list[EventTable]:
+def read_event_tables(warehouse: Warehouse) -> list[EventTable]:
     """Return the event tables, including `tracks`, in the current transaction, as this server stores them."""
     return [EventTable(*row) for row in warehouse.fetch(_EVENT_TABLES, quote_identifier(warehouse.schema))]
 
