@@ -29,7 +29,7 @@ from loader.privacy.subjects import Subject
 from loader.privacy.tables import Mentions, find_mentions, remove_person
 from loader.privacy.unreachable import find_unreachable
 from loader.quoting import quote_identifier
-from loader.schema.distribution import read_event_tables
+from loader.schema.introspection import read_event_tables
 from loader.schema.source import open_warehouse
 from loader.views.refresh import refresh
 
