@@ -37,12 +37,17 @@ ERRORS_BY_SQLSTATE: Mapping[type[LoaderError], tuple[str, ...]] = {
 PERMANENT_LOGIN_ERRORS = re.compile(
     "password|authentication|pg_hba|does not exist|not permitted|certificate|not support SSL"
 )
-#: What the coordinator of a Citus cluster says if a worker is lost in the middle of a transaction, as an internal or an
-#: input error. It has rolled the transaction back.
-LOST_WORKER = re.compile(
-    "failed to (prepare transaction|COPY to shard|complete COPY)|failure on connection marked as essential"
-    "|could not (connect to any active placements|establish any connections|find an available connection)"
-)
+#: The coordinator of a Citus cluster reports what went wrong in a COPY on a worker, and workers that are lost, as
+#: internal or input errors. What they are by the beginning of the message, in English.
+ERRORS_OF_WORKERS: Mapping[type[LoaderError], str] = {
+    ContentionError: "duplicate key value|deadlock detected|canceling statement due to lock timeout",
+    OverfullError: "row is too big|index row (size|requires)",
+    DisconnectedError: (
+        "terminating connection|the database system is|failed to (prepare transaction|COPY to shard|complete COPY)"
+        "|failure on connection marked as essential"
+        "|could not (connect to any active placements|establish any connections|find an available connection)"
+    ),
+}
 #: What libpq adds around the actual message.
 LIBPQ = re.compile("^(connection failed|consuming input failed): | (Is the server running|This probably means) .*")
 #: What to do about an error, by SQLSTATE.
@@ -79,8 +84,10 @@ def _translate(exc: psycopg.Error) -> LoaderError:
         message += f": {detail}; drop these, run `selligent-loader migrate`, and create them again"
     if state in ADVICE:
         message += f"; {ADVICE[state]}"
-    if state.startswith(("XX", "58")) and LOST_WORKER.match(message):
-        return DisconnectedError(message)
+    if state in {"XX000", "58030"}:
+        for kind, beginning in ERRORS_OF_WORKERS.items():
+            if re.match(beginning, message):
+                return kind(message)
     kinds = (kind for kind, states in ERRORS_BY_SQLSTATE.items() if state.startswith(states))
     return next(kinds, WarehouseError)(message)
 
