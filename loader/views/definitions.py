@@ -28,8 +28,8 @@ _GRANTS = """
     where relkind = 'v' and nspname = any(:schemas) and relname = any(:names) and not attisdropped
 """
 
-#: Citus would also create the views on the workers, and fails for one that reads local tables. Without Citus the
-#: setting has no effect.
+#: Citus would also create the views on the workers, and fails for one that reads local tables. Functions it has to
+#: create there. Without Citus the setting has no effect.
 _NOT_ON_WORKERS = "set local citus.enable_ddl_propagation to off;"
 _ON_WORKERS = "set local citus.enable_ddl_propagation to default;"
 
@@ -53,10 +53,8 @@ class View:
     def script(self) -> str:
         """The SQL with the search path for its names."""
         path = ", ".join((quote_identifier(self.schema), quote_identifier(self.other), "pg_catalog"))
-        return (
-            f"set local search_path to {path};\n{_NOT_ON_WORKERS}\n\n{self.sql.rstrip()}\n\n"
-            f"set local search_path to default;\n{_ON_WORKERS}\n"
-        )
+        script = f"set local search_path to {path};\n\n{self.sql.rstrip()}\n\nset local search_path to default;\n"
+        return script if self.is_function else f"{_NOT_ON_WORKERS}\n{script}{_ON_WORKERS}\n"
 
 
 def read_views(settings: Settings, connection: Connection | None = None) -> list[View]:
