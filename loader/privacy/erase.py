@@ -26,7 +26,7 @@ from loader.privacy.person import Person, find_events, find_person, prepare_pair
 from loader.privacy.retention import finish_deletion
 from loader.privacy.scrubbing import Scrubber
 from loader.privacy.subjects import Subject
-from loader.privacy.tables import Mentions, find_mentions, remove_person
+from loader.privacy.tables import Mentions, count_related, find_mentions, remove_person
 from loader.privacy.unreachable import find_unreachable
 from loader.quoting import quote_identifier
 from loader.schema.introspection import read_event_tables
@@ -159,10 +159,12 @@ def _find(warehouse: Warehouse, subjects: Sequence[Subject], options: ErasureOpt
             for subject in subjects
         ]
         erasures = [Erasure(person) for person in people]
-        for erasure, events in zip(erasures, find_events(warehouse, people), strict=True):
-            erasure.unreachable = find_unreachable(warehouse, erasures.index(erasure), erasure.person.names)
+        for number, events in enumerate(find_events(warehouse, people)):
+            erasure, names = erasures[number], people[number].names
+            erasure.unreachable = find_unreachable(warehouse, number, names)
             if is_dry:
                 erasure.counts.update(events)
+                erasure.counts.update(count_related(warehouse, number, names))
         scrubber = Scrubber({name: n for n, person in enumerate(people) for name in person.names})
         for erasure, mentions in zip(erasures, find_mentions(warehouse, scrubber, len(people)), strict=True):
             erasure.mentions = mentions

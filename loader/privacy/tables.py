@@ -66,6 +66,25 @@ _DISCARDS = """
         and stored.original_timestamp is not distinct from keys.original_timestamp
     returning 1
 """
+#: Discarded values that may name somebody, of events that stay.
+_OF_OTHERS = f"""
+    value ~ '{_MAY_NAME}' and not exists (
+        select from erased_keys as keys
+        where keys.id = event_id and keys.original_timestamp is not distinct from discarded_values.original_timestamp
+    )
+"""
+#: What goes with the events of a person, by place.
+_RELATED = """
+    select
+        (
+            select count(*) from discarded_values as stored
+            inner join erased_keys as keys on stored.event_id = keys.id
+                and stored.original_timestamp is not distinct from keys.original_timestamp
+            where keys.subject = %(number)s
+        ) as discarded_values,
+        (select count(*) from segment_members where user_id = any(%(names)s)) as segment_members,
+        (select count(*) from stored_people where name = any(%(names)s)) as figures
+"""
 #: The names in the figures, at once; the sums are computed again by the next refresh.
 _FIGURES = """
     with renamed as (
@@ -114,13 +133,19 @@ def find_mentions(warehouse: Warehouse, scrubber: Scrubber, people: int) -> list
                 found[owner].gone[table].append(number)  # type: ignore[attr-defined]
             elif owner is not None and kept is not None:
                 found[owner].changed[table][number] = kept  # type: ignore[index]
-    for number, value in _pages(warehouse, "discarded_values", "discard_id", "value", f"value ~ '{_MAY_NAME}'"):
+    for number, value in _pages(warehouse, "discarded_values", "discard_id", "value", _OF_OTHERS):
         for owner in _owners(scrubber, str(value)):
             found[owner].discards.append(number)  # type: ignore[attr-defined]
     for event in _events_with_addresses(warehouse):
         for owner in _owners(scrubber, event[-1]):
             found[owner].events.append(event[:-1])  # type: ignore[attr-defined]
     return found
+
+
+def count_related(warehouse: Warehouse, number: int, names: Collection[str]) -> Counter[str]:
+    """Return how many rows go with the events of a person, by place, in the current transaction."""
+    (counts,) = warehouse.fetch(_RELATED, number=number, names=list(names))
+    return Counter(dict(zip(("discarded_values", "segment_members", "figures"), counts, strict=True)))
 
 
 def _owners(scrubber: Scrubber, text: str) -> set[int]:

@@ -159,7 +159,7 @@ def test_a_person_is_erased_everywhere_and_stays_erased(settings: Settings, fold
     assert has_trace(dump(settings)) == []
     for text in texts(options.home):
         assert has_trace(text) == []
-    for place in ("tracks", "rejected_events", "spool", "mentions in other events"):
+    for place in ("tracks", "rejected_events", "discarded_values", "figures", "spool", "mentions in other events"):
         assert planned.counts[place] == erasure.counts[place] > 0, place
     assert erasure.counts["tracks"] == len(HERS)
     assert erasure.counts["rejected_events"] == 4
