@@ -72,7 +72,11 @@ def server() -> Iterator[str]:
         yield url
         return
     with own_server() as home:
-        yield embedded.start(home).url
+        url = embedded.start(home).url
+        with psycopg.connect(url, autocommit=True) as connection:  # a test's database is dropped in a tenth of the time
+            connection.execute("alter system set fsync = off")
+            connection.execute("select pg_reload_conf()")
+        yield url
 
 
 @pytest.fixture(scope="module")
