@@ -90,14 +90,17 @@ class SpoolLoader:
             named = set(files_with_suppressed(warehouse, loaded))
             suppressed = Suppression(warehouse).list if named else None
         for uri in loaded:
-            self._spool.archive(Path(uri))
             if suppressed and uri in named:
                 self._remove_suppressed(Path(uri), suppressed)
+            self._spool.archive(Path(uri))
 
     def _remove_suppressed(self, path: Path, suppressed: SuppressionList) -> None:
-        """Remove the events of suppressed people from a segment that was archived."""
+        """Remove the events of suppressed people from a segment before it is archived, so that a crash leaves none.
+
+        After a crash between the two, the segment has changed and is loaded again, which adds nothing.
+        """
         with hold_segments(path.parent.parent):
-            rewrite_segment(path.parent / ".loaded" / path.name, lambda line: without_suppressed(line, suppressed))
+            rewrite_segment(path, lambda line: without_suppressed(line, suppressed))
 
     def _keep_site_calls(self, settings: Settings) -> None:
         """Move the segments with calls of the company's site, which are not loaded, to those that are kept."""
@@ -107,9 +110,9 @@ class SpoolLoader:
         with open_warehouse(settings, "serve") as warehouse:
             suppressed = Suppression(warehouse).list
         for path in paths:
-            self._spool.archive(path)
             if suppressed.digests:
                 self._remove_suppressed(path, suppressed)
+            self._spool.archive(path)
 
     def _read_needed(self) -> dict[Path, str]:
         """Return the first segment that integrations need, by the folder of the log."""

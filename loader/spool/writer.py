@@ -87,8 +87,10 @@ class Spool:
         self._segments: dict[str, Segment] = {}
         self._queue: SimpleQueue[Waiting | Command | None] = SimpleQueue()
         self._closed: SimpleQueue[tuple[Path, int] | None] = SimpleQueue()
-        #: Protects the four attributes below, and signals that a segment has been compressed.
+        #: Protects the five attributes below, and signals that a segment has been compressed.
         self._changed = threading.Condition()
+        #: What `_stored` has of each closed segment, by the name without suffix. An erasure may make a file smaller.
+        self._sizes: dict[str, int] = {}
         self._stored = self._pending = self._compressing = 0
         self._problem: OSError | None = None
         self._failures = Failures()
@@ -156,7 +158,7 @@ class Spool:
         archive_segment(path)
         crash_point("segment.kept")
         with self._changed:
-            self._stored -= size
+            self._stored -= self._sizes.pop(path.name.partition(".")[0], size)
 
     def remove_older(self, seconds: float, needed: Needed | None = None) -> None:
         """Remove the loaded segments that were closed more than so many seconds ago and that no integration needs."""
@@ -178,8 +180,8 @@ class Spool:
         self._lock.close()
 
     def _recover(self) -> None:
+        self._stored = self._measure_closed()
         for place in self._places.values():
-            self._stored += sum(path.stat().st_size for path in closed_segments(place))
             for path, size in unfinished_segments(place):
                 self._stored += size
                 self._compress_later(path, size)
@@ -259,9 +261,13 @@ class Spool:
             return
         log.error("the spool %s was removed, with events that waited to be loaded; it is made again", self._folder)
         with self._changed:
-            self._stored = sum(
-                path.stat().st_size for place in self._places.values() for path in closed_segments(place)
-            )
+            self._stored = self._measure_closed()
+
+    def _measure_closed(self) -> int:
+        """Return the bytes of all closed segments, and remember those of each."""
+        paths = [path for place in self._places.values() for path in closed_segments(place)]
+        self._sizes = {path.name.partition(".")[0]: path.stat().st_size for path in paths}
+        return sum(self._sizes.values())
 
     def _segment(self, schema: str) -> Segment:
         if schema not in self._segments:
@@ -287,5 +293,6 @@ class Spool:
                 grown = 0
             with self._changed:
                 self._stored += grown
+                self._sizes[path.name.partition(".")[0]] = size + grown
                 self._compressing -= 1
                 self._changed.notify_all()

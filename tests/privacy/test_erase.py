@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ from loader.schema.source import open_warehouse
 from loader.views.refresh import is_stale, refresh
 from tests.support.command_line import Run, environment
 from tests.support.crash_points import KILLED_AT, at
+from tests.support.endpoint import serving
 from tests.support.forwarding import spooling, write
 from tests.support.loading import Event, content, event, ndjson, one, select
+from tests.support.waiting import until
 
 ANNA, ALIAS, OLD, USER = "anna@example.com", "anna+news@example.com", "a.berg@old.example", "customer-4711"
 #: Parts of her identities of which none may be left, in any case and encoding.
@@ -317,6 +320,38 @@ def test_a_load_beside_an_erasure_brings_nobody_back(settings: Settings, folder:
     found = figures(settings, VIEWS)
     refresh(settings, rebuild=True)
     assert figures(settings, VIEWS) == found
+
+
+@pytest.mark.slow
+def test_a_stream_beside_an_erasure_loses_nobody_else_and_keeps_nothing_of_the_person(
+    settings: Settings, folder: Path
+) -> None:
+    options = make_world(settings, folder)
+    sent, ending = [0], threading.Event()
+    with serving(settings, options.spool, "--load-every", "1s", "--keep", "1h") as server:
+
+        def send() -> None:
+            while not ending.is_set():
+                sent[0] += 1
+                mine = mail(1000 + sent[0], "u9", 6)
+                batch = [mine, mail(10_000 + sent[0], USER, 6, "Email Opened", **trait(ANNA))]
+                assert server.post("batch", {"batch": batch}).status_code == 200
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        until(lambda: sent[0] > 20, 30)
+        forget(settings, options)
+        before = sent[0]
+        until(lambda: sent[0] > before + 20, 30)
+        ending.set()
+        sender.join()
+        query = "select count(*)::int as n from tracks where user_id = 'u9'"
+        until(lambda: one(settings, query)["n"] >= sent[0], 60)
+        until(lambda: not server.figure("spool_bytes"), 60)
+    assert one(settings, query) == {"n": sent[0]}
+    assert has_trace(dump(settings)) == []
+    for text in texts(options.home):
+        assert has_trace(text) == []
 
 
 STEPS = (
