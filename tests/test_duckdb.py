@@ -3,7 +3,7 @@
 import duckdb
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loader.duckdb import Session, cast_sql
@@ -64,6 +64,7 @@ def test_a_value_is_stored_as_it_is_or_not_at_all(kind: str, value: str, expecte
     assert stored(value, kind) == expected
 
 
+@example(len(BASE) - 1, " ", 1)  # a blank instead of the offset
 @given(st.integers(0, len(BASE)), st.text(st.characters(codec="ascii"), max_size=1), st.integers(0, 1))
 def test_a_changed_time_is_read_as_an_independent_reader_does(place: int, character: str, cut: int) -> None:
     value = BASE[:place] + character + BASE[place + cut :]

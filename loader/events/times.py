@@ -44,7 +44,7 @@ ZONES_WITHOUT_PLACE = ("UTC", "GMT", "WET", "CET", "MET", "EET")
 #: Seconds since 1970 that a number may be, in seconds, milliseconds or microseconds: the years 2001 to 2100.
 EPOCH_SECONDS = range(978_307_200, 4_133_980_800)
 
-_ZONE = " ?(?P<zone>z|utc|gmt|ut|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?"
+_ZONE = "(?: ?(?P<zone>z|utc|gmt|ut|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?))?"
 _MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 _EXTENDED_DATE = "(?P<y1>[0-9]{4})-(?P<m1>[0-9]{2})-(?P<d1>[0-9]{2})[t ]"
 _BASIC_DATE = "(?P<y2>[0-9]{4})(?P<m2>[0-9]{2})(?P<d2>[0-9]{2})[t ]"
