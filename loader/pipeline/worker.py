@@ -57,18 +57,19 @@ class Worker:
     def __init__(self, settings: Settings, options: Options, load_id: int | None) -> None:
         self._options = options
         self._load_id = load_id
-        self._open = ExitStack()
-        warehouse, ddl = (
-            self._open.enter_context(closing(Warehouse(settings, purpose)))
-            for purpose in (f"load {load_id}", f"load {load_id} columns")
-        )
-        self._ledger = Ledger(warehouse)
-        if load_id is not None:
-            self._ledger.join(load_id)
-        self._suppression = warehouse.retry(lambda: Suppression(warehouse))
-        self._writer = Writer(warehouse, load_id, self._suppression)
-        self._catalog = Catalog(ddl, options.schema_limits, dry=options.dry_run)
-        self._transform = Transform(self._catalog, warehouse.retry(lambda: read_times(warehouse, options)))
+        with ExitStack() as opened:
+            warehouse, ddl = (
+                opened.enter_context(closing(Warehouse(settings, purpose)))
+                for purpose in (f"load {load_id}", f"load {load_id} columns")
+            )
+            self._ledger = Ledger(warehouse)
+            if load_id is not None:
+                self._ledger.join(load_id)
+            self._suppression = warehouse.retry(lambda: Suppression(warehouse))
+            self._writer = Writer(warehouse, load_id, self._suppression)
+            self._catalog = Catalog(ddl, options.schema_limits, dry=options.dry_run)
+            self._transform = Transform(self._catalog, warehouse.retry(lambda: read_times(warehouse, options)))
+            self._open = opened.pop_all()
 
     def close(self) -> None:
         """Close the connections, which releases their locks."""
