@@ -31,9 +31,10 @@ messages as (
     from email_messages
 ),
 
--- What events have contributed that were deleted for their age is in no other view.
-kept_campaigns as (
+-- What events have contributed that were deleted for their age, to campaigns and to their days, is in no other view.
+kept as (
     select
+        is_by_day,
         sum((figures ->> 'attempted')::numeric) as attempted,
         sum((figures ->> 'delivered')::numeric) as delivered,
         sum((figures ->> 'bounced')::numeric) as bounced,
@@ -49,71 +50,62 @@ kept_campaigns as (
         sum((figures ->> 'converted')::numeric) as converted,
         sum((figures ->> 'conversions')::numeric) as conversions,
         sum((figures ->> 'revenue')::numeric) as revenue
-    from retained_campaigns
-),
-
-kept_days as (
-    select
-        sum((figures ->> 'attempted')::numeric) as attempted,
-        sum((figures ->> 'delivered')::numeric) as delivered,
-        sum((figures ->> 'bounced')::numeric) as bounced,
-        sum((figures ->> 'opened')::numeric) as opened,
-        sum((figures ->> 'human_opened')::numeric) as human_opened,
-        sum((figures ->> 'clicked')::numeric) as clicked,
-        sum((figures ->> 'human_clicked')::numeric) as human_clicked,
-        sum((figures ->> 'unsubscribed')::numeric) as unsubscribed,
-        sum((figures ->> 'complained')::numeric) as complained,
-        sum((figures ->> 'arrived')::numeric) as arrived,
-        sum((figures ->> 'seen')::numeric) as opened_or_clicked,
-        sum((figures ->> 'human_seen')::numeric) as human_opened_or_clicked,
-        sum((figures ->> 'converted')::numeric) as converted,
-        sum((figures ->> 'conversions')::numeric) as conversions,
-        sum((figures ->> 'revenue')::numeric) as revenue
-    from retained_campaign_days
+    from (
+        select
+            false as is_by_day,
+            figures
+        from retained_campaigns
+        union all
+        select
+            true,
+            figures
+        from retained_campaign_days
+    ) as retained
+    group by is_by_day
 ),
 
 in_campaigns as (
     select
-        sum(campaigns.attempted) - coalesce(max(kept_campaigns.attempted), 0) as attempted,
-        sum(campaigns.delivered) - coalesce(max(kept_campaigns.delivered), 0) as delivered,
-        sum(campaigns.bounced) - coalesce(max(kept_campaigns.bounced), 0) as bounced,
-        sum(campaigns.opened) - coalesce(max(kept_campaigns.opened), 0) as opened,
-        sum(campaigns.human_opened) - coalesce(max(kept_campaigns.human_opened), 0) as human_opened,
-        sum(campaigns.clicked) - coalesce(max(kept_campaigns.clicked), 0) as clicked,
-        sum(campaigns.human_clicked) - coalesce(max(kept_campaigns.human_clicked), 0) as human_clicked,
-        sum(campaigns.unsubscribed) - coalesce(max(kept_campaigns.unsubscribed), 0) as unsubscribed,
-        sum(campaigns.complained) - coalesce(max(kept_campaigns.complained), 0) as complained,
-        sum(campaigns.arrived) - coalesce(max(kept_campaigns.arrived), 0) as arrived,
-        sum(campaigns.opened_or_clicked) - coalesce(max(kept_campaigns.opened_or_clicked), 0) as opened_or_clicked,
+        sum(campaigns.attempted) - coalesce(max(kept.attempted), 0) as attempted,
+        sum(campaigns.delivered) - coalesce(max(kept.delivered), 0) as delivered,
+        sum(campaigns.bounced) - coalesce(max(kept.bounced), 0) as bounced,
+        sum(campaigns.opened) - coalesce(max(kept.opened), 0) as opened,
+        sum(campaigns.human_opened) - coalesce(max(kept.human_opened), 0) as human_opened,
+        sum(campaigns.clicked) - coalesce(max(kept.clicked), 0) as clicked,
+        sum(campaigns.human_clicked) - coalesce(max(kept.human_clicked), 0) as human_clicked,
+        sum(campaigns.unsubscribed) - coalesce(max(kept.unsubscribed), 0) as unsubscribed,
+        sum(campaigns.complained) - coalesce(max(kept.complained), 0) as complained,
+        sum(campaigns.arrived) - coalesce(max(kept.arrived), 0) as arrived,
+        sum(campaigns.opened_or_clicked) - coalesce(max(kept.opened_or_clicked), 0) as opened_or_clicked,
         sum(campaigns.human_opened_or_clicked)
-        - coalesce(max(kept_campaigns.human_opened_or_clicked), 0) as human_opened_or_clicked,
-        sum(campaigns.converted) - coalesce(max(kept_campaigns.converted), 0) as converted,
-        sum(campaigns.conversions) - coalesce(max(kept_campaigns.conversions), 0) as conversions,
-        sum(campaigns.revenue) - coalesce(max(kept_campaigns.revenue), 0) as revenue
+        - coalesce(max(kept.human_opened_or_clicked), 0) as human_opened_or_clicked,
+        sum(campaigns.converted) - coalesce(max(kept.converted), 0) as converted,
+        sum(campaigns.conversions) - coalesce(max(kept.conversions), 0) as conversions,
+        sum(campaigns.revenue) - coalesce(max(kept.revenue), 0) as revenue
     from campaigns
-    cross join kept_campaigns
+    left join kept on not kept.is_by_day
 ),
 
 days as (
     select
-        sum(campaign_days.attempted) - coalesce(max(kept_days.attempted), 0) as attempted,
-        sum(campaign_days.delivered) - coalesce(max(kept_days.delivered), 0) as delivered,
-        sum(campaign_days.bounced) - coalesce(max(kept_days.bounced), 0) as bounced,
-        sum(campaign_days.opened) - coalesce(max(kept_days.opened), 0) as opened,
-        sum(campaign_days.human_opened) - coalesce(max(kept_days.human_opened), 0) as human_opened,
-        sum(campaign_days.clicked) - coalesce(max(kept_days.clicked), 0) as clicked,
-        sum(campaign_days.human_clicked) - coalesce(max(kept_days.human_clicked), 0) as human_clicked,
-        sum(campaign_days.unsubscribed) - coalesce(max(kept_days.unsubscribed), 0) as unsubscribed,
-        sum(campaign_days.complained) - coalesce(max(kept_days.complained), 0) as complained,
-        sum(campaign_days.arrived) - coalesce(max(kept_days.arrived), 0) as arrived,
-        sum(campaign_days.opened_or_clicked) - coalesce(max(kept_days.opened_or_clicked), 0) as opened_or_clicked,
+        sum(campaign_days.attempted) - coalesce(max(kept.attempted), 0) as attempted,
+        sum(campaign_days.delivered) - coalesce(max(kept.delivered), 0) as delivered,
+        sum(campaign_days.bounced) - coalesce(max(kept.bounced), 0) as bounced,
+        sum(campaign_days.opened) - coalesce(max(kept.opened), 0) as opened,
+        sum(campaign_days.human_opened) - coalesce(max(kept.human_opened), 0) as human_opened,
+        sum(campaign_days.clicked) - coalesce(max(kept.clicked), 0) as clicked,
+        sum(campaign_days.human_clicked) - coalesce(max(kept.human_clicked), 0) as human_clicked,
+        sum(campaign_days.unsubscribed) - coalesce(max(kept.unsubscribed), 0) as unsubscribed,
+        sum(campaign_days.complained) - coalesce(max(kept.complained), 0) as complained,
+        sum(campaign_days.arrived) - coalesce(max(kept.arrived), 0) as arrived,
+        sum(campaign_days.opened_or_clicked) - coalesce(max(kept.opened_or_clicked), 0) as opened_or_clicked,
         sum(campaign_days.human_opened_or_clicked)
-        - coalesce(max(kept_days.human_opened_or_clicked), 0) as human_opened_or_clicked,
-        sum(campaign_days.converted) - coalesce(max(kept_days.converted), 0) as converted,
-        sum(campaign_days.conversions) - coalesce(max(kept_days.conversions), 0) as conversions,
-        sum(campaign_days.revenue) - coalesce(max(kept_days.revenue), 0) as revenue
+        - coalesce(max(kept.human_opened_or_clicked), 0) as human_opened_or_clicked,
+        sum(campaign_days.converted) - coalesce(max(kept.converted), 0) as converted,
+        sum(campaign_days.conversions) - coalesce(max(kept.conversions), 0) as conversions,
+        sum(campaign_days.revenue) - coalesce(max(kept.revenue), 0) as revenue
     from campaign_days
-    cross join kept_days
+    left join kept on kept.is_by_day
 ),
 
 people as (
