@@ -36,7 +36,7 @@ def test_a_database_without_citus_cannot_be_distributed(run: Run, settings: Sett
     if select(settings, "select from pg_extension where extname = 'citus'"):
         pytest.skip("this database has Citus")
     for command in ("init", "migrate"):
-        told = run(command, "--distributed")
-        assert told.code == 2
-        assert "the database has no extension citus; run `create extension citus` on all nodes" in told.err
+        ended = run(command, "--distributed")
+        assert ended.code == 2
+        assert "the database has no extension citus; run `create extension citus` on all nodes" in ended.err
     assert run("status").code == 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-#: Sequences by which a terminal is told colours and the like.
+#: Sequences that set colours and the like on a terminal.
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

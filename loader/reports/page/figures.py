@@ -20,7 +20,7 @@ DAYS_AFTER = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a report is about: one campaign or all, and the days; those that are None follow from the data."""
+    """What a report is about: one campaign or all, and the days; a None follows from the data."""
 
     first: date | None = None
     last: date | None = None
