@@ -42,8 +42,8 @@ LAST_DAY = "2025-12-31"
 #: Number of events of the database `sampled`.
 SAMPLED_EVENTS = 5000
 
-#: Runs in the environment of a client library, not of the tests.
-collect_ignore = ["support/send_demo.py", "support/send_demo_site.py"]
+#: These run in the environment of a client library or of Superset, not of the tests.
+collect_ignore = ["support/send_demo.py", "support/send_demo_site.py", "support/superset_import.py"]
 
 
 @contextmanager
