@@ -20,6 +20,7 @@ from loader.errors import BusyError, LoaderError, UsageError
 from loader.pipeline.suppression import change_list
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
+from loader.privacy.event_rows import vacuum
 from loader.privacy.files import scrub_home, scrub_spool
 from loader.privacy.log import begin_erasure, finish_erasure, record_removed
 from loader.privacy.person import Person, find_events, find_person, prepare_pairs
@@ -29,7 +30,6 @@ from loader.privacy.subjects import Subject
 from loader.privacy.tables import Mentions, count_related, find_mentions, remove_person
 from loader.privacy.unreachable import find_unreachable
 from loader.quoting import quote_identifier
-from loader.schema.introspection import read_event_tables
 from loader.schema.source import open_warehouse
 from loader.views.refresh import refresh
 
@@ -121,7 +121,8 @@ def erase(
             _remove(warehouse, number, erasure, options)
         crash_point("erase.deleted")
         refresh(settings)
-        _vacuum(warehouse)
+        ops = quote_identifier(warehouse.ops)
+        vacuum(warehouse, *(f"{ops}.{name}" for name in ("rejected_events", "discarded_values", "undelivered_events")))
         for erasure in erasures:
             with warehouse.transaction():
                 finish_erasure(warehouse, erasure.erasure_id or 0, erasure.unreachable)
@@ -192,21 +193,3 @@ def _remove(warehouse: Warehouse, number: int, erasure: Erasure, options: Erasur
         counts = remove_person(warehouse, number, erasure.person.names, erasure.mentions, token)
         record_removed(warehouse, erasure.erasure_id or 0, counts, "deleted")
     erasure.counts.update(counts)
-
-
-def _vacuum(warehouse: Warehouse) -> None:
-    """Free the rows that have been deleted, and renew the statistics, which have values of the tables.
-
-    A table that somebody holds a lock on is left to autovacuum.
-    """
-    with warehouse.transaction():
-        tables = [
-            f"{quote_identifier(warehouse.schema)}.{quote_identifier(t.name)}" for t in read_event_tables(warehouse)
-        ]
-    ops = quote_identifier(warehouse.ops)
-    tables += [f"{ops}.{name}" for name in ("rejected_events", "discarded_values", "undelivered_events")]
-    for table in tables:
-        try:
-            warehouse.run(f"vacuum (analyze, skip_locked) {table}")
-        except LoaderError as exc:
-            log.info("%s is not vacuumed: %s", table, exc)

@@ -4,8 +4,7 @@ Figures of campaigns and of their days stay as they are: what deleted events hav
 people, and each later computation of the figures adds it. All other views forget with the events.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from loader.pipeline.ledger import Ledger, record_outcome
 from loader.pipeline.rejected_events import RejectFilter, purge_rejects
 from loader.pipeline.result import LoadResult
 from loader.postgres.connection import Warehouse, operation
-from loader.quoting import quote_identifier
+from loader.privacy.event_rows import delete_rows, event_table, vacuum
 from loader.schema.event_tables import TRACKS
 from loader.schema.introspection import read_event_columns
 from loader.schema.source import open_warehouse
@@ -39,14 +38,6 @@ _SET = """
     on conflict (kind) do update set kept_for = excluded.kept_for
 """
 _READ = "select kind, kept_for::text, applied_at, now() - kept_for, is_pending from retention order by kind"
-_DELETE = """
-    delete from {place} as stored using old_keys as keys
-    where {condition} and '{table}' in ('tracks', keys.event)
-"""
-_KEYS = (
-    "(stored.original_timestamp, stored.id) = (keys.original_timestamp, keys.id)",
-    "keys.original_timestamp is null and stored.original_timestamp is null and stored.id = keys.id",
-)
 _DUE = "select exists (select from retention where applied_at is null or applied_at < now() - interval '1 day')"
 
 
@@ -140,7 +131,7 @@ def _delete_events(settings: Settings, warehouse: Warehouse, kept_for: str) -> i
             deleted += batch
             crash_point("retention.batch")
         if finish_deletion(settings, warehouse):
-            _vacuum(warehouse)
+            vacuum(warehouse)
         result.status = "empty"
     return deleted
 
@@ -155,26 +146,13 @@ def finish_deletion(settings: Settings, warehouse: Warehouse) -> bool:
 
 
 def _delete_batch(warehouse: Warehouse, kept_for: str) -> int:
-    schema = quote_identifier(warehouse.schema)
-    with ExitStack() as stack:
-        stack.enter_context(warehouse.transaction())
+    with warehouse.transaction():
         tables = list(read_event_columns(warehouse))
         script = operation("delete_old_events")
-        warehouse.run(script.format(tracks=f"{schema}.{TRACKS}", kept_for=kept_for, batch=BATCH))
+        warehouse.run(script.format(tracks=event_table(warehouse, TRACKS), kept_for=kept_for, batch=BATCH))
         ((count,),) = warehouse.fetch("select count(*) from old_keys")
         if count:
             for table in tables:
-                for condition in _KEYS:
-                    place = f"{schema}.{quote_identifier(table)}"
-                    name = table.replace("'", "''")
-                    warehouse.run(_DELETE.format(place=place, condition=condition, table=name))
+                delete_rows(warehouse, table, "old_keys")
             warehouse.fetch("update retention set is_pending = true where kind = 'events'")
     return int(count)
-
-
-def _vacuum(warehouse: Warehouse) -> None:
-    """Free the rows that have been deleted; a table that is locked is left to autovacuum."""
-    with warehouse.transaction():
-        tables: Sequence[str] = list(read_event_columns(warehouse))
-    for table in tables:
-        warehouse.run(f"vacuum (analyze, skip_locked) {quote_identifier(warehouse.schema)}.{quote_identifier(table)}")

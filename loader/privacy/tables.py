@@ -9,11 +9,13 @@ from loader.crash_points import crash_point
 from loader.events.identities import find_identities
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
+from loader.privacy.event_rows import delete_rows, event_table, update_rows
 from loader.privacy.scrubbing import Scrubber, address_pattern
 from loader.quoting import quote_identifier
-from loader.schema.event_tables import STANDARD, TRACKS
+from loader.schema.event_tables import STANDARD
 from loader.schema.introspection import read_event_columns
 from loader.views.personal_data import read_personal_properties
+from loader.views.settings import read_settings
 
 #: What stands where an address was in a text of something else.
 ERASED = "[erased]"
@@ -33,33 +35,22 @@ _TEXTS = {
 }
 #: A text with an address, perhaps URL-encoded or with escapes of JSON; everything else need not be read.
 _MAY_NAME = r"(@|%%40|%%2540|u0040)"
-#: The events of a person by their key: by the unique index, also where the time is null.
-_KEYS = (
-    "(stored.original_timestamp, stored.id) = (keys.original_timestamp, keys.id)",
-    "keys.original_timestamp is null and stored.original_timestamp is null and stored.id = keys.id",
-)
-_EVENTS = f"""
-    {{statement}} erased_keys as keys
-    where keys.subject = %(number)s and {{condition}} and %(table)s in ('{TRACKS}', keys.event)
-    returning 1
-"""
+#: The keys are read on their own: a query of distributed tables cannot join a table of the session.
 _ADDRESSES = """
-    select original_timestamp, id, exists (
-        select from erased_keys as keys
-        where stored.id = keys.id and stored.original_timestamp is not distinct from keys.original_timestamp
-    ), {texts}
+    with keys as materialized (select distinct original_timestamp, id from erased_keys)
+    select stored.original_timestamp, stored.id, keys.id is not null, {texts}
     from {place} as stored
+    left join keys
+        on stored.id = keys.id and stored.original_timestamp is not distinct from keys.original_timestamp
     where {texts} ~ '{pattern}' and %s::text is null
 """
-#: Readers of new events are to read the chunk again.
 _MENTION = """
-    with changed as (
-        update {place} set {changes}
-        where original_timestamp is not distinct from %(time)s and id = %(id)s
-        returning uuid_ts
-    )
-    insert into changed_chunks (uuid_ts) select uuid_ts from changed returning 1
+    update {place} set {changes}
+    where original_timestamp is not distinct from %(time)s and id = %(id)s
+    returning uuid_ts
 """
+#: Readers of new events are to read the chunk again.
+_REREAD = "insert into changed_chunks (uuid_ts) select unnest(%s::timestamptz[])"
 _DISCARDS = """
     delete from discarded_values as stored using erased_keys as keys
     where keys.subject = %s and stored.event_id = keys.id
@@ -176,13 +167,9 @@ def _events_with_addresses(warehouse: Warehouse) -> Iterator[tuple[str, object, 
     for table, columns in text_columns(warehouse).items():
         if columns:
             texts = f"concat_ws(' ', {', '.join(map(quote_identifier, columns))})"
-            query = _ADDRESSES.format(place=_place(warehouse, table), texts=texts, pattern=_MAY_NAME)
+            query = _ADDRESSES.format(place=event_table(warehouse, table), texts=texts, pattern=_MAY_NAME)
             for time, id_, is_own, text in warehouse.fetch(query, None):
                 yield table, time, id_, is_own, text
-
-
-def _place(warehouse: Warehouse, table: str) -> str:
-    return f"{quote_identifier(warehouse.schema)}.{quote_identifier(table)}"
 
 
 def remove_person(
@@ -196,14 +183,15 @@ def remove_person(
     counts = Counter[str]()
     tables = read_event_columns(warehouse)
     personal = read_personal_properties(warehouse)
+    rules = {setting["name"]: setting["value"] for setting in read_settings(warehouse.fetch, warehouse.schema)}
+    agents = {"proxies": rules["proxy_agents"], "machines": rules["machine_agents"]}
+    theirs = f"(select * from erased_keys where subject = {number}) as theirs"
     for table, columns in tables.items():
-        statement = f"delete from {_place(warehouse, table)} as stored using"
         if token:
-            changes = _replacements(warehouse, columns, personal)
-            statement = f"update {_place(warehouse, table)} as stored set {changes} from"
-        for condition in _KEYS:
-            query = _EVENTS.format(statement=statement, condition=condition)
-            counts[table] += len(warehouse.fetch(query, number=number, table=table, token=token))
+            changes = _replacements(columns, personal)
+            counts[table] += update_rows(warehouse, table, theirs, changes, token=token, **agents)
+        else:
+            counts[table] += delete_rows(warehouse, table, theirs)
     counts["discarded_values"] += len(warehouse.fetch(_DISCARDS, number))
     crash_point("erase.deleting")
     counts["discarded_values"] += _delete(warehouse, "discarded_values", "discard_id", found.discards)
@@ -222,7 +210,7 @@ def remove_person(
     return +counts
 
 
-def _replacements(warehouse: Warehouse, columns: Mapping[str, str], personal: Collection[str]) -> str:
+def _replacements(columns: Mapping[str, str], personal: Collection[str]) -> str:
     """Return the assignments that replace what identifies a person by a token."""
     address = "%(token)s::text || '@erased.invalid'"
     given = {
@@ -230,7 +218,7 @@ def _replacements(warehouse: Warehouse, columns: Mapping[str, str], personal: Co
         "anonymous_id": f"case when stored.anonymous_id like '%%@%%' then {address} else %(token)s::text end",
         "context_traits_email": address,
         "context_ip": "%(token)s::text",
-        "context_user_agent": _AGENT.format(schema=quote_identifier(warehouse.schema)),
+        "context_user_agent": _AGENT,
     }
     given |= {name: "%(token)s::text" for name in personal if columns.get(name) == "text" and name not in STANDARD}
     return ", ".join(
@@ -245,23 +233,18 @@ def _replacements(warehouse: Warehouse, columns: Mapping[str, str], personal: Co
 _AGENT = """(
     select case
         when not judged.is_proxy and not judged.is_machine then %(token)s::text
-        when (new.agent ~* judged.proxies, new.agent ~* judged.machines) = (judged.is_proxy, judged.is_machine)
-            then new.agent
+        when (judged.agent ~* %(proxies)s, judged.agent ~* %(machines)s) = (judged.is_proxy, judged.is_machine)
+            then judged.agent
         else stored.context_user_agent
     end
     from (
-        select proxies, machines, coalesce(stored.context_user_agent ~* proxies, false) as is_proxy,
-            coalesce(stored.context_user_agent ~* machines, false) as is_machine
-        from (
-            select max(value) filter (where name = 'proxy_agents') as proxies,
-                max(value) filter (where name = 'machine_agents') as machines
-            from {schema}.settings
-        ) as rules
+        select
+            coalesce(stored.context_user_agent ~* %(proxies)s, false) as is_proxy,
+            coalesce(stored.context_user_agent ~* %(machines)s, false) as is_machine,
+            %(token)s::text
+            || coalesce(' ' || (regexp_match(stored.context_user_agent, %(proxies)s, 'i'))[1], '')
+            || coalesce(' ' || (regexp_match(stored.context_user_agent, %(machines)s, 'i'))[1], '') as agent
     ) as judged
-    cross join lateral (
-        select concat_ws(' ', %(token)s::text, (regexp_match(stored.context_user_agent, proxies, 'i'))[1],
-            (regexp_match(stored.context_user_agent, machines, 'i'))[1]) as agent
-    ) as new
 )"""
 
 
@@ -282,9 +265,10 @@ def _erase_texts(warehouse: Warehouse, names: Collection[str], found: Mentions, 
             f"{name} = regexp_replace({name}, %(pattern)s, %(text)s, 'gi')"
             for name in map(quote_identifier, columns[table])
         )
-        query = _MENTION.format(place=_place(warehouse, table), changes=changes)
-        changed = len(warehouse.fetch(query, pattern=pattern, text=text, time=time, id=id_))
-        counts["mentions in other events"] += 0 if is_own else changed
+        query = _MENTION.format(place=event_table(warehouse, table), changes=changes)
+        changed = [chunk for (chunk,) in warehouse.fetch(query, pattern=pattern, text=text, time=time, id=id_)]
+        warehouse.fetch(_REREAD, changed)
+        counts["mentions in other events"] += 0 if is_own else len(changed)
     for table, column in _TEXTS.items():
         counts[f"{table}.{column}"] += len(
             warehouse.fetch(

@@ -1,5 +1,5 @@
 -- Whether others than loads have added or deleted events.
-with counted as (
+with counted as materialized (
     select
         uuid_ts,
         count(*) as events
@@ -7,9 +7,7 @@ with counted as (
     group by uuid_ts
 )
 
-select exists (
-    select
-    from counted
-    full join chunks on counted.uuid_ts = chunks.uuid_ts
-    where counted.events is distinct from chunks.events
-)
+select count(*) > 0 as have_changed
+from counted
+full join chunks on counted.uuid_ts = chunks.uuid_ts
+where counted.events is distinct from chunks.events

@@ -39,7 +39,7 @@ def loaded(settings: Settings, tmp_path: Path) -> Settings:
 def role(loaded: Settings) -> Any:
     name = f"agency_{uuid4().hex[:8]}"
     with psycopg.connect(loaded.database_url or "", autocommit=True) as connection:
-        connection.execute(f"create role {name}".encode())
+        connection.execute(f"create role {name} login".encode())
         yield name
         connection.execute(f"reset role; drop owned by {name}; drop role {name}".encode())
 
