@@ -13,11 +13,12 @@ from loader.inputs.file import File
 from loader.inputs.formats import open_file
 from loader.inputs.json_lines import read_chunks
 from loader.migrate import migrate
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.pipeline.writer import Encoded, encode_batch
 from loader.postgres.connection import Warehouse
-from loader.schema.catalog import Catalog, SchemaLimits
+from loader.schema.catalog import Catalog
 from loader.schema.event_tables import TRACKS
+from loader.schema.limits import SchemaLimits
 from loader.transform.batch import Batch
 from loader.transform.transform import Transform
 from tests.support.loading import load

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from loader.pipeline.result import LoadResult, Options
+    from loader.pipeline.options import Options
+    from loader.pipeline.result import LoadResult
 
 __all__ = [
     "BusyError",
@@ -70,6 +71,6 @@ def __getattr__(name: str) -> Any:
     """Import `LoadResult` and `Options` on first use: their imports take half a second."""
     if name not in {"LoadResult", "Options"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from loader.pipeline import result
+    from loader.pipeline import options, result
 
-    return getattr(result, name)
+    return options.Options if name == "Options" else result.LoadResult

@@ -12,9 +12,10 @@ from loader.config import Settings, home, settings
 from loader.errors import InputError, LoaderError
 from loader.inputs.discovery import discover
 from loader.pipeline.load import ProgressFactory, load_files, no_progress
+from loader.pipeline.options import Options
 from loader.pipeline.rejected_events import RejectFilter
 from loader.pipeline.replay import replay_rejects
-from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.result import LoadResult
 from loader.pipeline.widen import WideningPlan, widen_column
 from loader.postgres.retry import retry
 from loader.privacy.retention import apply_policy, is_due

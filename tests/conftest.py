@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from loader.api import load
 from loader.config import Settings
 from loader.migrate import migrate
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.postgres import embedded
 from loader.postgres.embedded_programs import find_wheel
 from loader.sample import ndjson, site
@@ -116,7 +116,7 @@ def clone(server: str, template: str) -> Iterator[Settings]:
             citus.drop(server, name)
         return
     with psycopg.connect(server, autocommit=True) as connection:
-        statement = sql.SQL("create database {} template {}")
+        statement = sql.SQL("create database {} template {} strategy file_copy")
         connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
         yield Settings(database(server, name), "selligent")
         connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))

@@ -26,7 +26,7 @@ from loader.cli.main import commands
 from loader.config import Settings
 from loader.events.outcomes import DISCARD_REMEDIES, REJECT_REASONS
 from loader.sample import ndjson
-from tests.support.command_line import COMMAND, environment
+from tests.support.command_line import COMMAND, environment, subcommands
 from tests.support.loading import one, select
 from tests.test_layers import LAYERS
 
@@ -102,9 +102,10 @@ def parse_command(arguments: list[str]) -> None:
     rest = list(arguments)
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         name = rest.pop(0)
-        if name not in command.commands:
+        found = subcommands(command)
+        if name not in found:
             raise click.UsageError(f"there is no command {name!r}")
-        command = command.commands[name]
+        command = found[name]
     if not {"--help", "--version"}.intersection(rest):
         with click.Context(command, **commands.context_settings) as context:
             command.parse_args(context, rest)
@@ -189,8 +190,8 @@ def command_help() -> Iterator[tuple[str, str]]:
         context = click.Context(command, parent, info_name=name, **settings)
         yield context.command_path, command.get_help(context)
         if isinstance(command, click.Group):
-            for child in command.list_commands(context):
-                yield from walk(command.commands[child], child, context)
+            for name, child in subcommands(command).items():
+                yield from walk(child, name, context)
 
     return walk(commands, "selligent-loader", None)
 

@@ -22,7 +22,7 @@ from loader.cli.options import (
 )
 from loader.config import Settings
 from loader.monitoring.outcome import Report, report_outcome
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.terminal.output import print_json, print_result
 from loader.terminal.progress import report_progress
 

@@ -4,24 +4,12 @@ import os
 import signal
 import sys
 import threading
+from importlib import import_module
 
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from loader import logs
-from loader.cli.database import db, sample_command
-from loader.cli.forward import forward_command
-from loader.cli.init import init_command, migrate_command
-from loader.cli.integrations import integrations
-from loader.cli.keys import keys, sources
-from loader.cli.load import load_command
-from loader.cli.privacy import privacy
-from loader.cli.rejects import rejects
-from loader.cli.reports import bi_group, export_command, report_command
-from loader.cli.serve import serve_command
-from loader.cli.status import check_command, status_command
-from loader.cli.views import dictionary_command, grant_command, refresh_command, settings_group
-from loader.cli.widen import widen_command
 from loader.errors import LoaderError
 from loader.terminal.output import print_json
 from loader.terminal.progress import show_refresh
@@ -48,17 +36,38 @@ def completion_command(context: click.Context, /, shell: str) -> None:
     print(SHELLS[shell](commands, {}, "selligent-loader", "_SELLIGENT_LOADER_COMPLETE").source())
 
 
-#: The commands under the headings that `--help` shows.
-GROUPS: dict[str, list[click.Command]] = {
-    "Load": [init_command, load_command, rejects, widen_command],
-    "Look": [report_command, export_command, bi_group, status_command, check_command, dictionary_command, sources],
-    "Serve": [serve_command, keys],
-    "Forward": [integrations, forward_command],
-    "Protect": [privacy],
-    "Maintain": [
-        *(migrate_command, refresh_command, settings_group, grant_command, db, sample_command, completion_command),
-    ],
+#: The modules and names of the commands under the headings that `--help` shows. A module is imported when its command
+#: is used, so that no command waits for what others need.
+GROUPS: dict[str, dict[str, str]] = {
+    "Load": {
+        "init": "init.init_command",
+        "load": "load.load_command",
+        "rejects": "rejects.rejects",
+        "widen": "widen.widen_command",
+    },
+    "Look": {
+        "report": "reports.report_command",
+        "export": "reports.export_command",
+        "bi": "reports.bi_group",
+        "status": "status.status_command",
+        "check": "status.check_command",
+        "dictionary": "views.dictionary_command",
+        "sources": "keys.sources",
+    },
+    "Serve": {"serve": "serve.serve_command", "keys": "keys.keys"},
+    "Forward": {"integrations": "integrations.integrations", "forward": "forward.forward_command"},
+    "Protect": {"privacy": "privacy.privacy"},
+    "Maintain": {
+        "migrate": "init.migrate_command",
+        "refresh": "views.refresh_command",
+        "settings": "views.settings_group",
+        "grant": "views.grant_command",
+        "db": "database.db",
+        "sample": "database.sample_command",
+        "completion": "main.completion_command",
+    },
 }
+PLACES = {name: place for listed in GROUPS.values() for name, place in listed.items()}
 EPILOG = """\b
 Examples:
   selligent-loader init
@@ -72,22 +81,39 @@ Without SELLIGENT_DATABASE_URL (or DATABASE_URL) an embedded PostgreSQL is used.
 class GroupedCommands(click.Group):
     """A group whose help lists its commands under headings, with untruncated summaries."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(PLACES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none with the name."""
+        if cmd_name not in PLACES:
+            return None
+        module, name = PLACES[cmd_name].split(".")
+        found: click.Command = getattr(import_module(f"loader.cli.{module}"), name)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments begin with; the error for one that does not exist has similar names."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand:
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=PLACES, ctx=ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section per heading."""
         for heading, listed in GROUPS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in listed]
             with formatter.section(heading):
-                formatter.write_dl([(str(command.name), command.get_short_help_str(1000)) for command in listed])
+                formatter.write_dl([(name, found.get_short_help_str(1000)) for name, found in commands if found])
 
 
 @click.group(cls=GroupedCommands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="selligent-loader")
 def commands() -> None:
     """Load Selligent's e-mail events into PostgreSQL, in the tables that Segment's warehouses would have."""
-
-
-for listed in GROUPS.values():
-    for command in listed:
-        commands.add_command(command)
 
 
 def main() -> None:

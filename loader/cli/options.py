@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import wraps
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
 from loader import logs
 from loader.config import settings
 from loader.events.times import DEFAULT_TIMES
-from loader.inputs.csv import CsvDialect
-from loader.inputs.discovery import Days
-from loader.pipeline.result import Percentage
-from loader.schema.catalog import MAX_COLUMNS, MAX_TABLES
+from loader.schema.limits import MAX_COLUMNS, MAX_TABLES
+
+if TYPE_CHECKING:
+    from loader.pipeline.options import Percentage
 
 Command = Callable[..., Any]
 
@@ -88,13 +88,15 @@ class Duration(click.ParamType[timedelta]):
         return timedelta(**{self.units[found[2]]: int(found[1])})
 
 
-class Allowance(click.ParamType[int | Percentage]):
+class Allowance(click.ParamType["int | Percentage"]):
     """A number, or a percentage."""
 
     name = "number|percentage"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Percentage:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "int | Percentage":
         """Parse `20` or `0.5%`."""
+        from loader.pipeline.options import Percentage
+
         text = str(value)
         if text.isascii() and text.isdecimal():
             return int(text)
@@ -167,6 +169,9 @@ def input_options(command: Command) -> Command:
         encoding: str | None,
         **others: Any,
     ) -> Any:
+        from loader.inputs.csv import CsvDialect
+        from loader.inputs.discovery import Days
+
         days = Days(first and first.date(), last and last.date())
         return command(*arguments, days=days, table=CsvDialect(delimiter, encoding), **others)
 

@@ -12,8 +12,8 @@ from loader.api import replay
 from loader.cli.options import Command, Moment, connection_options, json_option, schema_limit_options, time_options
 from loader.config import Settings
 from loader.events.outcomes import REJECT_REASONS
+from loader.pipeline.options import Options
 from loader.pipeline.rejected_events import RejectFilter, export_rejects, list_rejects, purge_rejects, read_reject
-from loader.pipeline.result import Options
 from loader.schema.source import open_warehouse
 from loader.terminal.output import print_json, print_rows
 from loader.terminal.tables import print_table

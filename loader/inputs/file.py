@@ -3,8 +3,10 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 STANDARD_INPUT = "-"
 #: Seconds after its last change during which a truncated file counts as still being written.
@@ -21,7 +23,7 @@ class File:
     #: Time of the last change in Unix seconds; None if unknown.
     modified: float | None = None
     #: The content, if it is a table in memory.
-    table: pa.Table | None = field(default=None, compare=False, repr=False)
+    table: "pa.Table | None" = field(default=None, compare=False, repr=False)
 
     @property
     def is_remote(self) -> bool:

@@ -9,8 +9,8 @@ from loader.monitoring.freshness import read_freshness
 from loader.pipeline.ledger import read_running_loads
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse, operation
-from loader.schema.catalog import MAX_COLUMNS
 from loader.schema.introspection import read_columns
+from loader.schema.limits import MAX_COLUMNS
 from loader.version import __version__
 from loader.views.figures import read_figures
 

@@ -14,7 +14,7 @@ from loader.errors import ContentionError, RefusedError
 from loader.events import values
 from loader.events.identifiers import column_identifier, is_context
 from loader.events.times import DEFAULT_TIMES, TimeReading
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
 from loader.postgres.copy import array_literal

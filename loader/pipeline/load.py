@@ -18,7 +18,8 @@ from loader.errors import InputError, LoaderError
 from loader.inputs.file import File
 from loader.pipeline.backfill import backfill_waiting_columns
 from loader.pipeline.ledger import Ledger, record_outcome
-from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.options import Options
+from loader.pipeline.result import LoadResult
 from loader.pipeline.worker import Progress, Worker
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse

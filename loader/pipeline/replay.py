@@ -12,8 +12,9 @@ from loader.events.outcomes import REJECT_REASONS, Reject
 from loader.inputs.chunk import CHUNK_SIZE, Chunk
 from loader.inputs.file import File
 from loader.pipeline.ledger import Ledger, record_outcome
+from loader.pipeline.options import Options
 from loader.pipeline.rejected_events import RejectFilter
-from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.result import LoadResult
 from loader.pipeline.suppression import Suppression
 from loader.pipeline.worker import read_times
 from loader.pipeline.writer import Writer, encode_batch

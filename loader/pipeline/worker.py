@@ -18,7 +18,8 @@ from loader.inputs.chunk import CHUNK_SIZE
 from loader.inputs.file import File
 from loader.inputs.formats import read_contents
 from loader.pipeline.ledger import FileCursor, Ledger
-from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.options import Options
+from loader.pipeline.result import LoadResult
 from loader.pipeline.suppression import Suppression
 from loader.pipeline.writer import Encoded, Writer, encode_batch
 from loader.postgres.connection import Warehouse

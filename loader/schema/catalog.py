@@ -21,11 +21,10 @@ from loader.quoting import quote_identifier, quote_literal
 from loader.schema.distribution import distribution_statements
 from loader.schema.event_tables import TEXT_PROPERTIES, TRACKS, event_table
 from loader.schema.introspection import Columns, read_columns
+from loader.schema.limits import SchemaLimits
 
 log = logging.getLogger(__name__)
 
-#: Default limits on columns per table and tables per source, because new names from a sender create them.
-MAX_COLUMNS, MAX_TABLES = 500, 200
 #: Names that are recorded for a table or a column, and for all, as a sender can invent any number of spellings.
 MAX_SPELLINGS, MAX_NAMES = 20, 200_000
 #: Bytes of a name that is recorded: longer ones do not fit into the index (PostgreSQL, "B-Tree Indexes").
@@ -48,14 +47,6 @@ class Name:
     parent: str
     original: str
     identifier: str
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaLimits:
-    """The maximum number of columns per table, and of event tables per source."""
-
-    columns: int = MAX_COLUMNS
-    tables: int = MAX_TABLES
 
 
 class Catalog:

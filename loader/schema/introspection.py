@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING, Any
 
 from loader.postgres.connection import Warehouse
 from loader.quoting import quote_identifier
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 #: Types by column name, by table name.
 Columns = Mapping[str, Mapping[str, str]]
@@ -100,7 +101,7 @@ def read_view_columns(warehouse: Warehouse) -> Columns:
     return columns
 
 
-def read_readable_columns(connection: Connection, schemas: Sequence[str]) -> Mapping[tuple[str, str], dict[str, str]]:
+def read_readable_columns(connection: "Connection", schemas: Sequence[str]) -> Mapping[tuple[str, str], dict[str, str]]:
     """Return the columns of the relations that the current role may read, by schema and relation name."""
     columns: dict[tuple[str, str], dict[str, str]] = {}
     for schema, name, column, kind in connection.exec_driver_sql(_READABLE_COLUMNS, (list(schemas),)):

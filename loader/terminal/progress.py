@@ -5,13 +5,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
 from loader import logs
-from loader.pipeline.worker import Progress as Report
 from loader.terminal.console import open_console
+
+if TYPE_CHECKING:
+    from loader.pipeline.worker import Progress as Report
 
 #: Progress lines are logged without `--verbose` too.
 log = logging.getLogger(__name__)
@@ -24,7 +27,7 @@ OTHER_COLUMNS = 54
 
 
 @contextmanager
-def report_progress(total: int, files: int) -> Iterator[Report]:
+def report_progress(total: int, files: int) -> Iterator["Report"]:
     """Yield an object that reports progress; `total` is the number of bytes of the files, 0 if unknown."""
     if sys.stderr.isatty() and logs.style().format == "text":
         with _bar(total, files) as report:
@@ -77,7 +80,7 @@ class Bar(Counts):
 
 
 @contextmanager
-def _bar(total: int, files: int) -> Iterator[Report]:
+def _bar(total: int, files: int) -> Iterator["Report"]:
     console = open_console(sys.stderr)
     name = Column(no_wrap=True, overflow="ellipsis", max_width=max(console.width - OTHER_COLUMNS, 16))
     with Progress(

@@ -17,7 +17,7 @@ import pytest
 from loader.config import Settings
 from loader.endpoint.write_keys import create_key, import_key, list_keys, revoke_key
 from loader.migrate import migrate
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.schema.source import open_warehouse
 from tests.conftest import clone
 from tests.support.endpoint import Server, new_key, serving, stored, wait_for

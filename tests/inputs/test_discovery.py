@@ -13,7 +13,8 @@ from loader.config import Settings
 from loader.inputs.discovery import Days
 from loader.inputs.file import local_file
 from loader.inputs.formats import read_contents
-from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.options import Options
+from loader.pipeline.result import LoadResult
 from tests.support.loading import event, load, load_bytes, load_file, ndjson, one, select
 
 MIDNIGHT = 1_735_689_600  # 2025-01-01

@@ -19,7 +19,7 @@ from loader.errors import InputError
 from loader.inputs.discovery import discover
 from loader.inputs.file import File
 from loader.inputs.formats import open_file
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from tests.support.command_line import run_command
 from tests.support.loading import event, load, one
 

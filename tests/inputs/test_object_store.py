@@ -15,7 +15,8 @@ import pytest
 from loader.config import Settings
 from loader.errors import InputError, UsageError
 from loader.inputs.discovery import Days
-from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.options import Options
+from loader.pipeline.result import LoadResult
 from tests.support.loading import event, load, ndjson, select
 from tests.support.loading import one as row
 from tests.support.object_store import SECRET, s3_bucket, s3_server

@@ -17,7 +17,7 @@ from loader.errors import UsageError
 from loader.inputs.object_store import write_file
 from loader.integrations.outcomes import DELIVERED, TryLater
 from loader.integrations.protocol import Integration
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from tests.conftest import clone
 from tests.support.loading import event, load, load_bytes, select
 from tests.support.object_store import SECRET, s3_bucket, s3_server

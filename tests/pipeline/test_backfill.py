@@ -18,7 +18,7 @@ from loader.config import Settings
 from loader.migrate import migrate
 from loader.monitoring.status import read_status
 from loader.pipeline import backfill
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.schema.source import open_warehouse
 from tests.support.loading import (
     content,

@@ -15,7 +15,7 @@ import pytest
 from loader.config import Settings
 from loader.errors import InputError, SchemaError
 from loader.pipeline.load import analyze
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
 from loader.sample import ndjson as sample

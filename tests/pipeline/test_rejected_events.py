@@ -12,7 +12,7 @@ import pytest
 from loader.config import Settings
 from loader.errors import LoaderError, WarehouseError
 from loader.events.outcomes import wrap_reject
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from tests.support.loading import event, load, load_bytes, load_events, ndjson, one, select
 
 GOOD = event(messageId="good")

@@ -13,9 +13,10 @@ import psycopg
 import pytest
 
 from loader.config import Settings
+from loader.pipeline.options import Options
 from loader.pipeline.rejected_events import RejectFilter, export_rejects
 from loader.pipeline.replay import replay_rejects as replay
-from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.result import LoadResult
 from loader.schema.source import open_warehouse
 from tests.support.loading import event, load_bytes, ndjson, one, select
 

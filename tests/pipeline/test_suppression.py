@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from loader.api import replay
 from loader.config import Settings
+from loader.pipeline.options import Options
 from loader.pipeline.rejected_events import RejectFilter
-from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.result import LoadResult
 from loader.pipeline.suppression import SIEVE_BITS, SuppressionKey, SuppressionList, change_list
 from loader.schema.source import open_warehouse
 from tests.support.crash_points import at

@@ -17,7 +17,7 @@ import pytest
 from loader.api import load as load_and_refresh
 from loader.config import Settings
 from loader.errors import BusyError, ContentionError, UsageError
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.postgres.embedded_programs import find_wheel
 from loader.privacy.erase import Erasure, ErasureOptions, erase, only_erasure, plan_erasure
 from loader.privacy.log import list_erasures, read_certificate, seal

@@ -16,7 +16,7 @@ from loader.forwarding.cursor import Cursor, Progress
 from loader.forwarding.secrets import decrypt, encrypt
 from loader.migrate import migrate
 from loader.monitoring.incidents import Incident, IncidentFile
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.privacy.report import OPS_COLUMNS, report_files, report_tables
 from loader.schema.source import open_warehouse
 from loader.views.personal_data import PERSONAL_COLUMNS

@@ -13,7 +13,7 @@ from loader.api import load as load_and_refresh
 from loader.config import Settings
 from loader.errors import BusyError, UsageError
 from loader.pipeline.ledger import Ledger
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.privacy.erase import ErasureOptions, erase
 from loader.privacy.retention import apply_policy, is_due, read_policy, set_policy
 from loader.privacy.subjects import Subject

@@ -11,7 +11,7 @@ import pytest
 
 from loader.config import Settings
 from loader.errors import InputError
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.spool.segments import site_log
 from loader.spool.writer import Spool
 from tests.spool.test_writer import spool

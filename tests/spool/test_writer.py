@@ -19,7 +19,7 @@ import pytest
 from loader.config import Settings
 from loader.crash_points import Received
 from loader.errors import BusyError, UsageError
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.spool.writer import FullError, Spool
 from tests.support.crash_points import at
 from tests.support.loading import event, load, ndjson, one, select

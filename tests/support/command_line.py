@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
+import click
+
 from loader.config import Settings
 from tests.support.loading import one, select
 
@@ -48,6 +50,13 @@ class Ended:
 
 
 Run = Callable[..., Ended]
+
+
+def subcommands(group: click.Group) -> dict[str, click.Command]:
+    """Return the commands of a group by name; those of the top are imported when asked for."""
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command}
 
 
 def environment(settings: Settings | None, **variables: str) -> dict[str, str]:

@@ -14,7 +14,8 @@ from psycopg.rows import dict_row
 from loader.api import RETRY_FOR
 from loader.api import load as load_and_refresh
 from loader.config import Settings
-from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.options import Options
+from loader.pipeline.result import LoadResult
 
 Event = dict[str, Any]
 

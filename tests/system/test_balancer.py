@@ -14,7 +14,7 @@ import pytest
 
 from loader.api import load
 from loader.config import Settings
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from tests.support.endpoint import Server, free_port, new_key
 from tests.support.loading import event, one
 from tests.support.waiting import until

@@ -22,7 +22,7 @@ from loader.migrate import migrate
 from loader.monitoring.freshness import read_counts, read_days, read_freshness
 from loader.pipeline import worker as loading
 from loader.pipeline.load import analyze
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.schema.distribution import distribute_tables, wait_for_workers
 from loader.schema.source import open_warehouse
 from loader.views.refresh import refresh

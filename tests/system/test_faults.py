@@ -26,7 +26,8 @@ from loader.crash_points import Step
 from loader.errors import DisconnectedError, OutageError, WarehouseError
 from loader.migrate import migrate
 from loader.pipeline import worker
-from loader.pipeline.result import LoadResult, Options
+from loader.pipeline.options import Options
+from loader.pipeline.result import LoadResult
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
 from loader.sample import ndjson as sample

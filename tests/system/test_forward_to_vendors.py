@@ -14,7 +14,7 @@ from loader.forwarding.configuration import find_integration
 from loader.forwarding.replay import read_kept_segments, replay
 from loader.inputs.discovery import Days
 from loader.integrations import http
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.schema.source import open_warehouse
 from tests.conftest import clone
 from tests.integrations import test_amplitude, test_ga4, test_mixpanel, test_posthog

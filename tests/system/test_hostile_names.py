@@ -36,7 +36,7 @@ LOADER = """
 import sys
 from tests.support.loading import load
 from loader.config import Settings
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 for path in sys.stdin:
     load(Settings(*sys.argv[1:]), [path.strip()], Options(max_rejects=1 << 30))
     print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0], flush=True)

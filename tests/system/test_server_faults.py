@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from loader.cli.main import run
 from loader.config import Settings
 from loader.migrate import migrate
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.postgres import embedded
 from loader.postgres.embedded_programs import change_owner, find_programs
 from loader.sample import ndjson as sample

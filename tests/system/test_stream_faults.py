@@ -19,7 +19,7 @@ import pytest
 from loader.config import Settings
 from loader.migrate import migrate
 from loader.pipeline.ledger import Ledger
-from loader.pipeline.result import Options
+from loader.pipeline.options import Options
 from loader.postgres import embedded
 from loader.schema.source import open_warehouse
 from tests.support.endpoint import Server, free_port, new_key, serving, stored, wait_for

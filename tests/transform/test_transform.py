@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from loader.config import Settings
+from loader.pipeline.options import Options
 from loader.pipeline.rejected_events import RejectFilter
 from loader.pipeline.replay import replay_rejects
-from loader.pipeline.result import Options
 from loader.transform import limits, transform
 from loader.transform.assemble import assemble
 from loader.transform.envelope import create_envelope
