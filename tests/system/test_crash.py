@@ -30,7 +30,7 @@ SMALL_CHUNKS = (
 )
 COMMAND = [sys.executable, "-c", SMALL_CHUNKS]
 INSTALLED = [str(Path(sys.executable).with_name("selligent-loader"))]
-KILLS = int(os.environ.get("SELLIGENT_TEST_KILLS", "12"))
+KILLS = int(os.environ.get("SELLIGENT_TEST_KILLS", "10"))
 
 #: Valid lines before each invalid one.
 GOOD = 700
