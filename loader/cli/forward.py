@@ -134,14 +134,13 @@ def replay_command(  # noqa: PLR0913
     from loader.forwarding.replay import read_files, read_kept_segments, replay
 
     days = Days(first and first.date(), last and last.date())
-    if query is not None:
-        if paths or days:
-            raise UsageError("--query excludes --file, --from and --to")
-        if only_segment and not segment:
-            raise UsageError("--only-segment needs --segment NAME")
-    elif segment or only_segment or dry_run:
+    if query is None and (segment or only_segment or dry_run):
         raise UsageError("--segment, --only-segment and --dry-run need --query")
-    elif not paths and not days:
+    if only_segment and not segment:
+        raise UsageError("--only-segment needs --segment NAME")
+    if query is not None and (paths or days):
+        raise UsageError("--query excludes --file, --from and --to")
+    if query is None and not paths and not days:
         raise UsageError("name the events: --from DATE, --to DATE, --file PATH or --query SQL")
     with open_warehouse(settings) as warehouse:
         found = find_integration(warehouse, name)
