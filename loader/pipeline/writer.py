@@ -19,6 +19,7 @@ from loader.pipeline.suppression import Suppression, drop_rejects
 from loader.postgres.connection import Warehouse, operation
 from loader.postgres.copy import array_literal, encode
 from loader.quoting import quote_identifier
+from loader.schema.distribution import require_workers
 from loader.schema.event_tables import TRACKS
 from loader.schema.introspection import read_columns
 from loader.transform.batch import Batch, Part, Repeated
@@ -161,6 +162,7 @@ class Writer:
         for table, part in encoded.batch.parts.items():
             if part.rows.num_rows:
                 self._warehouse.copy(self._warehouse.schema, table, part.rows.column_names, encoded.rows[table])
+        require_workers(self._warehouse)
 
     def _check_types(self, batch: Batch) -> None:
         """Lock the tables and compare column types with the encoded rows.

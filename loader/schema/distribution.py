@@ -160,6 +160,17 @@ def wait_for_workers(warehouse: Warehouse) -> None:
         log.warning("%s transactions have been prepared on workers for long: %s", len(doubtful), sorted(doubtful)[:3])
 
 
+def require_workers(warehouse: Warehouse) -> None:
+    """Let the current transaction fail at its commit if it loses a worker that rows have been copied to.
+
+    Citus prepares a transaction on the connections that it knows to have written. A COPY over a connection that has
+    read before, to look up keys, does not count (seen in 13.2.2): its rows are lost with the connection, and the commit
+    only warns. A statement that deletes nothing, on all shards over the same connections, counts.
+    """
+    if is_distributed(warehouse):
+        warehouse.fetch(f"delete from {_places(warehouse, TRACKS)['name']} where original_timestamp > 'infinity'")
+
+
 def _read_prepared(warehouse: Warehouse) -> set[str]:
     return {name for (name,) in warehouse.fetch(_PREPARED)}
 

@@ -166,11 +166,13 @@ def test_analysts_can_read_positions(settings: Settings, tmp_path: Path) -> None
     load_events(settings, [event()], tmp_path)
     refresh(settings)
     assert settings.database_url
-    with psycopg.connect(settings.database_url, row_factory=dict_row) as connection:
-        connection.execute("create role position_reader")
+    with psycopg.connect(settings.database_url, row_factory=dict_row, autocommit=True) as connection:
+        connection.execute("create role position_reader login")
         connection.execute("grant usage on schema selligent to position_reader")
         connection.execute("grant select on all tables in schema selligent to position_reader")
         connection.execute("set role position_reader")
-        assert len(connection.execute(QUERY.encode()).fetchall()) == 1
-        connection.rollback()
+        try:
+            assert len(connection.execute(QUERY.encode()).fetchall()) == 1
+        finally:
+            connection.execute("reset role; drop owned by position_reader; drop role position_reader")
     assert one(settings, "select count(*) as chunks from loaded_chunks") == {"chunks": 1}
