@@ -165,9 +165,11 @@ def require_workers(warehouse: Warehouse) -> None:
 
     Citus prepares a transaction on the connections that it knows to have written. A COPY over a connection that has
     read before, to look up keys, does not count (seen in 13.2.2): its rows are lost with the connection, and the commit
-    only warns. A statement that deletes nothing, on all shards over the same connections, counts.
+    only warns. A statement that deletes nothing, on all shards over the same connections, counts. By default it would
+    let other loads wait until the commit.
     """
     if is_distributed(warehouse):
+        warehouse.run("set local citus.all_modifications_commutative to on")
         warehouse.fetch(f"delete from {_places(warehouse, TRACKS)['name']} where original_timestamp > 'infinity'")
 
 
