@@ -70,7 +70,7 @@ class Source:
     def __init__(self, warehouse: Warehouse, relation: Relation, *, is_exact: bool) -> None:
         self.columns: Sequence[Column] = relation.columns
         self._warehouse, self._is_exact = warehouse, is_exact
-        self._place = f"{quote_identifier(warehouse.schema)}.{quote_identifier(relation.name)}"
+        self._place = warehouse.qualified(relation.name)
 
     @property
     def arrow_schema(self) -> pa.Schema:

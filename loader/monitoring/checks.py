@@ -13,7 +13,6 @@ from loader.monitoring.freshness import TableFreshness, read_counts, read_days, 
 from loader.monitoring.results import ERROR, OK, SKIP, WARN, Check, ago, span
 from loader.pipeline.ledger import read_running_loads
 from loader.postgres.connection import Warehouse
-from loader.quoting import quote_identifier
 from loader.schema.event_tables import TRACKS
 from loader.views.settings import read_max_clock_skew
 
@@ -231,7 +230,7 @@ def _clocks(warehouse: Warehouse, limits: Limits) -> Check:
         return Check("clocks of senders", SKIP, "not checked: max_clock_skew is off")
     if not count:
         return Check("clocks of senders", OK, found)
-    statement = _CLOCK_EXAMPLE.format(tracks=f"{quote_identifier(warehouse.schema)}.{TRACKS}")
+    statement = _CLOCK_EXAMPLE.format(tracks=warehouse.qualified(TRACKS))
     for id_, *times in warehouse.fetch(statement, load_id, skew, skew, skew) if skew else ():
         names = ("happened", "sent", "received")
         shown = [f"{name} {time:%Y-%m-%d %H:%M:%S %Z}" for name, time in zip(names, times, strict=True) if time]

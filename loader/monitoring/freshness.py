@@ -38,7 +38,7 @@ def read_freshness(warehouse: Warehouse) -> list[TableFreshness]:
 
 
 def _read(warehouse: Warehouse, table: EventTable) -> TableFreshness:
-    place = f"{quote_identifier(warehouse.schema)}.{quote_identifier(table.name)}"
+    place = warehouse.qualified(table.name)
     is_estimate = table.heap_bytes > MAX_COUNTED_BYTES
     if is_estimate and table.is_distributed:
         rows = table.estimated_rows

@@ -170,7 +170,7 @@ def _update(warehouse: Warehouse, table: str, targets: Sequence[tuple[int, Targe
     events = pivot_values(wanted, [n for n, _ in filled])
     keys = [events["original_timestamp"].cast(pa.string()), events["id"], *events.columns[2:]]
     statement = _UPDATE.format(
-        table=f"{quote_identifier(warehouse.schema)}.{quote_identifier(table)}",
+        table=warehouse.qualified(table),
         assignments=", ".join(
             f"{quote_identifier(target.name)} = coalesce(c{n}, event.{quote_identifier(target.name)})"
             for n, target in filled

@@ -181,7 +181,7 @@ def _find_due(warehouse: Warehouse, rows: Mapping[str, int]) -> list[str]:
 def _analyze(warehouse: Warehouse, name: str) -> bool:
     try:
         with warehouse.transaction(lock_timeout=advisory_locks.TABLE_TIMEOUT):
-            warehouse.fetch(f"analyze {quote_identifier(warehouse.schema)}.{quote_identifier(name)}")
+            warehouse.fetch(f"analyze {warehouse.qualified(name)}")
     except LoaderError as exc:
         log.info("table %r is not analyzed: %s", name, exc)
         return False

@@ -18,7 +18,6 @@ from loader.pipeline.rejected_events import reject_rows
 from loader.pipeline.suppression import Suppression, drop_rejects
 from loader.postgres.connection import Warehouse, operation
 from loader.postgres.copy import array_literal, encode
-from loader.quoting import quote_identifier
 from loader.schema.distribution import require_workers
 from loader.schema.event_tables import TRACKS
 from loader.schema.introspection import read_columns
@@ -72,7 +71,7 @@ class Writer:
         self._load_id = load_id
         #: The batch that was in flight when the connection was lost; it may have been committed.
         self._in_flight: Batch | None = None
-        self._tracks = f"{quote_identifier(warehouse.schema)}.{quote_identifier(TRACKS)}"
+        self._tracks = warehouse.qualified(TRACKS)
 
     def write(self, encoded: Encoded, uri: str, cursor: FileCursor, save_rejects: SaveRejects | None = None) -> Batch:
         """Write a batch and return the new part of it; without a load nothing is written.
@@ -173,7 +172,7 @@ class Writer:
         tables = [table for table, part in batch.parts.items() if part.rows.num_rows]
         if not tables:
             return
-        names = ", ".join(f"{quote_identifier(self._warehouse.schema)}.{quote_identifier(table)}" for table in tables)
+        names = ", ".join(map(self._warehouse.qualified, tables))
         self._warehouse.run(f"lock table {names} in row exclusive mode")
         columns = read_columns(self._warehouse, tables)
         for table in tables:

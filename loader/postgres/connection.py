@@ -130,6 +130,10 @@ class Warehouse:
         info = self._connection.info
         return Address("localhost" if info.host.startswith("/") else info.host, info.port, info.dbname)
 
+    def qualified(self, table: str) -> str:
+        """Return the name of a table of the source's schema, with the schema, quoted."""
+        return f"{quote_identifier(self.schema)}.{quote_identifier(table)}"
+
     @contextmanager
     def transaction(
         self, lock_timeout: str = "10min", statement_timeout: str = "30min", *, trial: bool = False

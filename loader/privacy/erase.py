@@ -5,7 +5,6 @@ then the files, while the tables still know which identities belong together; th
 figures. The log has the person from the first step on, and the next refresh computes the figures again in any case.
 """
 
-import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,8 +31,6 @@ from loader.privacy.unreachable import find_unreachable
 from loader.quoting import quote_identifier
 from loader.schema.source import open_warehouse
 from loader.views.refresh import refresh
-
-log = logging.getLogger(__name__)
 
 #: How long an erasure waits for a lock on a table, and how long one of its transactions may take.
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "1min", "6h"

@@ -7,7 +7,7 @@ import logging
 
 from loader.errors import LoaderError
 from loader.postgres.connection import Warehouse
-from loader.quoting import quote_identifier, quote_literal
+from loader.quoting import quote_literal
 from loader.schema.event_tables import TRACKS
 from loader.schema.introspection import read_event_columns
 
@@ -29,12 +29,12 @@ _CHANGE = """
 
 def delete_rows(warehouse: Warehouse, table: str, keys: str) -> int:
     """Delete the rows of a table that have the keys; return their number."""
-    return _change(warehouse, table, keys, f"delete from {event_table(warehouse, table)} as stored using", {})
+    return _change(warehouse, table, keys, f"delete from {warehouse.qualified(table)} as stored using", {})
 
 
 def update_rows(warehouse: Warehouse, table: str, keys: str, changes: str, **named: str) -> int:
     """Change the rows of a table, which is called `stored`, that have the keys; return their number."""
-    change = f"update {event_table(warehouse, table)} as stored set {changes} from"
+    change = f"update {warehouse.qualified(table)} as stored set {changes} from"
     return _change(warehouse, table, keys, change, named)
 
 
@@ -44,17 +44,12 @@ def vacuum(warehouse: Warehouse, *others: str) -> None:
     A table that somebody holds a lock on is left to autovacuum.
     """
     with warehouse.transaction():
-        tables = [event_table(warehouse, table) for table in read_event_columns(warehouse)]
+        tables = [warehouse.qualified(table) for table in read_event_columns(warehouse)]
     for table in (*tables, *others):
         try:
             warehouse.run(f"vacuum (analyze, skip_locked) {table}")
         except LoaderError as exc:
             log.info("%s is not vacuumed: %s", table, exc)
-
-
-def event_table(warehouse: Warehouse, table: str) -> str:
-    """Return the qualified name of an event table."""
-    return f"{quote_identifier(warehouse.schema)}.{quote_identifier(table)}"
 
 
 def _change(warehouse: Warehouse, table: str, keys: str, change: str, named: dict[str, str]) -> int:

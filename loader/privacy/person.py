@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from loader.errors import UsageError
 from loader.postgres.connection import Warehouse, operation
-from loader.privacy.event_rows import event_table
 from loader.privacy.subjects import Subject
 from loader.schema.event_tables import TRACKS
 
@@ -30,7 +29,7 @@ class Person:
 def prepare_pairs(warehouse: Warehouse) -> None:
     """Read which identities belong together, in the current transaction."""
     warehouse.run("set local enable_hashjoin to on; set local work_mem to '256MB'")
-    warehouse.run(operation("identity_pairs").format(tracks=event_table(warehouse, TRACKS)))
+    warehouse.run(operation("identity_pairs").format(tracks=warehouse.qualified(TRACKS)))
 
 
 def find_person(warehouse: Warehouse, subject: Subject, *, is_exact: bool, is_shared: bool) -> Person:
@@ -80,7 +79,7 @@ def find_events(warehouse: Warehouse, people: Sequence[Person]) -> list[dict[str
         [name for _, name in rows],
     )
     warehouse.run("analyze erased_names; set local enable_hashjoin to on; set local work_mem to '256MB'")
-    warehouse.run(operation("erased_keys").format(tracks=event_table(warehouse, TRACKS)))
+    warehouse.run(operation("erased_keys").format(tracks=warehouse.qualified(TRACKS)))
     counts: list[dict[str, int]] = [{} for _ in people]
     for n, event, count in warehouse.fetch("select subject, event, count(*) from erased_keys group by subject, event"):
         counts[n][event] = count

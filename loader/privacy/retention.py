@@ -17,7 +17,7 @@ from loader.pipeline.ledger import Ledger, record_outcome
 from loader.pipeline.rejected_events import RejectFilter, purge_rejects
 from loader.pipeline.result import LoadResult
 from loader.postgres.connection import Warehouse, operation
-from loader.privacy.event_rows import delete_rows, event_table, vacuum
+from loader.privacy.event_rows import delete_rows, vacuum
 from loader.schema.event_tables import TRACKS
 from loader.schema.introspection import read_event_columns
 from loader.schema.source import open_warehouse
@@ -149,7 +149,7 @@ def _delete_batch(warehouse: Warehouse, kept_for: str) -> int:
     with warehouse.transaction():
         tables = list(read_event_columns(warehouse))
         script = operation("delete_old_events")
-        warehouse.run(script.format(tracks=event_table(warehouse, TRACKS), kept_for=kept_for, batch=BATCH))
+        warehouse.run(script.format(tracks=warehouse.qualified(TRACKS), kept_for=kept_for, batch=BATCH))
         ((count,),) = warehouse.fetch("select count(*) from old_keys")
         if count:
             for table in tables:

@@ -9,7 +9,7 @@ from loader.crash_points import crash_point
 from loader.events.identities import find_identities
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
-from loader.privacy.event_rows import delete_rows, event_table, update_rows
+from loader.privacy.event_rows import delete_rows, update_rows
 from loader.privacy.scrubbing import Scrubber, address_pattern
 from loader.quoting import quote_identifier
 from loader.schema.event_tables import STANDARD
@@ -167,7 +167,7 @@ def _events_with_addresses(warehouse: Warehouse) -> Iterator[tuple[str, object, 
     for table, columns in text_columns(warehouse).items():
         if columns:
             texts = f"concat_ws(' ', {', '.join(map(quote_identifier, columns))})"
-            query = _ADDRESSES.format(place=event_table(warehouse, table), texts=texts, pattern=_MAY_NAME)
+            query = _ADDRESSES.format(place=warehouse.qualified(table), texts=texts, pattern=_MAY_NAME)
             for time, id_, is_own, text in warehouse.fetch(query, None):
                 yield table, time, id_, is_own, text
 
@@ -265,7 +265,7 @@ def _erase_texts(warehouse: Warehouse, names: Collection[str], found: Mentions, 
             f"{name} = regexp_replace({name}, %(pattern)s, %(text)s, 'gi')"
             for name in map(quote_identifier, columns[table])
         )
-        query = _MENTION.format(place=event_table(warehouse, table), changes=changes)
+        query = _MENTION.format(place=warehouse.qualified(table), changes=changes)
         changed = [chunk for (chunk,) in warehouse.fetch(query, pattern=pattern, text=text, time=time, id=id_)]
         warehouse.fetch(_REREAD, changed)
         counts["mentions in other events"] += 0 if is_own else len(changed)

@@ -211,7 +211,7 @@ class Catalog:
             return distribution_statements(self._warehouse, name)
 
     def _add(self, table: str, column: str, kind: str) -> list[str]:
-        place = f"{quote_identifier(self._warehouse.schema)}.{quote_identifier(table)}"
+        place = self._warehouse.qualified(table)
         comment = quote_literal("Made when its first value arrived")
         return [
             f"alter table {place} add column if not exists {quote_identifier(column)} {kind}",
