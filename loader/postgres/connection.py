@@ -124,6 +124,10 @@ class Warehouse:
     def close(self) -> None:
         self._connection.close()
 
+    def cancel(self) -> None:
+        """End the statement that another thread runs, which raises WarehouseError there."""
+        self._connection.cancel()
+
     @property
     def address(self) -> Address:
         """Where the database is."""

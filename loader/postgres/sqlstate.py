@@ -46,6 +46,8 @@ ERRORS_OF_WORKERS: Mapping[type[LoaderError], str] = {
         "terminating connection|the database system is|failed to (prepare transaction|COPY to shard|complete COPY)"
         "|failure on connection marked as essential"
         "|could not (connect to any active placements|establish any connections|find an available connection)"
+        "|server closed the connection|connection not open|no connection to the server"
+        "|could not (receive data from|send data to) server"
     ),
 }
 #: What libpq adds around the actual message.

@@ -114,4 +114,4 @@ class Lines(Counts):
 def show_refresh() -> None:
     """On a terminal, show the steps of a refresh that take long, with their durations and rows."""
     if sys.stderr.isatty():
-        logging.getLogger("loader.views.refresh").setLevel(logging.INFO)
+        logging.getLogger("loader.views").setLevel(logging.INFO)

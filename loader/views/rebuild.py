@@ -1,14 +1,32 @@
 """Compute the figures in new tables beside the old ones, which readers see until the new ones take their place."""
 
-from collections.abc import Iterable, Set
+import logging
+import re
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from loader.config import Settings
+from loader.crash_points import crash_point
+from loader.errors import LoaderError
 from loader.postgres.connection import Warehouse, operation
 from loader.quoting import quote_identifier
 from loader.schema.distribution import is_distributed, wait_for_workers
-from loader.schema.event_tables import TRACKS
 from loader.views.definitions import View
+from loader.views.sessions import run_statements
+from loader.views.statements import Statement, split
+from loader.views.steps import (
+    LOCK_TIMEOUT,
+    NEW_CHUNKS,
+    STATEMENT_TIMEOUT,
+    Step,
+    conditions,
+    log_step,
+    name_step,
+    run_step,
+)
+
+log = logging.getLogger(__name__)
 
 #: Prefixes of the tables behind the views, and of those that will replace them.
 STORED, FRESH = "stored_", "fresh_"
@@ -41,68 +59,128 @@ _NAMES = """
     where relnamespace = to_regnamespace(%s) and relkind = any('{r,i,S}') and starts_with(relname, 'fresh_')
     order by relkind <> 'r'
 """
+#: What a rebuild in several sessions works with: new tables, and unlogged ones instead of the temporary ones.
+_WORKING_TABLES = """
+    select relname from pg_class
+    where
+        relnamespace = to_regnamespace(%s)
+        and relkind = 'r'
+        and (starts_with(relname, 'fresh_') or (relpersistence = 'u' and relname = any(%s)))
+"""
+_KNOWN_CHUNKS = "create temporary table known_chunks on commit drop as select uuid_ts from chunks"
+_READ_SITE_WHOLE = f"update {STORED}sources set read_from = '-infinity'"
+
+#: Of so many, the figures are computed in several sessions at once, whose tables take longer to create.
+MANY_EVENTS = 100_000
+#: For a statement that is committed on its own. Nobody waits for this commit: that of the last transaction, which is
+#: waited for, makes all of them durable. The sessions leave no processor to further workers.
+_ALONE = f"""
+    set local lock_timeout to '{LOCK_TIMEOUT}';
+    set local statement_timeout to '{STATEMENT_TIMEOUT}';
+    set local synchronous_commit to off;
+    set local max_parallel_workers_per_gather to 0;
+"""
 
 
 @dataclass(slots=True)
 class FreshTables:
-    """New, empty stored tables. Their indexes are made when they have been filled, in a third of the time."""
+    """New, empty stored tables. Their indexes are made when they have been filled, in a third of the time.
 
-    warehouse: Warehouse
+    If they are shared by sessions, so is what the steps make: unlogged tables instead of temporary ones.
+    """
+
     settings: Settings
-    #: The tables, by whether their keys are there, which are not indexed yet.
-    tables: dict[str, bool]
+    is_shared: bool
+    #: The statements that index and analyze the tables which are not indexed yet.
+    indexes: dict[str, list[str]]
 
     @classmethod
-    def create(cls, warehouse: Warehouse, settings: Settings, keyed: Set[str]) -> "FreshTables":
+    def create(
+        cls, warehouse: Warehouse, settings: Settings, steps: Sequence[Step], *, is_shared: bool
+    ) -> "FreshTables":
         """Create the tables in the transaction at hand, and let all chunks and all rows of the site be read."""
-        made = cls(warehouse, settings, {})
+        made = cls(settings, is_shared, {})
+        keyed = set().union(*(step.keyed_tables for step in steps))
         for (table,) in warehouse.fetch(_TABLES, quote_identifier(settings.ops)):
             like = f"like {table} including defaults including identity including comments"
-            warehouse.run(f"create table {fresh(table)} ({like})")
-            made._run_all(_COMMENT, table)
-            made.tables[table] = table in keyed
-            if table in keyed:
-                made._run_all(_KEYS, table)
-        warehouse.run(f"update {STORED}sources set read_from = '-infinity'")
-        warehouse.run("create temporary table known_chunks on commit drop as select uuid_ts from chunks")
+            options = "with (autovacuum_enabled = off)" if is_shared else ""
+            warehouse.run(f"create table {fresh(table)} ({like}) {options}")
+            keys, indexes = _statements(warehouse, _KEYS, table), _statements(warehouse, _INDEXES, table)
+            for statement in (*_statements(warehouse, _COMMENT, table), *(keys if table in keyed else [])):
+                warehouse.run(statement)
+            made.indexes[table] = [*([] if table in keyed else keys), *indexes, f"analyze {fresh(table)}"]
+        warehouse.run(_READ_SITE_WHOLE)
+        warehouse.run(made.adapt(_KNOWN_CHUNKS))
         if is_distributed(warehouse):
             wait_for_workers(warehouse)
-        tracks = f"{quote_identifier(settings.schema)}.{TRACKS}"
-        warehouse.run(operation("read_chunks").format(tracks=tracks))
+        warehouse.run(made.adapt(operation("count_chunks")))
         return made
 
-    def index(self, tables: Iterable[str]) -> None:
-        """Index and analyze tables that have been filled, each once."""
-        for table in self.tables.keys() & set(tables):
-            if not self.tables.pop(table):
-                self._run_all(_KEYS, table)
-            self._run_all(_INDEXES, table)
-            self.warehouse.run(f"analyze {fresh(table)}")
+    def adapt(self, script: str) -> str:
+        """Return SQL on the stored tables as SQL on the new ones."""
+        return share(fresh(script)) if self.is_shared else fresh(script)
 
-    def _run_all(self, query: str, table: str) -> None:
-        for (statement,) in self.warehouse.fetch(query, table=table):
-            self.warehouse.run(fresh(statement))
+    def statements(self, steps: Sequence[Step]) -> list[Statement]:
+        """Return the statements of steps on the new tables, in their order, and those that index each of them once."""
+        return [
+            statement
+            for step in steps
+            for statement in (*split(step.name, fresh(step.script)), *self._index_statements(step))
+        ]
 
-    def replace(self, views: list[View]) -> None:
+    def _index_statements(self, step: Step) -> list[Statement]:
+        tables = [table for table in sorted(step.tables) if table in self.indexes]
+        return [
+            Statement(step.name, script, frozenset({fresh(table)}), frozenset({fresh(table)}))
+            for table in tables
+            for script in self.indexes.pop(table)
+        ]
+
+    def index(self, warehouse: Warehouse, step: Step) -> None:
+        """Index and analyze the tables that a step has filled, each once."""
+        for statement in self._index_statements(step):
+            warehouse.run(statement.script)
+
+    def replace(self, warehouse: Warehouse, views: list[View]) -> None:
         """Let the new tables take the place of the old ones, also in the views."""
-        self.index(list(self.tables))
+        for statements in self.indexes.values():
+            for statement in statements:
+                warehouse.run(statement)
         ops = quote_identifier(self.settings.ops)
-        old = [table for (table,) in self.warehouse.fetch(_TABLES, ops)]
+        old = [table for (table,) in warehouse.fetch(_TABLES, ops)]
         # Readers lock a view, the views in it, then tables; in another order we would wait for each other. Making a
         # view again locks it alone, where `lock table` would lock the tables of events with it.
         views = [view for view in views if not view.is_function]
         for view in reversed(views):
-            self.warehouse.run(view.script)
+            warehouse.run(view.script)
         for table in old:
-            self.warehouse.run(f"alter table {ops}.{table} rename to {table.replace(STORED, 'outdated_', 1)}")
-            self.warehouse.run(f"alter table {ops}.{fresh(table)} rename to {table}")
+            warehouse.run(f"alter table {ops}.{table} rename to {table.replace(STORED, 'outdated_', 1)}")
+            warehouse.run(f"alter table {ops}.{fresh(table)} rename to {table}")
+            if self.is_shared:
+                warehouse.run(f"alter table {ops}.{table} reset (autovacuum_enabled)")
         for view in views:
-            self.warehouse.run(view.script)
+            warehouse.run(view.script)
         for table in old:
-            self.warehouse.run(f"drop table {ops}.{table.replace(STORED, 'outdated_', 1)}")
-        for (name,) in self.warehouse.fetch(_NAMES, ops):
+            warehouse.run(f"drop table {ops}.{table.replace(STORED, 'outdated_', 1)}")
+        for (name,) in warehouse.fetch(_NAMES, ops):
             kept = quote_identifier(name.replace(FRESH, STORED, 1))
-            self.warehouse.run(f"alter table {ops}.{quote_identifier(name)} rename to {kept}")
+            warehouse.run(f"alter table {ops}.{quote_identifier(name)} rename to {kept}")
+
+
+def drop_working_tables(warehouse: Warehouse, steps: Sequence[Step]) -> int:
+    """Drop what a rebuild in several sessions works with, in the transaction at hand; return the number of tables."""
+    scripts = [step.script for step in steps] + [_KNOWN_CHUNKS, operation("count_chunks"), operation("this_refresh")]
+    names = {kind: re.findall(rf"create temporary {kind} (\w+)", "".join(scripts)) for kind in ("table", "view")}
+    tables = warehouse.fetch(_WORKING_TABLES, quote_identifier(warehouse.ops), names["table"])
+    for (table,) in tables:
+        warehouse.run(f"drop table {quote_identifier(table)} cascade")
+    for view in names["view"] if tables else ():
+        warehouse.run(f"drop view if exists {view}")
+    return len(tables)
+
+
+def _statements(warehouse: Warehouse, query: str, table: str) -> list[str]:
+    return [fresh(statement) for (statement,) in warehouse.fetch(query, table=table)]
 
 
 def fresh(script: str) -> str:
@@ -112,3 +190,76 @@ def fresh(script: str) -> str:
     'insert into fresh_events select * from judged_events as stored'
     """
     return script.replace(STORED, FRESH)
+
+
+def share(script: str) -> str:
+    """Return SQL that makes temporary tables and views as SQL that makes them for other sessions, too.
+
+    >>> share("create temporary table places on commit drop as select * from stored_events")
+    'create unlogged table places with (autovacuum_enabled = off) as select * from stored_events'
+    """
+    return (
+        script.replace("create temporary table", "create unlogged table")
+        .replace("on commit drop", "with (autovacuum_enabled = off)")
+        .replace("create temporary view", "create view")
+    )
+
+
+def count_events(warehouse: Warehouse) -> int:
+    """Return the number of events that all loads have stored."""
+    ((events,),) = warehouse.fetch("select coalesce(sum(events), 0)::bigint from chunks")
+    return int(events)
+
+
+def rebuild_figures(settings: Settings, warehouse: Warehouse, steps: Sequence[Step], begin: str) -> FreshTables:
+    """Compute all figures in new tables, in the transaction at hand, or if there is much to do, beside it."""
+    *most, last = (step for step in steps if step.name != NEW_CHUNKS)
+    if count_events(warehouse) >= MANY_EVENTS:
+        tables = _compute_in_sessions(settings, warehouse, most, begin)
+    else:
+        tables = FreshTables.create(warehouse, settings, most, is_shared=False)
+        warehouse.run(tables.adapt(begin))
+        crash_point("views.refreshing")
+        for step in most:
+            run_step(warehouse, step, tables.adapt(step.script))
+            tables.index(warehouse, step)
+    warehouse.run(operation("take_chunks"))
+    run_step(warehouse, last, last.script)
+    return tables
+
+
+def _compute_in_sessions(settings: Settings, warehouse: Warehouse, steps: Sequence[Step], begin: str) -> FreshTables:
+    """Compute all figures in new tables, in sessions that commit each statement.
+
+    The transaction at hand, which does nothing meanwhile, has the lock and names the step for `status`.
+    """
+
+    def prepare(session: Warehouse) -> FreshTables:
+        with session.transaction(LOCK_TIMEOUT, STATEMENT_TIMEOUT):
+            session.run(conditions(settings))
+            tables = FreshTables.create(session, settings, steps, is_shared=True)
+            session.run(tables.adapt(begin))
+        return tables
+
+    def run(session: Warehouse, statement: Statement) -> int:
+        return session.run(f"{begun} {tables.adapt(statement.script)}; commit")
+
+    begun = f"begin; {conditions(settings)} {_ALONE}"
+    warehouse.run("set local idle_in_transaction_session_timeout to 0")
+    try:
+        with closing(Warehouse(settings, "refresh")) as session:
+            tables = prepare(session)
+        crash_point("views.refreshing")
+        run_statements(settings, tables.statements(steps), run, lambda name: name_step(warehouse, name), log_step)
+    except BaseException:
+        with suppress(LoaderError):
+            drop_remains(settings, steps)
+        raise
+    return tables
+
+
+def drop_remains(settings: Settings, steps: Sequence[Step]) -> None:
+    """Drop what a rebuild has left that was killed or has failed."""
+    with closing(Warehouse(settings, "refresh")) as session, session.transaction(LOCK_TIMEOUT):
+        if tables := drop_working_tables(session, steps):
+            log.info("%d tables of a rebuild that did not end were dropped", tables)

@@ -2,13 +2,12 @@
 
 import hashlib
 import logging
-import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
-from loader.config import Settings, data_root
+from loader.config import Settings
 from loader.crash_points import crash_point
 from loader.errors import ContentionError, LoaderError
 from loader.postgres import advisory_locks
@@ -19,38 +18,29 @@ from loader.schema.distribution import is_distributed, wait_for_workers
 from loader.schema.event_tables import TRACKS
 from loader.schema.source import open_warehouse
 from loader.views.definitions import View, apply_views, read_views
-from loader.views.rebuild import FreshTables, fresh
+from loader.views.rebuild import FreshTables, count_events, drop_remains, drop_working_tables, rebuild_figures
 from loader.views.site import SITE_VIEWS
+from loader.views.steps import (
+    LOCK_TIMEOUT,
+    NEW_CHUNKS,
+    STATEMENT_TIMEOUT,
+    Step,
+    conditions,
+    log_duration,
+    read_steps,
+    run_step,
+)
 
 log = logging.getLogger(__name__)
 
 #: Reports in a sentence what takes long.
 Report = Callable[[str], None]
-#: A step that takes longer is logged with level INFO, in seconds.
-LONG_SECONDS = 1.0
 #: Of two cores, with as many page views. Other machines need half or twice the time.
-EVENTS_A_MINUTE = 1_800_000
-#: The step that decides which chunks are taken.
-NEW_CHUNKS = "01_new_chunks"
-#: The name of a refreshing session begins so; the name of the step follows.
-APPLICATION_NAME = "selligent-loader refresh"
-
-#: Set-based work on much data. Connections are set up for key look-ups otherwise. With the usual cost of a random page,
-#: a night's events would be joined by reading all that is stored.
-_CONDITIONS = """
-    set local temp_buffers to '64MB';
-    set local search_path to {ops}, {schema}, pg_catalog;
-    set local enable_hashjoin to on;
-    set local enable_mergejoin to on;
-    set local random_page_cost to 0.2;
-    set local default_statistics_target to 10;
-    set local work_mem to '256MB';
-    set local jit to off;
-"""
+EVENTS_A_MINUTE = 3_000_000
 _KNOWN = "select definition, coalesce(site_definition, '') from {ops}.refreshed"
 _DONE = """
     insert into refreshed (loaded_until, definition, site_definition, seconds, settings, reporting_currency)
-    select now(), %s, %s, %s, settings, reporting_currency from this_refresh
+    select now(), %s, %s, %s, settings, currency from this_refresh cross join reporting
 """
 _FAILED = "update refreshed set failed_at = clock_timestamp(), error = %s"
 _STALE = """
@@ -62,35 +52,11 @@ _EMPTY = "select exists (select from chunks where not is_taken) and not exists (
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A script of the refresh: a file in `sql/refresh`, in whose order they run."""
-
-    name: str
-    script: str
-
-    @property
-    def tables(self) -> set[str]:
-        """The stored tables that it inserts into."""
-        return set(re.findall(r"insert into (stored_\w+)", self.script))
-
-    @property
-    def keyed_tables(self) -> set[str]:
-        """Those of them whose keys it looks at while inserting."""
-        return set(re.findall(r"insert into (stored_\w+)[^;]*\bon conflict\b", self.script))
-
-
-@dataclass(frozen=True, slots=True)
 class Definition:
     """Hashes of what the stored figures depend on beside data and settings: SQL, and columns of the site's tables."""
 
     figures: str
     site: str
-
-
-def read_steps() -> list[Step]:
-    """Return the steps of a refresh in their order."""
-    paths = sorted((data_root() / "sql" / "refresh").glob("*.sql"))
-    return [Step(path.stem, path.read_text("utf-8")) for path in paths]
 
 
 def is_stale(settings: Settings) -> bool:
@@ -122,45 +88,41 @@ def refresh(settings: Settings, *, rebuild: bool = False, full: bool = False, re
             warehouse.fetch(_FAILED, str(exc))
         raise
     crash_point("views.refreshed")
-    _log("the figures", time.monotonic() - started, f"{events:,} new events")
+    log_duration("the figures", time.monotonic() - started, f"{events:,} new events")
     return events
 
 
-def _log(name: str, seconds: float, result: str) -> None:
-    log.log(logging.INFO if seconds > LONG_SECONDS else logging.DEBUG, "%s: %.1f s, %s", name, seconds, result)
-
-
 def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, started: float) -> int:
-    """Run all steps in one transaction."""
+    """Run all steps in one transaction, or if they have much to do, all that readers see of them."""
     steps = read_steps()
     with open_warehouse(settings, "refresh") as warehouse:
         _summarize_pages(settings, warehouse)
-        with warehouse.transaction(lock_timeout="1h", statement_timeout="6h"):
+        with warehouse.transaction(lock_timeout=LOCK_TIMEOUT, statement_timeout=STATEMENT_TIMEOUT):
             warehouse.lock_in_transaction(advisory_locks.REFRESH)
+            drop_remains(settings, steps)
             views, definition, known = _define(settings, warehouse, steps)
-            ops, schema = quote_identifier(settings.ops), quote_identifier(settings.schema)
-            conditions = _CONDITIONS.format(ops=ops, schema=schema)
-            warehouse.run(conditions)
+            warehouse.run(conditions(settings))
             rebuild = rebuild or known is None or known.figures != definition.figures
-            tables = None
-            if rebuild or _must_rebuild(settings, warehouse, full=full):
-                if events := _count(warehouse):
-                    report(_announce(events))
-                tables = FreshTables.create(warehouse, settings, set().union(*(step.keyed_tables for step in steps)))
             begin = operation("this_refresh").format(is_whole=full or known != definition)
-            warehouse.run(fresh(begin) if tables else begin)
-            crash_point("views.refreshing")
-            for step in steps:
-                run_step(warehouse, step, tables)
-                if step.name == NEW_CHUNKS and is_distributed(warehouse):
-                    wait_for_workers(warehouse)
-            _add_kept_figures(warehouse, tables)
+            if rebuild or _must_rebuild(settings, warehouse, full=full):
+                if events := count_events(warehouse):
+                    report(_announce(events))
+                tables = rebuild_figures(settings, warehouse, steps, begin)
+                _add_kept_figures(warehouse, tables)
+                tables.replace(warehouse, views)
+                warehouse.run(conditions(settings))
+            else:
+                warehouse.run(begin)
+                crash_point("views.refreshing")
+                for step in steps:
+                    run_step(warehouse, step, step.script)
+                    if step.name == NEW_CHUNKS and is_distributed(warehouse):
+                        wait_for_workers(warehouse)
+                _add_kept_figures(warehouse, None)
             ((events,),) = warehouse.fetch("select count(*) from new_events")
-            if tables:
-                tables.replace(views)
-                warehouse.run(conditions)
             warehouse.fetch("delete from refreshed")
             warehouse.fetch(_DONE, definition.figures, definition.site, time.monotonic() - started)
+            drop_working_tables(warehouse, steps)
     return int(events)
 
 
@@ -170,12 +132,12 @@ def _add_kept_figures(warehouse: Warehouse, tables: FreshTables | None) -> None:
         warehouse.run(operation("keep_campaigns"))
     if not _ask(warehouse, "select exists (select from retained_campaigns)"):
         return
-    mapped = fresh if tables else str
+    adapt = tables.adapt if tables else str
     if tables:
-        warehouse.run(mapped(operation("add_kept_campaigns")))
+        warehouse.run(adapt(operation("add_kept_campaigns")))
     if tables or _ask(warehouse, "select dates_again from this_refresh"):
-        warehouse.run(mapped(operation("add_kept_days")))
-    warehouse.run(mapped(operation("bound_kept_campaigns")))
+        warehouse.run(adapt(operation("add_kept_days")))
+    warehouse.run(adapt(operation("bound_kept_campaigns")))
 
 
 def _summarize_pages(settings: Settings, warehouse: Warehouse) -> None:
@@ -193,30 +155,11 @@ def _announce(events: int) -> str:
     >>> _announce(600)
     'the figures behind the views are built again from 600 events'
     >>> _announce(5_000_000)
-    'the figures behind the views are built again from 5,000,000 events, which takes some 3 minutes'
+    'the figures behind the views are built again from 5,000,000 events, which takes some 2 minutes'
     """
     minutes = round(events / EVENTS_A_MINUTE)
     text = f"the figures behind the views are built again from {events:,} events"
     return f"{text}, which takes some {minutes} minutes" if minutes > 1 else text
-
-
-def _count(warehouse: Warehouse) -> int:
-    """Return the number of events that all loads have stored."""
-    ((events,),) = warehouse.fetch("select coalesce(sum(events), 0)::bigint from chunks")
-    return int(events)
-
-
-def run_step(warehouse: Warehouse, step: Step, tables: FreshTables | None = None) -> None:
-    """Run a step in the refresh's transaction, on the stored tables or on those that will replace them.
-
-    `status` finds the step by the name of the session.
-    """
-    started = time.monotonic()
-    warehouse.run(f"set application_name to '{APPLICATION_NAME} {step.name}'")
-    rows = warehouse.run(fresh(step.script) if tables else step.script)
-    if tables:
-        tables.index(step.tables)
-    _log(step.name, time.monotonic() - started, f"{rows:,} rows")
 
 
 def _must_rebuild(settings: Settings, warehouse: Warehouse, *, full: bool) -> bool:

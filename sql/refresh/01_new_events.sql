@@ -2,11 +2,10 @@
 --
 -- Reads  chunks, new_chunks, and the tables of events once: by the index on uuid_ts, or as a whole if many of their
 --        events are new.
--- Writes new_events (temporary), chunks.
+-- Writes new_events (temporary).
 -- Cost   follows the new events.
 create temporary table reading on commit drop as
-select sum(events) filter (where not is_taken) * 4 > sum(events) as is_whole
-from chunks;
+select (select sum(events) from new_chunks) * 4 > (select coalesce(sum(events), 0) from chunks) as is_whole;
 
 create temporary view coded_events as
 select
@@ -58,6 +57,3 @@ where
 reset enable_seqscan;
 drop view coded_events;
 analyze new_events;
-
-update chunks set is_taken = true
-where uuid_ts in (select uuid_ts from new_chunks);

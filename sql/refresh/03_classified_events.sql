@@ -27,7 +27,7 @@ order by person, mailing;
 analyze stale_mailings;
 
 -- With what is stored of each event, and where; of a new one nothing is.
-create temporary table judged_events on commit drop as
+create temporary view judgements as
 with thresholds as (
     select
         max(value) filter (where name = 'machine_open_seconds')::numeric * interval '1 s' as machine_open,
@@ -116,6 +116,24 @@ select
     end)::"char" as actor,
     rule
 from ruled;
+
+-- In two halves, which two sessions compute at the same time.
+create temporary table judged_events on commit drop as
+select *
+from judgements
+limit 0; -- noqa: AM09
+
+insert into judged_events
+select *
+from judgements
+where person % 2 = 0;
+
+insert into judged_events
+select *
+from judgements
+where person % 2 <> 0;
+
+drop view judgements;
 
 -- Clicks of a message that follow each other closely are one burst. A burst on many links is a machine's, unless the
 -- user agent has said so already.

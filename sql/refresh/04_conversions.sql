@@ -4,7 +4,7 @@
 -- conversion has it, so that figures do not change their currency from one night to the next.
 --
 -- Reads  conversion_rows, site_rates; the stored conversions of the days with changes, by index.
--- Writes stored_currencies, stored_rates, this_refresh; conversion_changes, changed_rates (temporary).
+-- Writes stored_currencies, stored_rates; conversion_changes, reporting, changed_rates (temporary).
 -- Cost   follows the conversions of the days with changes, and the exchange rates of the currencies in use.
 create temporary table conversion_changes on commit drop as
 with found as (
@@ -77,17 +77,23 @@ on conflict (currency) do update set conversions = stored.conversions + excluded
 delete from stored_currencies
 where conversions = 0;
 
-update this_refresh set reporting_currency = (
-    select currency
-    from stored_currencies
-    order by conversions desc, currency
-    limit 1
-)
-from settings
-where
-    settings.name = 'reporting_currency'
-    and read_currency(settings.value) is null
-    and not exists (select from stored_currencies where currency = this_refresh.reporting_currency);
+create temporary table reporting on commit drop as
+select
+    case
+        when
+            read_currency(settings.value) is null
+            and not exists (select from stored_currencies where currency = this_refresh.reporting_currency)
+            then (
+                select currency
+                from stored_currencies
+                order by conversions desc, currency
+                limit 1
+            )
+        else this_refresh.reporting_currency
+    end as currency,
+    this_refresh.old_reporting_currency as old_currency
+from this_refresh
+inner join settings on settings.name = 'reporting_currency';
 
 -- Of several rates of one day the smallest counts.
 create temporary table found_rates on commit drop as

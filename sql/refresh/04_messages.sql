@@ -12,13 +12,24 @@ inner join stored_messages as stored on stale.person = stored.person and stale.m
 
 create temporary table new_messages (like stored_messages) on commit drop;
 
-with messages as (
+-- A delivery is a message of its own; most messages have no other event.
+with deliveries as (
     select
         judged.person,
         judged.mailing,
         judged.delivery,
-        max(identities.address) filter (where event = 'd') as address,
-        min("timestamp") filter (where event = 'd') as delivered_at,
+        judged."timestamp" as delivered_at,
+        identities.address
+    from judged_events as judged
+    inner join stored_identities as identities on judged.identity = identities.identity
+    where judged.event = 'd'
+),
+
+reactions as (
+    select
+        person,
+        mailing,
+        delivery,
         min("timestamp") filter (where event = 'b') as bounced_at,
         min("timestamp") filter (where event in ('o', 'm')) as opened_at,
         max("timestamp") filter (where event in ('o', 'm')) as last_opened_at,
@@ -36,9 +47,40 @@ with messages as (
         nullif(count(*) filter (where event = 'o' and actor = 'h'), 0)::int as human_opens,
         nullif(count(*) filter (where event = 'c'), 0)::int as clicks,
         nullif(count(*) filter (where event = 'c' and actor = 'h'), 0)::int as human_clicks
-    from judged_events as judged
-    inner join stored_identities as identities on judged.identity = identities.identity
-    group by judged.person, judged.mailing, judged.delivery
+    from judged_events
+    where event <> 'd'
+    group by person, mailing, delivery
+),
+
+messages as (
+    select
+        coalesce(deliveries.person, reactions.person) as person,
+        coalesce(deliveries.mailing, reactions.mailing) as mailing,
+        coalesce(deliveries.delivery, reactions.delivery) as delivery,
+        deliveries.address,
+        deliveries.delivered_at,
+        reactions.bounced_at,
+        reactions.opened_at,
+        reactions.last_opened_at,
+        reactions.human_opened_at,
+        reactions.last_human_opened_at,
+        reactions.clicked_at,
+        reactions.last_clicked_at,
+        reactions.human_clicked_at,
+        reactions.last_human_clicked_at,
+        reactions.unsubscribed_at,
+        reactions.last_unsubscribed_at,
+        reactions.complained_at,
+        reactions.last_complained_at,
+        reactions.opens,
+        reactions.human_opens,
+        reactions.clicks,
+        reactions.human_clicks
+    from deliveries
+    full join reactions
+        on deliveries.person = reactions.person
+        and deliveries.mailing = reactions.mailing
+        and deliveries.delivery = reactions.delivery
 )
 
 insert into new_messages (
@@ -60,24 +102,37 @@ left join old_messages
 analyze new_messages;
 
 -- The address of a message is its delivery's, which is a single one, else that of the latest bounce, else that of the
--- latest other event.
+-- latest other event. Without `offset 0` the planner looks up the addresses of all events.
 update new_messages as new set address = named.address
 from (
-    select distinct on (judged.person, judged.mailing, judged.delivery)
-        judged.person,
-        judged.mailing,
-        judged.delivery,
+    select distinct on (unnamed.person, unnamed.mailing, unnamed.delivery)
+        unnamed.person,
+        unnamed.mailing,
+        unnamed.delivery,
         identities.address
-    from judged_events as judged
-    inner join stored_identities as identities on judged.identity = identities.identity
-    where
-        identities.address is not null
-        and (judged.person, judged.mailing, judged.delivery) in (
-            select person, mailing, delivery from new_messages where address is null
-        )
+    from (
+        select
+            judged.person,
+            judged.mailing,
+            judged.delivery,
+            judged.identity,
+            judged.event,
+            judged."timestamp",
+            judged.original_timestamp,
+            judged.id
+        from judged_events as judged
+        inner join new_messages as messages
+            on judged.person = messages.person
+            and judged.mailing = messages.mailing
+            and judged.delivery = messages.delivery
+        where judged.event <> 'd' and messages.address is null
+        offset 0 -- noqa: AM09
+    ) as unnamed
+    inner join stored_identities as identities on unnamed.identity = identities.identity
+    where identities.address is not null
     order by
-        judged.person, judged.mailing, judged.delivery, judged.event <> 'b', judged."timestamp" desc, judged.id,
-        judged.original_timestamp
+        unnamed.person, unnamed.mailing, unnamed.delivery, unnamed.event <> 'b', unnamed."timestamp" desc, unnamed.id,
+        unnamed.original_timestamp
 ) as named
 where new.person = named.person and new.mailing = named.mailing and new.delivery = named.delivery;
 

@@ -63,7 +63,7 @@ with new as (
         changes.converted_at as credited_at,
         changes.revenue,
         case
-            when changes.currency is null or changes.currency = this_refresh.reporting_currency then changes.revenue
+            when changes.currency is null or changes.currency = reporting.currency then changes.revenue
         end as amount,
         changes.currency,
         changes.id,
@@ -76,7 +76,7 @@ with new as (
         changes.is_refund,
         (changes.is_refund or changes.order_id is null) and coalesce(changes.id, '') = '' as is_counted
     from conversion_changes as changes
-    cross join this_refresh
+    cross join reporting
     cross join generate_series(1, changes.number_of_rows)
     inner join stored_sources as sources on changes.source = sources.source
     left join stored_browsers as browsers on changes.browser = browsers.browser
@@ -179,8 +179,8 @@ create temporary table priced_conversions on commit drop as
 select stored.conversion
 from stale_conversions as stale
 inner join stored_conversions as stored on stale.conversion = stored.conversion
-cross join this_refresh
-where stored.currency <> this_refresh.reporting_currency and stored.revenue is not null
+cross join reporting
+where stored.currency <> reporting.currency and stored.revenue is not null
 union
 select stored.conversion
 from (
@@ -199,8 +199,9 @@ select stored.conversion
 from stored_conversions as stored
 where
     (
-        select dates_again or (reporting_currency = old_reporting_currency) is not true
+        select this_refresh.dates_again or (reporting.currency = reporting.old_currency) is not true
         from this_refresh
+        cross join reporting
     )
     and stored.currency is not null
     and stored.revenue is not null;
@@ -211,7 +212,7 @@ with priced as (
     select
         stored.conversion,
         stored.revenue * case
-            when stored.currency is null or stored.currency = this_refresh.reporting_currency then 1
+            when stored.currency is null or stored.currency = reporting.currency then 1
             else (
                 select rates.rate
                 from stored_rates as rates
@@ -224,7 +225,7 @@ with priced as (
         end as amount
     from priced_conversions as stale
     inner join stored_conversions as stored on stale.conversion = stored.conversion
-    cross join this_refresh
+    cross join reporting
     inner join settings on settings.name = 'reporting_time_zone'
 ),
 

@@ -18,6 +18,12 @@ from loader.postgres.sqlstate import translate_errors
         (psycopg.errors.InternalError_, "failure on connection marked as essential: a:5432", DisconnectedError),
         (psycopg.errors.IoError, "failed to COPY to shard 102008 on a:5432", DisconnectedError),
         (psycopg.errors.InternalError_, "terminating connection due to unexpected postmaster exit", DisconnectedError),
+        (
+            psycopg.errors.InternalError_,
+            "server closed the connection unexpectedly This probably means the server terminated abnormally",
+            DisconnectedError,
+        ),
+        (psycopg.errors.InternalError_, "connection not open", DisconnectedError),
         (psycopg.errors.InternalError_, 'duplicate key value violates unique constraint "a_102"', ContentionError),
         (psycopg.errors.InternalError_, "row is too big: size 8256, maximum size 8160", OverfullError),
         (psycopg.errors.InternalError_, "cache lookup failed for relation 1", OutageError),

@@ -13,7 +13,7 @@ from loader.schema.distribution import (
 )
 from loader.schema.introspection import read_event_tables
 from loader.schema.source import open_warehouse
-from loader.views.refresh import NEW_CHUNKS, read_steps
+from loader.views.steps import NEW_CHUNKS, read_steps
 
 
 def test_a_server_without_citus_has_local_tables(settings: Settings) -> None:

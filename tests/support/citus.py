@@ -87,5 +87,12 @@ def _copied(connection: psycopg.Connection, name: str, template: str) -> bool:
 
 
 def drop(url: str, name: str) -> None:
-    """Drop a database on all nodes."""
-    _everywhere(url, "drop database if exists {} with (force)", name)
+    """Drop a database on all nodes, again while a session of Citus itself comes between."""
+
+    def dropped() -> bool:
+        with suppress(psycopg.errors.ObjectInUse):
+            _everywhere(url, "drop database if exists {} with (force)", name)
+            return True
+        return False
+
+    until(dropped)
