@@ -32,7 +32,7 @@ def test_statements_that_do_not_wait_for_each_other_run_at_the_same_time(setting
 
 def test_if_one_fails_those_that_run_are_cancelled_and_no_other_begins(settings: Settings) -> None:
     script = """
-        create table long as select pg_sleep(600);
+        create table long as select 1 as n from pg_sleep(600);
         create table wrong as select 1 / 0;
         create table after as select * from wrong;
     """
