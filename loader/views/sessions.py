@@ -14,6 +14,29 @@ from loader.views.statements import Statement, chain_lengths, predecessors
 SESSIONS = 2
 
 
+class _Steps:
+    """What is left of each step, which begins with its first statement and ends with its last one."""
+
+    def __init__(
+        self, statements: Sequence[Statement], began: Callable[[str], None], ended: Callable[[str, float, int], None]
+    ) -> None:
+        self._left = Counter(statement.step for statement in statements)
+        self._began, self._ended = began, ended
+        self._started: dict[str, float] = {}
+        self._rows: Counter[str] = Counter()
+
+    def begin(self, step: str) -> None:
+        if step not in self._started:
+            self._started[step] = time.monotonic()
+            self._began(step)
+
+    def end(self, step: str, rows: int) -> None:
+        self._rows[step] += rows
+        self._left[step] -= 1
+        if not self._left[step]:
+            self._ended(step, time.monotonic() - self._started[step], self._rows[step])
+
+
 def run_statements(
     settings: Settings,
     statements: Sequence[Statement],
@@ -24,14 +47,14 @@ def run_statements(
     """Run each statement in a session, and tell the beginning and the end of each step.
 
     `run` returns the number of rows that a statement has written; `ended` gets the name of the step, its duration in
-    seconds and the number of its rows. If a statement fails, those that run are cancelled, and no other begins.
+    seconds and the number of its rows. Of statements that may begin, the one with the longest chain of others behind it
+    comes first. If a statement fails, those that run are cancelled, and no other begins.
     """
-    before, lengths = predecessors(statements), chain_lengths(predecessors(statements))
+    before = predecessors(statements)
+    lengths = chain_lengths(before)
     waiting = sorted(range(len(statements)), key=lambda number: -lengths[number])
     done: set[int] = set()
-    unfinished = Counter(statement.step for statement in statements)
-    started: dict[str, float] = {}
-    rows: Counter[str] = Counter()
+    steps = _Steps(statements, began, ended)
     running: dict[Future[int], tuple[int, Warehouse]] = {}
     with ExitStack() as stack:
         idle = [stack.enter_context(closing(Warehouse(settings, "refresh"))) for _ in range(SESSIONS)]
@@ -40,20 +63,14 @@ def run_statements(
             while waiting or running:
                 for number in [number for number in waiting if before[number] <= done][: len(idle)]:
                     waiting.remove(number)
-                    step, session = statements[number].step, idle.pop()
-                    if step not in started:
-                        started[step] = time.monotonic()
-                        began(step)
+                    session = idle.pop()
+                    steps.begin(statements[number].step)
                     running[pool.submit(run, session, statements[number])] = number, session
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     number, session = running.pop(future)
-                    step = statements[number].step
-                    rows[step] += future.result()
+                    steps.end(statements[number].step, future.result())
                     done.add(number)
                     idle.append(session)
-                    unfinished[step] -= 1
-                    if not unfinished[step]:
-                        ended(step, time.monotonic() - started[step], rows[step])
         except BaseException:
             for _, session in running.values():
                 session.cancel()

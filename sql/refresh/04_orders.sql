@@ -3,7 +3,7 @@
 -- A refund belongs to the person of its order and is credited as that, where the order is known. Amounts are in the
 -- reporting currency, by the latest rate on or before the day of the conversion; without a rate there is none.
 --
--- Reads  conversion_changes, changed_rates, changed_browsers.
+-- Reads  conversion_changes, reporting, changed_rates, changed_browsers.
 -- Writes stored_conversions; stale_conversions, conversion_people (temporary): whose credits are computed again.
 -- Cost   follows the conversions of the days with changes; in another currency or time zone, all conversions.
 create temporary table stale_conversions (conversion int, order_key text, person int) on commit drop;
