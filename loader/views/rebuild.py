@@ -167,16 +167,31 @@ class FreshTables:
             warehouse.run(f"alter table {ops}.{quote_identifier(name)} rename to {kept}")
 
 
-def drop_working_tables(warehouse: Warehouse, steps: Sequence[Step]) -> int:
-    """Drop what a rebuild in several sessions works with, in the transaction at hand; return the number of tables."""
-    scripts = [step.script for step in steps] + [_KNOWN_CHUNKS, operation("count_chunks"), operation("this_refresh")]
-    names = {kind: re.findall(rf"create temporary {kind} (\w+)", "".join(scripts)) for kind in ("table", "view")}
-    tables = warehouse.fetch(_WORKING_TABLES, quote_identifier(warehouse.ops), names["table"])
-    for (table,) in tables:
+def drop_working_tables(warehouse: Warehouse, steps: Sequence[Step]) -> None:
+    """Drop what a rebuild in several sessions works with, in the transaction at hand."""
+    for table in _working_tables(warehouse, steps):
         warehouse.run(f"drop table {quote_identifier(table)} cascade")
-    for view in names["view"] if tables else ():
+    for view in _temporary("view", steps):
         warehouse.run(f"drop view if exists {view}")
-    return len(tables)
+
+
+def drop_remains(settings: Settings, warehouse: Warehouse, steps: Sequence[Step]) -> None:
+    """Drop what a rebuild has left that was killed or has failed, in a transaction of its own."""
+    if tables := _working_tables(warehouse, steps):
+        with closing(Warehouse(settings, "refresh")) as session, session.transaction(LOCK_TIMEOUT):
+            drop_working_tables(session, steps)
+        log.info("%d tables of a rebuild that did not end were dropped", len(tables))
+
+
+def _working_tables(warehouse: Warehouse, steps: Sequence[Step]) -> list[str]:
+    names = _temporary("table", steps)
+    return [table for (table,) in warehouse.fetch(_WORKING_TABLES, quote_identifier(warehouse.ops), names)]
+
+
+def _temporary(kind: str, steps: Sequence[Step]) -> list[str]:
+    """Return the names of the temporary tables or views of a refresh."""
+    scripts = [step.script for step in steps] + [_KNOWN_CHUNKS, operation("count_chunks"), operation("this_refresh")]
+    return re.findall(rf"create temporary {kind} (\w+)", "".join(scripts))
 
 
 def _statements(warehouse: Warehouse, query: str, table: str) -> list[str]:
@@ -205,16 +220,12 @@ def share(script: str) -> str:
     )
 
 
-def count_events(warehouse: Warehouse) -> int:
-    """Return the number of events that all loads have stored."""
-    ((events,),) = warehouse.fetch("select coalesce(sum(events), 0)::bigint from chunks")
-    return int(events)
-
-
-def rebuild_figures(settings: Settings, warehouse: Warehouse, steps: Sequence[Step], begin: str) -> FreshTables:
-    """Compute all figures in new tables, in the transaction at hand, or if there is much to do, beside it."""
+def rebuild_figures(
+    settings: Settings, warehouse: Warehouse, steps: Sequence[Step], begin: str, events: int
+) -> FreshTables:
+    """Compute all figures in new tables, in the transaction at hand, or from many events beside it."""
     *most, last = (step for step in steps if step.name != NEW_CHUNKS)
-    if count_events(warehouse) >= MANY_EVENTS:
+    if events >= MANY_EVENTS:
         tables = _compute_in_sessions(settings, warehouse, most, begin)
     else:
         tables = FreshTables.create(warehouse, settings, most, is_shared=False)
@@ -253,13 +264,6 @@ def _compute_in_sessions(settings: Settings, warehouse: Warehouse, steps: Sequen
         run_statements(settings, tables.statements(steps), run, lambda name: name_step(warehouse, name), log_step)
     except BaseException:
         with suppress(LoaderError):
-            drop_remains(settings, steps)
+            drop_remains(settings, warehouse, steps)
         raise
     return tables
-
-
-def drop_remains(settings: Settings, steps: Sequence[Step]) -> None:
-    """Drop what a rebuild has left that was killed or has failed."""
-    with closing(Warehouse(settings, "refresh")) as session, session.transaction(LOCK_TIMEOUT):
-        if tables := drop_working_tables(session, steps):
-            log.info("%d tables of a rebuild that did not end were dropped", tables)

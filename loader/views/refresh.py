@@ -18,7 +18,7 @@ from loader.schema.distribution import is_distributed, wait_for_workers
 from loader.schema.event_tables import TRACKS
 from loader.schema.source import open_warehouse
 from loader.views.definitions import View, apply_views, read_views
-from loader.views.rebuild import FreshTables, count_events, drop_remains, drop_working_tables, rebuild_figures
+from loader.views.rebuild import FreshTables, drop_remains, drop_working_tables, rebuild_figures
 from loader.views.site import SITE_VIEWS
 from loader.views.steps import (
     LOCK_TIMEOUT,
@@ -99,15 +99,16 @@ def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, s
         _summarize_pages(settings, warehouse)
         with warehouse.transaction(lock_timeout=LOCK_TIMEOUT, statement_timeout=STATEMENT_TIMEOUT):
             warehouse.lock_in_transaction(advisory_locks.REFRESH)
-            drop_remains(settings, steps)
+            drop_remains(settings, warehouse, steps)
             views, definition, known = _define(settings, warehouse, steps)
             warehouse.run(conditions(settings))
             rebuild = rebuild or known is None or known.figures != definition.figures
             begin = operation("this_refresh").format(is_whole=full or known != definition)
+            tables = None
             if rebuild or _must_rebuild(settings, warehouse, full=full):
-                if events := count_events(warehouse):
-                    report(_announce(events))
-                tables = rebuild_figures(settings, warehouse, steps, begin)
+                if stored := _count(warehouse):
+                    report(_announce(stored))
+                tables = rebuild_figures(settings, warehouse, steps, begin, stored)
                 _add_kept_figures(warehouse, tables)
                 tables.replace(warehouse, views)
                 warehouse.run(conditions(settings))
@@ -118,11 +119,12 @@ def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, s
                     run_step(warehouse, step, step.script)
                     if step.name == NEW_CHUNKS and is_distributed(warehouse):
                         wait_for_workers(warehouse)
-                _add_kept_figures(warehouse, None)
+                _add_kept_figures(warehouse, tables)
             ((events,),) = warehouse.fetch("select count(*) from new_events")
             warehouse.fetch("delete from refreshed")
             warehouse.fetch(_DONE, definition.figures, definition.site, time.monotonic() - started)
-            drop_working_tables(warehouse, steps)
+            if tables and tables.is_shared:
+                drop_working_tables(warehouse, steps)
     return int(events)
 
 
@@ -160,6 +162,12 @@ def _announce(events: int) -> str:
     minutes = round(events / EVENTS_A_MINUTE)
     text = f"the figures behind the views are built again from {events:,} events"
     return f"{text}, which takes some {minutes} minutes" if minutes > 1 else text
+
+
+def _count(warehouse: Warehouse) -> int:
+    """Return the number of events that all loads have stored."""
+    ((events,),) = warehouse.fetch("select coalesce(sum(events), 0)::bigint from chunks")
+    return int(events)
 
 
 def _must_rebuild(settings: Settings, warehouse: Warehouse, *, full: bool) -> bool:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
 
@@ -12,6 +12,8 @@ from loader.views.statements import Statement, chain_lengths, predecessors
 
 #: Of the statements of a refresh, hardly more than two have work at any time.
 SESSIONS = 2
+#: How long a cancelled statement may take to end before it is cancelled again.
+CANCEL_SECONDS = 1.0
 
 
 class _Steps:
@@ -44,7 +46,7 @@ def run_statements(
     began: Callable[[str], None],
     ended: Callable[[str, float, int], None],
 ) -> None:
-    """Run each statement in a session, and tell the beginning and the end of each step.
+    """Run each statement in a session, and report when each step begins and when it has ended.
 
     `run` returns the number of rows that a statement has written; `ended` gets the name of the step, its duration in
     seconds and the number of its rows. Of statements that may begin, the one with the longest chain of others behind it
@@ -72,6 +74,15 @@ def run_statements(
                     done.add(number)
                     idle.append(session)
         except BaseException:
-            for _, session in running.values():
-                session.cancel()
+            _cancel(running)
             raise
+
+
+def _cancel(running: Mapping[Future[int], tuple[int, Warehouse]]) -> None:
+    """Cancel statements until they have ended: one that has not reached the server yet cannot be cancelled."""
+    unfinished = set(running)
+    while unfinished:
+        for future in unfinished:
+            _, session = running[future]
+            session.cancel()
+        unfinished = wait(unfinished, timeout=CANCEL_SECONDS).not_done

@@ -12,7 +12,7 @@ _WRITTEN = re.compile(
     re.IGNORECASE,
 )
 _ADDITION = re.compile(r"insert into (\w+)(?!.*\bon conflict\b)", re.DOTALL)
-_VIEW = re.compile(r"\s*create temporary view (\w+)")
+_VIEW = re.compile(r"create temporary view (\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def predecessors(statements: Sequence[Statement]) -> list[set[int]]:
     named = []
     for statement in statements:
         names = statement.named.union(*(views[name] for name in statement.named & views.keys()))
-        if view := _VIEW.match(statement.script):
+        if view := _VIEW.search(statement.script):
             views[view[1]] = names
         named.append(names)
 

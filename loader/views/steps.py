@@ -78,10 +78,10 @@ def name_step(warehouse: Warehouse, name: str) -> None:
 
 
 def log_step(name: str, seconds: float, rows: int) -> None:
-    """Tell how long a step took, and how many rows it has written."""
+    """Log how long a step took, in seconds, and how many rows it has written."""
     log_duration(name, seconds, f"{rows:,} rows")
 
 
 def log_duration(name: str, seconds: float, result: str) -> None:
-    """Tell what took how long; only what took long is told to everybody."""
+    """Log how long something took, in seconds, and its result; with level INFO if it took long."""
     log.log(logging.INFO if seconds > LONG_SECONDS else logging.DEBUG, "%s: %.1f s, %s", name, seconds, result)
