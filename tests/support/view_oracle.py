@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -380,7 +381,12 @@ class Metrics:
 
     def _refunded(self, refund: Order) -> Order:
         """Return the order that is refunded, if it is known, else the refund."""
-        return next((order for order in self.orders if order.order and order.order == refund.order), refund)
+        return self._numbered.get(refund.order or "", refund)
+
+    @cached_property
+    def _numbered(self) -> dict[str, Order]:
+        """Orders by their number."""
+        return {order.order: order for order in self.orders if order.order}
 
     def amount(self, order: Order) -> Decimal | None:
         """Return the revenue of a conversion or refund in the reporting currency."""
@@ -399,17 +405,19 @@ class Metrics:
     def revenue(self, message: tuple[str, str, str, int]) -> Decimal:
         """Return the revenue that the default model attributes to a message."""
         return sum(
-            (
-                credit * (self.amount(sale) or Decimal(0))
-                for sale in self.sales
-                for id_, model, credited, credit in (*self.credits, *self.refund_credits)
-                if id_ == sale.id
-                and model == "last_human_click"
-                and credited == message[1:]
-                and self.person_of_sale(sale) == message[0]
-            ),
-            Decimal(0),
+            (credit * (self.amount(sale) or Decimal(0)) for sale, credit in self._credited.get(message, [])), Decimal(0)
         )
+
+    @cached_property
+    def _credited(self) -> dict[tuple[str | None, str, str, int], list[tuple[Order, Decimal]]]:
+        """What the default model attributes to each message, with shares."""
+        found = defaultdict(list)
+        shares = grouped((*self.credits, *self.refund_credits), lambda credit: credit[0])
+        for sale in self.sales:
+            for _, model, message, credit in shares[sale.id]:
+                if model == "last_human_click" and message:
+                    found[self.person_of_sale(sale), *message].append((sale, credit))
+        return found
 
     def person_of_sale(self, sale: Order) -> str | None:
         return self.person_on_site(self._refunded(sale) if sale.is_refund else sale)
@@ -503,16 +511,7 @@ class Metrics:
 
     def credited(self, message: tuple[str, str, str, int]) -> list[Order]:
         """Return the orders that the default model attributes to a message."""
-        return [
-            order
-            for order in self.orders
-            for id_, model, credited, credit in self.credits
-            if id_ == order.id
-            and model == "last_human_click"
-            and credit
-            and credited == message[1:]
-            and self.person_on_site(order) == message[0]
-        ]
+        return [sale for sale, credit in self._credited.get(message, []) if credit and not sale.is_refund]
 
     def funnel(self) -> dict[str, list[int]]:
         """Return the people at each step, by campaign."""
@@ -572,10 +571,9 @@ class Metrics:
     def recipients(self) -> dict[str, tuple[Any, ...]]:
         """Return address, deliveries, last times, conversions and revenue by person."""
         people = grouped(self.messages.items(), lambda item: item[0][0])
+        sales = grouped(self.sales, self.person_of_sale)
         found = {}
         for person, rows in people.items():
-            orders = [order for order in self.orders if self.person_on_site(order) == person]
-            sales = [sale for sale in self.sales if self.person_of_sale(sale) == person]
             found[person] = (
                 self._recipient_address([row for _, row in rows]),
                 sum(row["delivered_at"] is not None for _, row in rows),
@@ -583,8 +581,8 @@ class Metrics:
                 max((row["last_human_clicked_at"] for _, row in rows if row["last_human_clicked_at"]), default=None),
                 self._last(person, "email_unsubscribed"),
                 self._last(person, "email_marked_as_spam"),
-                len(orders),
-                sum((self.amount(sale) or Decimal(0) for sale in sales), Decimal(0)),
+                sum(not sale.is_refund for sale in sales[person]),
+                sum((self.amount(sale) or Decimal(0) for sale in sales[person]), Decimal(0)),
             )
         return found
 
