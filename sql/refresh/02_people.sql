@@ -150,35 +150,39 @@ order by recipients.person;
 
 analyze numbered_recipients;
 
--- What was said by e-mails of an address and a user.
+-- What was said by e-mails of an address and a user, and what was known of it, which is looked up by index.
 create temporary table named_addresses on commit drop as
 select
-    address,
-    recipient as owner,
-    "timestamp" as identified_at
-from numbered_recipients
-where has_user and address is not null;
+    named.address,
+    named.recipient as owner,
+    named."timestamp" as identified_at,
+    known.place,
+    known.identified_at as known_at
+from numbered_recipients as named
+left join lateral (
+    select
+        ctid as place,
+        identified_at
+    from stored_identifications
+    where source = 0 and address = named.address and owner = named.recipient
+    offset 0 -- noqa: AM09
+) as known on true
+where named.has_user and named.address is not null;
 
 analyze named_addresses;
 
-update stored_identifications as stored set identified_at = greatest(stored.identified_at, named.identified_at)
+update stored_identifications as stored set identified_at = named.identified_at
 from named_addresses as named
-where
-    stored.source = 0
-    and stored.address = named.address
-    and stored.owner = named.owner
-    and stored.identified_at < named.identified_at;
+where stored.ctid = named.place and named.known_at < named.identified_at;
 
 insert into stored_identifications (source, address, owner, identified_at)
 select
     0 as source,
-    named.address,
-    named.owner,
-    named.identified_at
-from named_addresses as named
-left join stored_identifications as stored
-    on stored.source = 0 and named.address = stored.address and named.owner = stored.owner
-where stored.address is null;
+    address,
+    owner,
+    identified_at
+from named_addresses
+where place is null;
 
 -- An address that is said again to be its owner's stays theirs.
 create temporary table stale_addresses on commit drop as

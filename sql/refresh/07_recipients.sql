@@ -3,7 +3,7 @@
 --
 -- Reads  old_messages, new_messages, changed_messages, credit_changes, conversion_people; by index the recipients with
 --        changes, the stored messages of those who start again, and stored conversions.
--- Writes stored_recipients.
+-- Writes stored_recipients; old_recipients, renewed_recipients (temporary): those that changed, before and after.
 -- Cost   follows the messages that changed.
 -- What was stored of the people with changed messages. Without `offset 0` the planner reads all recipients.
 create temporary table old_recipients on commit drop as
@@ -132,40 +132,65 @@ where old.person is null;
 
 analyze stale_buyers;
 
-insert into stored_recipients as stored (
-    first_delivered_at, last_delivered_at, last_human_opened_at, last_human_clicked_at, unsubscribed_at, complained_at,
-    person, address, delivered, bounced, human_opened, human_clicked, conversions, revenue, attributed_revenue
+create temporary table renewed_recipients (person int, address int, first_delivered_at timestamptz) on commit drop;
+
+with renewed as (
+    insert into stored_recipients as stored (
+        first_delivered_at, last_delivered_at, last_human_opened_at, last_human_clicked_at, unsubscribed_at,
+        complained_at, person, address, delivered, bounced, human_opened, human_clicked, conversions, revenue,
+        attributed_revenue
+    )
+    select
+        first_delivered_at,
+        last_delivered_at,
+        last_human_opened_at,
+        last_human_clicked_at,
+        unsubscribed_at,
+        complained_at,
+        person,
+        address,
+        delivered,
+        bounced,
+        human_opened,
+        human_clicked,
+        0 as conversions,
+        0 as revenue,
+        attributed_revenue
+    from recipient_changes
+    on conflict (person) do update set
+    first_delivered_at = least(stored.first_delivered_at, excluded.first_delivered_at),
+    last_delivered_at = greatest(stored.last_delivered_at, excluded.last_delivered_at),
+    last_human_opened_at = greatest(stored.last_human_opened_at, excluded.last_human_opened_at),
+    last_human_clicked_at = greatest(stored.last_human_clicked_at, excluded.last_human_clicked_at),
+    unsubscribed_at = greatest(stored.unsubscribed_at, excluded.unsubscribed_at),
+    complained_at = greatest(stored.complained_at, excluded.complained_at),
+    address = coalesce(excluded.address, stored.address),
+    delivered = stored.delivered + excluded.delivered,
+    bounced = stored.bounced + excluded.bounced,
+    human_opened = stored.human_opened + excluded.human_opened,
+    human_clicked = stored.human_clicked + excluded.human_clicked,
+    attributed_revenue = stored.attributed_revenue + excluded.attributed_revenue
+    returning stored.person, stored.address, stored.first_delivered_at
 )
+
+insert into renewed_recipients (person, address, first_delivered_at)
 select
-    first_delivered_at,
-    last_delivered_at,
-    last_human_opened_at,
-    last_human_clicked_at,
-    unsubscribed_at,
-    complained_at,
     person,
     address,
-    delivered,
-    bounced,
-    human_opened,
-    human_clicked,
-    0 as conversions,
-    0 as revenue,
-    attributed_revenue
-from recipient_changes
-on conflict (person) do update set
-first_delivered_at = least(stored.first_delivered_at, excluded.first_delivered_at),
-last_delivered_at = greatest(stored.last_delivered_at, excluded.last_delivered_at),
-last_human_opened_at = greatest(stored.last_human_opened_at, excluded.last_human_opened_at),
-last_human_clicked_at = greatest(stored.last_human_clicked_at, excluded.last_human_clicked_at),
-unsubscribed_at = greatest(stored.unsubscribed_at, excluded.unsubscribed_at),
-complained_at = greatest(stored.complained_at, excluded.complained_at),
-address = coalesce(excluded.address, stored.address),
-delivered = stored.delivered + excluded.delivered,
-bounced = stored.bounced + excluded.bounced,
-human_opened = stored.human_opened + excluded.human_opened,
-human_clicked = stored.human_clicked + excluded.human_clicked,
-attributed_revenue = stored.attributed_revenue + excluded.attributed_revenue;
+    first_delivered_at
+from renewed;
+
+-- On days of another time zone, everybody's first delivery and address count again.
+insert into renewed_recipients (person, address, first_delivered_at)
+select
+    stored.person,
+    stored.address,
+    stored.first_delivered_at
+from stored_recipients as stored
+left join renewed_recipients as renewed on stored.person = renewed.person
+where renewed.person is null and (select dates_again from this_refresh);
+
+analyze renewed_recipients;
 
 update stored_recipients as stored set conversions = counted.conversions, revenue = counted.revenue
 from (

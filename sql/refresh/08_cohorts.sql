@@ -1,6 +1,6 @@
 -- People by the week of their first delivery: what they did in each week from then on.
 --
--- Reads  judged_events, stale_buyers, old_recipients, recipient_changes; by index the stored recipients, conversions
+-- Reads  judged_events, stale_buyers, old_recipients, renewed_recipients; by index stored recipients, conversions
 --        and weeks of people with changes; in another time zone, all stored events and conversions.
 -- Writes stored_activity, stored_cohorts, the first deliveries in stored_list_days.
 -- Cost   follows the people whose events, conversions or first delivery changed.
@@ -123,31 +123,31 @@ delete from stored_cohorts
 where (select dates_again from this_refresh);
 
 -- The first delivery of people, before and after.
-create temporary table changed_recipients on commit drop as
-select person from old_recipients
-where (select not dates_again from this_refresh)
-union
-select person from recipient_changes
-where (select not dates_again from this_refresh);
-
-insert into changed_recipients (person)
-select person from stored_recipients
-where (select dates_again from this_refresh);
-
-analyze changed_recipients;
-
 create temporary table first_deliveries on commit drop as
+with old as (
+    select
+        person,
+        first_delivered_at
+    from old_recipients
+    where (select not dates_again from this_refresh)
+),
+
+days as (
+    select
+        coalesce(old.person, new.person) as person,
+        (old.first_delivered_at at time zone settings.value)::date as old_day,
+        (new.first_delivered_at at time zone settings.value)::date as day
+    from old
+    full join renewed_recipients as new on old.person = new.person
+    inner join settings on settings.name = 'reporting_time_zone'
+)
+
 select
-    changed.person,
-    (old.first_delivered_at at time zone settings.value)::date as old_day,
-    (new.first_delivered_at at time zone settings.value)::date as day
-from changed_recipients as changed
-inner join settings on settings.name = 'reporting_time_zone'
-left join old_recipients as old on changed.person = old.person and (select not dates_again from this_refresh)
-left join stored_recipients as new on changed.person = new.person
-where
-    (old.first_delivered_at at time zone settings.value)::date
-    is distinct from (new.first_delivered_at at time zone settings.value)::date;
+    person,
+    old_day,
+    day
+from days
+where old_day is distinct from day;
 
 insert into stored_list_days as stored (day, first_deliveries, unsubscribed, complained, bounced)
 select

@@ -2,7 +2,7 @@
 --
 -- A message without an address counts for the address of its person, which may change without the message.
 --
--- Reads  dated_messages, new_messages, old_recipients; stored recipients, people and messages by index.
+-- Reads  dated_messages, new_messages, old_recipients, renewed_recipients; stored people and messages by index.
 -- Writes stored_mailbox_days.
 -- Cost   follows the messages that changed, and those without an address of people whose address changed.
 create temporary table moved_addresses on commit drop as
@@ -11,10 +11,30 @@ select
     old.address as old_address,
     new.address
 from old_recipients as old
-left join stored_recipients as new on old.person = new.person
+left join renewed_recipients as new on old.person = new.person
 where old.address is distinct from new.address;
 
 analyze moved_addresses;
+
+create temporary table mailboxes on commit drop as
+select
+    addresses.address,
+    people.domain
+from (
+    select address from dated_messages
+    union
+    select address from old_recipients
+    union
+    select address from renewed_recipients
+) as addresses
+cross join lateral (
+    select split_part(name, '@', -1) as domain
+    from stored_people
+    where person = addresses.address
+    offset 0 -- noqa: AM09
+) as people;
+
+analyze mailboxes;
 
 create temporary table mailbox_changes on commit drop as
 with messages as (
@@ -43,14 +63,14 @@ addressed as (
             case when messages.sign > 0 then recipients.address else old.address end
         ) as counted_address
     from messages
-    left join stored_recipients as recipients
+    left join renewed_recipients as recipients
         on messages.address is null and messages.sign > 0 and messages.person = recipients.person
     left join old_recipients as old
         on messages.address is null and messages.sign < 0 and messages.person = old.person
 )
 
 select
-    coalesce(split_part(people.name, '@', -1), '') as mailbox_domain,
+    coalesce(mailboxes.domain, '') as mailbox_domain,
     (
         coalesce(delivered_at, bounced_at, least(opened_at, clicked_at, unsubscribed_at, complained_at))
         at time zone settings.value
@@ -68,7 +88,7 @@ select
     coalesce(sum(sign) filter (where delivered_at is not null and complained_at is not null), 0) as complained
 from addressed
 inner join settings on settings.name = 'reporting_time_zone'
-left join stored_people as people on addressed.counted_address = people.person
+left join mailboxes on addressed.counted_address = mailboxes.address
 group by mailbox_domain, delivery_day;
 
 analyze mailbox_changes;
