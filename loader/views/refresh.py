@@ -120,7 +120,7 @@ def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, s
                     if step.name == NEW_CHUNKS and is_distributed(warehouse):
                         wait_for_workers(warehouse)
                 _add_kept_figures(warehouse, tables)
-            ((events,),) = warehouse.fetch("select count(*) from new_events")
+            ((events,),) = warehouse.fetch("select coalesce(sum(events), 0) from contents")
             warehouse.fetch("delete from refreshed")
             warehouse.fetch(_DONE, definition.figures, definition.site, time.monotonic() - started)
             if tables and tables.is_shared:

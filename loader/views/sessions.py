@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 
 from loader.config import Settings
 from loader.postgres.connection import Warehouse
-from loader.views.statements import Statement, chain_lengths, predecessors
+from loader.views.statements import Statement, by_urgency, predecessors
 
 #: Of the statements of a refresh, hardly more than two have work at any time.
 SESSIONS = 2
@@ -49,12 +49,11 @@ def run_statements(
     """Run each statement in a session, and report when each step begins and when it has ended.
 
     `run` returns the number of rows that a statement has written; `ended` gets the name of the step, its duration in
-    seconds and the number of its rows. Of statements that may begin, the one with the longest chain of others behind it
-    comes first. If a statement fails, those that run are cancelled, and no other begins.
+    seconds and the number of its rows. Of statements that may begin, the most urgent one comes first. If a statement
+    fails, those that run are cancelled, and no other begins.
     """
     before = predecessors(statements)
-    lengths = chain_lengths(before)
-    waiting = sorted(range(len(statements)), key=lambda number: -lengths[number])
+    waiting = by_urgency(statements, before)
     done: set[int] = set()
     steps = _Steps(statements, began, ended)
     running: dict[Future[int], tuple[int, Warehouse]] = {}

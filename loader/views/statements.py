@@ -8,7 +8,7 @@ _COMMENT = re.compile(r"--.*")
 _SETTING = re.compile(r"(?:set local|reset) (\w+)")
 _WRITTEN = re.compile(
     r"create (?:temporary )?(?:table|view) (\w+)|create (?:unique )?index \w+ on (\w+)"
-    r"|(?:insert into|(?<!do )update|delete from|drop view|alter table|analyze) (\w+)",
+    r"|(?:insert into|(?<!do )update|delete from|drop view|drop table|alter table|analyze) (\w+)",
     re.IGNORECASE,
 )
 _ADDITION = re.compile(r"insert into (\w+)(?!.*\bon conflict\b)", re.DOTALL)
@@ -26,6 +26,11 @@ class Statement:
     named: frozenset[str]
     #: The table to which it adds rows whatever there is: none, or one.
     extended: frozenset[str] = frozenset()
+
+    @property
+    def is_drop(self) -> bool:
+        """Whether it only frees disk and memory."""
+        return self.script.startswith("drop table")
 
 
 def split(step: str, script: str) -> list[Statement]:
@@ -90,3 +95,14 @@ def chain_lengths(before: Sequence[set[int]]) -> list[int]:
         for first in before[number]:
             lengths[first] = max(lengths[first], lengths[number] + 1)
     return lengths
+
+
+def by_urgency(statements: Sequence[Statement], before: Sequence[set[int]]) -> list[int]:
+    """Return the numbers of statements: first those that only free disk, then those that most others wait for in a row.
+
+    >>> statements = split("", "create table a as select 1;\\ncreate table b as select * from a;\\ndrop table a;")
+    >>> by_urgency(statements, predecessors(statements))
+    [2, 0, 1]
+    """
+    lengths = chain_lengths(before)
+    return sorted(range(len(statements)), key=lambda number: (not statements[number].is_drop, -lengths[number]))

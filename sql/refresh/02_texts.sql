@@ -14,6 +14,7 @@ from (
         campaign_name,
         email_subject,
         dimensions,
+        count(*) as events,
         max("timestamp") as "timestamp"
     from new_events
     group by campaign_id, email_id, campaign_name, email_subject, dimensions
@@ -260,4 +261,6 @@ left join named_targets as targets
     and (new.link_url is null) = targets.has_no_url;
 
 reset enable_nestloop;
+drop table new_events;
+drop table sent_names;
 analyze incoming_events;

@@ -12,6 +12,38 @@ inner join stored_messages as stored on stale.person = stored.person and stale.m
 
 create temporary table new_messages (like stored_messages) on commit drop;
 
+-- The address of a message is its delivery's, which is a single one, else that of the latest bounce, else that of the
+-- latest other event. A message with number 0 has no delivery.
+create temporary table other_addresses on commit drop as
+with unaddressed as (
+    select
+        judged.person,
+        judged.mailing,
+        judged.delivery
+    from judged_events as judged
+    inner join stored_identities as identities on judged.identity = identities.identity and identities.address is null
+    where judged.event = 'd'
+)
+
+select distinct on (judged.person, judged.mailing, judged.delivery)
+    judged.person,
+    judged.mailing,
+    judged.delivery,
+    identities.address
+from judged_events as judged
+inner join stored_identities as identities
+    on judged.identity = identities.identity and identities.address is not null
+left join unaddressed
+    on judged.person = unaddressed.person
+    and judged.mailing = unaddressed.mailing
+    and judged.delivery = unaddressed.delivery
+where judged.event <> 'd' and (judged.delivery = 0 or unaddressed.person is not null)
+order by
+    judged.person, judged.mailing, judged.delivery, judged.event <> 'b', judged."timestamp" desc, judged.id,
+    judged.original_timestamp;
+
+analyze other_addresses;
+
 -- A delivery is a message of its own; most messages have no other event.
 with deliveries as (
     select
@@ -57,7 +89,7 @@ messages as (
         coalesce(deliveries.person, reactions.person) as person,
         coalesce(deliveries.mailing, reactions.mailing) as mailing,
         coalesce(deliveries.delivery, reactions.delivery) as delivery,
-        deliveries.address,
+        coalesce(deliveries.address, others.address) as address,
         deliveries.delivered_at,
         reactions.bounced_at,
         reactions.opened_at,
@@ -81,6 +113,10 @@ messages as (
         on deliveries.person = reactions.person
         and deliveries.mailing = reactions.mailing
         and deliveries.delivery = reactions.delivery
+    left join other_addresses as others
+        on reactions.person = others.person
+        and reactions.mailing = others.mailing
+        and reactions.delivery = others.delivery
 )
 
 insert into new_messages (
@@ -100,41 +136,6 @@ left join old_messages
     and messages.delivery = old_messages.delivery;
 
 analyze new_messages;
-
--- The address of a message is its delivery's, which is a single one, else that of the latest bounce, else that of the
--- latest other event. Without `offset 0` the planner looks up the addresses of all events.
-update new_messages as new set address = named.address
-from (
-    select distinct on (unnamed.person, unnamed.mailing, unnamed.delivery)
-        unnamed.person,
-        unnamed.mailing,
-        unnamed.delivery,
-        identities.address
-    from (
-        select
-            judged.person,
-            judged.mailing,
-            judged.delivery,
-            judged.identity,
-            judged.event,
-            judged."timestamp",
-            judged.original_timestamp,
-            judged.id
-        from judged_events as judged
-        inner join new_messages as messages
-            on judged.person = messages.person
-            and judged.mailing = messages.mailing
-            and judged.delivery = messages.delivery
-        where judged.event <> 'd' and messages.address is null
-        offset 0 -- noqa: AM09
-    ) as unnamed
-    inner join stored_identities as identities on unnamed.identity = identities.identity
-    where identities.address is not null
-    order by
-        unnamed.person, unnamed.mailing, unnamed.delivery, unnamed.event <> 'b', unnamed."timestamp" desc, unnamed.id,
-        unnamed.original_timestamp
-) as named
-where new.person = named.person and new.mailing = named.mailing and new.delivery = named.delivery;
 
 -- The dimensions of a message are its delivery's, else those of the first event that has any.
 update new_messages as new set dimension = named.dimension

@@ -129,3 +129,5 @@ clicks = stored.clicks + excluded.clicks,
 human_clicks = stored.human_clicks + excluded.human_clicks,
 people = stored.people + excluded.people,
 human_people = stored.human_people + excluded.human_people;
+
+drop table incoming_events;

@@ -101,3 +101,4 @@ cross join generate_series(1, number_of_rows)
 order by recorded_day;
 
 drop view read_visits;
+drop table visit_rows;

@@ -341,3 +341,5 @@ where
     stored.cohort_week = changes.cohort_week
     and stored.weeks_since = changes.weeks_since
     and (stored.people, stored.active, stored.clicked, stored.converted, stored.unsubscribed) = (0, 0, 0, 0, 0);
+
+drop table judged_events;

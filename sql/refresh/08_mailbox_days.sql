@@ -16,21 +16,33 @@ where old.address is distinct from new.address;
 
 analyze moved_addresses;
 
+-- The domains of addresses: most are of new events.
 create temporary table mailboxes on commit drop as
 select
-    addresses.address,
+    person as address,
+    split_part(name, '@', -1) as domain
+from known_people
+where name like '%@%';
+
+analyze mailboxes;
+
+insert into mailboxes (address, domain)
+select
+    other.address,
     people.domain
 from (
     select address from dated_messages
-    union
+    union all
     select address from old_recipients
-    union
+    union all
     select address from renewed_recipients
-) as addresses
+    except
+    select address from mailboxes
+) as other
 cross join lateral (
     select split_part(name, '@', -1) as domain
     from stored_people
-    where person = addresses.address
+    where person = other.address
     offset 0 -- noqa: AM09
 ) as people;
 

@@ -78,7 +78,7 @@ def test_a_rebuild_that_fails_leaves_the_old_figures_and_nothing_else(
         *first, last, positions = steps.read_steps()
         return [
             *first,
-            Step(last.name, f"{last.script}\nselect 1 / count(*) from new_events where false;\n"),
+            Step(last.name, f"{last.script}\nselect 1 / count(*) from mailbox_changes where false;\n"),
             positions,
         ]
 
