@@ -14,6 +14,7 @@ from benchmarks import peers
 from benchmarks.history import fill
 from benchmarks.loading import copy_rows, empty, execute, load_file, prepare_rows, truncate
 from benchmarks.nightly import compare_nights
+from benchmarks.versions import compare_versions
 from benchmarks.views import compare_views, compare_whole
 from loader.config import Settings
 from loader.postgres import embedded
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--peer-events", type=int, default=100_000, help="events for the peers; 0 leaves them out")
     views = [1_000_000, 5_000_000, 20_000_000]
     parser.add_argument("--views", type=int, nargs="*", default=views, help="events behind the views, by warehouse")
+    parser.add_argument("--before", help="a commit to compare with, at the smallest of these warehouses")
     nights = [0, 5_000_000, 20_000_000]
     parser.add_argument("--nights", type=int, nargs="*", default=nights, help="rows that are there before a night's")
     options = parser.parse_args()
@@ -55,6 +57,8 @@ def run(settings: Settings, folder: Path, options: argparse.Namespace) -> Iterat
     yield from compare_whole(settings, folder, 400_000, options.rounds)
     for events in options.views:
         yield from compare_views(settings, folder, events, options.rounds)
+    if options.before:
+        yield from compare_versions(settings, folder, options.before, min(options.views))
     if options.peer_events:
         yield from compare_with_peers(settings, folder, options)
 

@@ -46,9 +46,14 @@ def execute(settings: Settings, statement: str) -> int:
         return int(row[0]) if row else 0
 
 
+def drop(settings: Settings) -> None:
+    """Drop all tables, if there are any."""
+    execute(settings, f"drop schema if exists {settings.schema}, {settings.ops} cascade")
+
+
 def empty(settings: Settings) -> None:
     """Make empty tables, and have the server write what it owes the disk."""
-    execute(settings, f"drop schema if exists {settings.schema}, {settings.ops} cascade")
+    drop(settings)
     migrate(settings)
     execute(settings, "checkpoint")
 

@@ -118,7 +118,23 @@ QUESTIONS = {
 
 def prepare(settings: Settings, folder: Path, events: int) -> Iterator[Path]:
     """Load events and the site's data; yield files of the nights after that, and of the smaller batches."""
-    script, path = folder / "site.sql", folder / "part.jsonl"
+    path = folder / "part.jsonl"
+    store_site(settings, folder, events)
+    empty(settings)
+    with closing(Warehouse(settings)) as warehouse:
+        change_setting(warehouse, "segment_schemas", SITE)
+    batches = (*(NIGHTS * [NIGHT]), *BATCHES)
+    lines = sample_lines(events)
+    before = events - sum(batches)
+    for count in (*(before // PART * [PART]), before % PART):
+        load_file(settings, write_lines(path, lines, count))
+    for count in batches:
+        yield write_lines(path, lines, count)
+
+
+def store_site(settings: Settings, folder: Path, events: int) -> None:
+    """Store the site's data with as many page views as events, within the limit."""
+    script = folder / "site.sql"
     with script.open("wb") as stream:
         for block in site.script(min(events, PAGE_VIEWS), 1, SITE):
             stream.write(block)
@@ -126,23 +142,18 @@ def prepare(settings: Settings, folder: Path, events: int) -> Iterator[Path]:
     execute(settings, f"drop schema if exists {SITE} cascade")
     subprocess.run([psql, "-q", "-f", str(script), settings.database_url or ""], check=True, stdout=subprocess.DEVNULL)
     script.unlink()
-    empty(settings)
-    with closing(Warehouse(settings)) as warehouse:
-        change_setting(warehouse, "segment_schemas", SITE)
-    batches = (*(NIGHTS * [NIGHT]), *BATCHES)
-    lines = (line for block in ndjson.lines(events, 1) for line in block.splitlines(keepends=True))
-    before = events - sum(batches)
-    for count in (*(before // PART * [PART]), before % PART):
-        _write(path, lines, count)
-        load_file(settings, path)
-    for count in batches:
-        _write(path, lines, count)
-        yield path
 
 
-def _write(path: Path, lines: Iterator[bytes], count: int) -> None:
+def sample_lines(events: int) -> Iterator[bytes]:
+    """Yield the lines of so many sample events."""
+    return (line for block in ndjson.lines(events, 1) for line in block.splitlines(keepends=True))
+
+
+def write_lines(path: Path, lines: Iterator[bytes], count: int) -> Path:
+    """Write the next lines to a file, and return it."""
     with path.open("wb") as stream:
         stream.writelines(islice(lines, count))
+    return path
 
 
 def compare_views(settings: Settings, folder: Path, events: int, rounds: int) -> Iterator[tuple[str, str, str]]:
@@ -185,8 +196,7 @@ def write_report(settings: Settings) -> None:
 
 def compare_whole(settings: Settings, folder: Path, events: int, rounds: int) -> Iterator[tuple[str, str, str]]:
     """Yield the rate of loads into an empty warehouse with the refresh after them."""
-    path = folder / "part.jsonl"
-    _write(path, (line for block in ndjson.lines(events, 1) for line in block.splitlines(keepends=True)), events)
+    path = write_lines(folder / "part.jsonl", sample_lines(events), events)
     shares = []
     for _ in range(rounds):
         empty(settings)

@@ -97,9 +97,9 @@ def apply_views(connection: Connection, views: Sequence[View]) -> None:
     if try_script(connection, "\n".join(scripts)):
         return
     grants = read_grants(connection, views)
-    for view in reversed(views):
-        if not view.is_function:
-            run_script(connection, f"drop view if exists {view.place}")
+    # At once, since as they are they may read each other in another order.
+    places = ", ".join(view.place for view in views if not view.is_function)
+    run_script(connection, f"drop view if exists {places}")
     for script in (*scripts, *grants):
         run_script(connection, script)
 

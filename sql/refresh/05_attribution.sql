@@ -52,6 +52,7 @@ group by person;
 
 analyze changed_spans;
 
+-- Without `offset 0` the planner reads the conversions of everybody.
 create temporary table credited_conversions on commit drop as
 select conversion
 from stale_conversions
@@ -60,13 +61,18 @@ select conversion
 from stored_conversions
 where (select credits_again from this_refresh)
 union
-select stored.conversion
+select reached.conversion
 from changed_spans as changed
-inner join stored_conversions as stored
-    on changed.person = stored.person
-    and changed.first_at <= stored.credited_at
-    and changed.last_at >= stored.credited_at - (select max(attribution_window) from stored_models)
-where stored.is_counted;
+cross join lateral (
+    select conversion
+    from stored_conversions
+    where
+        person = changed.person
+        and is_counted
+        and changed.first_at <= credited_at
+        and changed.last_at >= credited_at - (select max(attribution_window) from stored_models)
+    offset 0 -- noqa: AM09
+) as reached;
 
 analyze credited_conversions;
 

@@ -310,6 +310,18 @@ def test_the_figures_are_those_of_the_model_however_the_data_came(
     assert snapshot(connection) == before
 
 
+def test_columns_of_views_and_what_they_read_may_change_at_once(
+    settings: Settings, connection: Connection[Any]
+) -> None:
+    connection.execute("update settings set value = 'language' where name = 'dimensions'")
+    refresh(settings)
+    connection.execute("update settings set value = '' where name in ('dimensions', 'segment_schemas')")
+    refresh(settings)
+    columns = {column.name for column in connection.execute("select * from campaign_days").description or ()}
+    assert "delivery_day" in columns
+    assert "language" not in columns
+
+
 def reporting_currency(connection: Connection[Any], world: World) -> str | None:
     """Return the currency of the figures, which depends on the order in which the data came."""
     ((currency,),) = connection.execute("select reporting_currency from selligent_ops.refreshed").fetchall()
