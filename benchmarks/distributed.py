@@ -17,7 +17,7 @@ from statistics import median
 from psycopg.conninfo import make_conninfo
 
 from benchmarks.__main__ import write_sample
-from benchmarks.loading import execute, load_file
+from benchmarks.loading import drop, load_file
 from loader.config import Settings, settings
 from loader.migrate import migrate
 from loader.views.refresh import refresh
@@ -63,7 +63,7 @@ def compare(path: Path, shards: int, rounds: int) -> Iterator[tuple[str, ...]]:
     for _ in range(rounds):
         for side, name in enumerate(("bench_local", "bench_spread")):
             source = Settings(url, name)
-            execute(source, f"drop schema if exists {source.schema}, {source.ops} cascade")
+            drop(source)
             migrate(source, is_distributed=bool(side))
             load_file(source, path)  # makes columns and tables, which happens once
             tables = "tracks, email_delivered, email_opened, email_link_clicked, email_bounced, email_unsubscribed"

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.loading import execute
+from benchmarks.loading import drop, execute
 from loader.config import Settings
 from loader.migrate import migrate
 from loader.postgres import embedded
@@ -59,7 +59,7 @@ def write_files(folder: Path, files: int, events: int) -> None:
 
 def run(settings: Settings, home: Path, loaders: int, options: argparse.Namespace) -> Iterator[str]:
     """Load all files with some loaders that start together; yield the cells of a row."""
-    execute(settings, f"drop schema if exists {settings.schema}, {settings.ops} cascade")
+    drop(settings)
     migrate(settings, is_distributed=options.distributed)
     execute(settings, "checkpoint")
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
