@@ -17,7 +17,7 @@ from statistics import median
 from psycopg.conninfo import make_conninfo
 
 from benchmarks.__main__ import write_sample
-from benchmarks.loading import drop, load_file
+from benchmarks.loading import drop, execute, load_file
 from loader.config import Settings, settings
 from loader.migrate import migrate
 from loader.views.refresh import refresh
