@@ -67,30 +67,26 @@ from named;
 
 analyze sent_names;
 
-create temporary table new_recipients on commit drop as
-select
-    recipient,
-    email,
-    has_user,
-    has_placeholder,
-    max("timestamp") as "timestamp"
-from sent_names
-group by recipient, email, has_user, has_placeholder;
+-- Visitors of the site apart, since they may be many: another session can find them meanwhile.
+create temporary table visit_names on commit drop as
+select distinct user_id
+from visit_rows
+where user_id is not null;
 
-analyze new_recipients;
+analyze visit_names;
 
 -- Each name is looked up once; a new one gets its number.
 create temporary table known_people on commit drop as
 with names as (
-    select recipient as name from new_recipients
+    select recipient as name from sent_names
     union
-    select email from new_recipients
+    select email from sent_names
     union
     select user_id from identify_rows
     union
     select email from identify_rows
     union
-    select user_id from visit_rows
+    select user_id from visit_names
     union
     select user_id from conversion_rows
 )
@@ -134,19 +130,34 @@ insert into stored_browsers (anonymous_id)
 select anonymous_id from new_browsers;
 
 -- The recipients by numbers.
-create temporary table numbered_recipients on commit drop as
+create temporary table numbered_names on commit drop as
 select
-    new.recipient as name,
-    new.email,
-    new.has_user,
-    new.has_placeholder,
-    new."timestamp",
+    sent.has_user_id,
+    sent.user_id,
+    sent.anonymous_id,
+    sent.traits_email,
+    sent."timestamp",
+    sent.has_user,
+    sent.has_placeholder,
     recipients.person as recipient,
     addresses.person as address
-from new_recipients as new
-inner join known_people as recipients on new.recipient = recipients.name
-left join known_people as addresses on new.email = addresses.name
-order by recipients.person;
+from sent_names as sent
+inner join known_people as recipients on sent.recipient = recipients.name
+left join known_people as addresses on sent.email = addresses.name;
+
+drop table sent_names;
+analyze numbered_names;
+
+create temporary table numbered_recipients on commit drop as
+select
+    recipient,
+    address,
+    has_user,
+    has_placeholder,
+    max("timestamp") as "timestamp"
+from numbered_names
+group by recipient, address, has_user, has_placeholder
+order by recipient;
 
 analyze numbered_recipients;
 

@@ -1,6 +1,6 @@
 -- New events by numbers: whose they are, which e-mail, which link.
 --
--- Reads  new_events, sent_names, numbered_recipients.
+-- Reads  new_events, numbered_names.
 -- Writes stored_names, stored_mailings, stored_titles, stored_targets, stored_agents; incoming_events (temporary).
 -- Cost   follows the new events.
 create temporary table contents on commit drop as
@@ -173,18 +173,13 @@ inner join stored_titles
 
 create temporary table named_recipients on commit drop as
 select
-    sent.has_user_id,
-    sent.user_id,
-    sent.anonymous_id,
-    sent.traits_email,
+    new.has_user_id,
+    new.user_id,
+    new.anonymous_id,
+    new.traits_email,
     stored.identity,
     stored.person
-from sent_names as sent
-inner join numbered_recipients as new
-    on sent.recipient = new.name
-    and coalesce(sent.email, '') = coalesce(new.email, '')
-    and sent.has_user = new.has_user
-    and sent.has_placeholder = new.has_placeholder
+from numbered_names as new
 inner join stored_identities as stored
     on new.recipient = stored.recipient
     and coalesce(new.address, 0) = coalesce(stored.address, 0)
@@ -262,5 +257,4 @@ left join named_targets as targets
 
 reset enable_nestloop;
 drop table new_events;
-drop table sent_names;
 analyze incoming_events;

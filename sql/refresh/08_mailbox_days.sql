@@ -2,7 +2,8 @@
 --
 -- A message without an address counts for the address of its person, which may change without the message.
 --
--- Reads  dated_messages, new_messages, old_recipients, renewed_recipients; stored people and messages by index.
+-- Reads  dated_messages, new_messages, old_recipients, renewed_recipients, known_people; stored people and messages by
+--        index.
 -- Writes stored_mailbox_days.
 -- Cost   follows the messages that changed, and those without an address of people whose address changed.
 create temporary table moved_addresses on commit drop as
@@ -70,15 +71,12 @@ with messages as (
 addressed as (
     select
         messages.*,
-        coalesce(
-            messages.address,
-            case when messages.sign > 0 then recipients.address else old.address end
-        ) as counted_address
+        coalesce(messages.address, recipients.address, old.address) as counted_address
     from messages
     left join renewed_recipients as recipients
-        on messages.address is null and messages.sign > 0 and messages.person = recipients.person
+        on case when messages.address is null and messages.sign > 0 then messages.person end = recipients.person
     left join old_recipients as old
-        on messages.address is null and messages.sign < 0 and messages.person = old.person
+        on case when messages.address is null and messages.sign < 0 then messages.person end = old.person
 )
 
 select
