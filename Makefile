@@ -65,7 +65,7 @@ demo: .demo/events.jsonl .demo/site.sql .demo/webhook-secret .demo/selligent-sec
 	@$(SAMPLE) --site --out $@
 
 test: .venv/ready
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=10
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=10
 
 lint: .venv/ready
 	$(BIN)/ruff check .
