@@ -8,7 +8,7 @@ _COMMENT = re.compile(r"--.*")
 _SETTING = re.compile(r"(?:set local|reset) (\w+)")
 _WRITTEN = re.compile(
     r"create (?:temporary )?(?:table|view) (\w+)|create (?:unique )?index \w+ on (\w+)"
-    r"|(?:insert into|(?<!do )update|delete from|drop view|drop table|alter table|analyze) (\w+)",
+    r"|(?:insert into|(?<!do )update|delete from|drop (?:view|table)|alter table|analyze) (\w+)",
     re.IGNORECASE,
 )
 _ADDITION = re.compile(r"insert into (\w+)(?!.*\bon conflict\b)", re.DOTALL)

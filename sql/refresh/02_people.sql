@@ -5,8 +5,9 @@
 -- a user id comes before an address, then the smaller name.
 --
 -- Reads  new_events, visit_rows, conversion_rows, identify_rows.
--- Writes stored_people, stored_browsers, stored_identifications, stored_identities; changed_people, changed_browsers
---        (temporary): whose events, visits and conversions are somebody else's now.
+-- Writes stored_people, stored_browsers, stored_identifications, stored_identities; known_people, numbered_names
+--        (temporary): names and their numbers; changed_people, changed_browsers (temporary): whose events, visits and
+--        conversions are somebody else's now.
 -- Cost   follows the new rows, and the addresses and browsers for which they have news.
 --
 -- The recipient of an event is its user id, else its e-mail address, else what was sent as anonymous id. What the setting

@@ -1,7 +1,8 @@
 -- New events by numbers: whose they are, which e-mail, which link.
 --
 -- Reads  new_events, numbered_names.
--- Writes stored_names, stored_mailings, stored_titles, stored_targets, stored_agents; incoming_events (temporary).
+-- Writes stored_names, stored_mailings, stored_titles, stored_targets, stored_agents; contents, incoming_events
+--        (temporary). Nothing reads new_events after it.
 -- Cost   follows the new events.
 create temporary table contents on commit drop as
 select
