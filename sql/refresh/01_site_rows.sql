@@ -2,7 +2,7 @@
 --
 -- Each table is read from site_look_back before the latest row that is known, a full refresh reads all. Rows of a day on
 -- which they were recorded are summed up to a number and a hash; where both are those of the last refresh, nothing has
--- been added, changed or deleted on that day, and its rows are left out.
+-- been added, changed or deleted on that day, and its rows are left out. Before the first e-mail event nothing is read.
 --
 -- Reads  the site's tables through site_visits, site_conversions and site_identifies.
 -- Writes stored_sources, stored_site_days; site_days, visit_rows, conversion_rows, identify_rows (temporary).
@@ -85,11 +85,11 @@ select
 from site_visits as found
 where
     (
-        select not had_site_rows or exists (select from changed_days where kind = 'visits')
+        select reads_first_site_rows or exists (select from changed_days where kind = 'visits')
         from this_refresh
     )
     and (
-        (select not had_site_rows from this_refresh)
+        (select reads_first_site_rows from this_refresh)
         or (found.schema_name, found.table_name, found.recorded_day) in (
             select schema_name, table_name, recorded_day from changed_days where kind = 'visits'
         )
@@ -102,11 +102,11 @@ select
 from site_conversions as found
 where
     (
-        select not had_site_rows or exists (select from changed_days where kind = 'conversions')
+        select reads_first_site_rows or exists (select from changed_days where kind = 'conversions')
         from this_refresh
     )
     and (
-        (select not had_site_rows from this_refresh)
+        (select reads_first_site_rows from this_refresh)
         or (found.schema_name, found.table_name, found.recorded_day) in (
             select schema_name, table_name, recorded_day from changed_days where kind = 'conversions'
         )
@@ -119,11 +119,11 @@ select
 from site_identifies as found
 where
     (
-        select not had_site_rows or exists (select from changed_days where kind = 'identifications')
+        select reads_first_site_rows or exists (select from changed_days where kind = 'identifications')
         from this_refresh
     )
     and (
-        (select not had_site_rows from this_refresh)
+        (select reads_first_site_rows from this_refresh)
         or (found.schema_name, found.table_name, found.recorded_day) in (
             select schema_name, table_name, recorded_day from changed_days where kind = 'identifications'
         )

@@ -76,7 +76,7 @@ where user_id is not null;
 
 analyze visit_names;
 
--- Each name is looked up once; a new one gets its number.
+-- Each name is looked up once; a new one gets its number. The subquery looks up the sequence once for all of them.
 create temporary table known_people on commit drop as
 with names as (
     select recipient as name from sent_names
@@ -94,7 +94,9 @@ with names as (
 
 select
     names.name,
-    coalesce(stored.person, nextval(pg_get_serial_sequence('stored_people', 'person')))::int as person,
+    coalesce(
+        stored.person, nextval((select pg_get_serial_sequence('stored_people', 'person'))::regclass)
+    )::int as person,
     stored.owner,
     coalesce(stored.is_ambiguous, false) as is_ambiguous,
     stored.person is null as is_new

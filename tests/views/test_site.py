@@ -51,7 +51,9 @@ def test_a_site_event_without_text_shows_its_name(connection: Connection[Any], c
     assert connection.execute(query).fetchall() == [("a", "signed_up"), ("b", "Signed Up")]
 
 
-def test_revenue_that_is_unknown_is_attributed_as_unknown(connection: Connection[Any], command: Any) -> None:
+def test_revenue_that_is_unknown_is_attributed_as_unknown(
+    connection: Connection[Any], settings: Settings, command: Any, tmp_path: Path
+) -> None:
     connection.execute(
         """
         create schema shop;
@@ -60,8 +62,33 @@ def test_revenue_that_is_unknown_is_attributed_as_unknown(connection: Connection
         """
     )
     assert command("init", "--segment-schema", "shop")[0] == 0
+    load_events(settings, [event()], tmp_path)
+    refresh(settings)
     query = "select id, credit, attributed_revenue from conversions_attributed where is_default order by id"
     assert connection.execute(query).fetchall() == [("a", 0, None), ("b", 0, 0)]
+
+
+def test_the_sites_rows_are_read_with_the_first_event(
+    connection: Connection[Any], settings: Settings, command: Any, tmp_path: Path
+) -> None:
+    """All figures are computed with it, so whatever was computed before it would be computed twice."""
+    connection.execute(
+        """
+        create schema shop;
+        create table shop.pages (id text, user_id text, received_at timestamptz);
+        create table shop.order_completed (id text, user_id text, received_at timestamptz, revenue numeric);
+        insert into shop.pages values ('a', 'p', '2025-01-01');
+        insert into shop.order_completed values ('b', 'p', '2025-01-02', 5)
+        """
+    )
+    read = "select sum(number_of_rows) as rows from selligent_ops.stored_site_days"
+    assert command("init", "--segment-schema", "shop")[0] == 0
+    refresh(settings, full=True)
+    assert connection.execute(read).fetchone() == (None,)
+    load_events(settings, [event()], tmp_path)
+    refresh(settings)
+    assert connection.execute(read).fetchone() == (2,)
+    assert connection.execute("select revenue from conversions").fetchall() == [(5,)]
 
 
 def test_missing_columns_are_null_and_new_ones_are_picked_up(connection: Connection[Any], command: Any) -> None:
