@@ -67,6 +67,9 @@ class Session:
         for statement in (_SETTINGS, *(_create_macros(times) if times else ())):
             self._connection.execute(statement)
         self._text_macros: tuple[bool, str | None] = False, None
+        #: Whether the fields of events are read as times in all forms. It takes DuckDB longer to plan that than to read
+        #: the times of a chunk, so it is left out until the first time in a form that is not usual.
+        self.reads_any_form = False
 
     def set_text_macros(self, *, has_decimal_commas: bool, mark: str | None) -> None:
         """Set what `cast_sql` does with texts.
@@ -168,9 +171,9 @@ def _epoch(value: str) -> str:
 def _create_macros(times: TimeReading) -> Iterator[str]:
     """Yield statements that create the macros for casts: for times, `read_time` and `read_time_field` (`TIME_FIELDS`).
 
-    Both return null for a text that is no time. The cheap casts come first; the expression with all forms is evaluated
-    only for what they do not read. The comparison with the year 1 excludes the year 0, and leading blanks, which DuckDB
-    would skip. `is_ahead` says whether a time is later than another one by more than the clocks may differ.
+    Both return null for a text that is no time. The usual forms come first, which `read_usual_time_field` reads alone.
+    The comparison with the year 1 excludes the year 0, and leading blanks, which DuckDB would skip. `is_ahead` says
+    whether a time is later than another one by more than the clocks may differ.
     """
     yield f"""
         create temp macro read_any_form(value) as list_filter(
@@ -182,20 +185,23 @@ def _create_macros(times: TimeReading) -> Iterator[str]:
         )[1]
     """
     epoch = f"when regexp_full_match(value, '[1-9][0-9]{{8,15}}([.][0-9]+)?') then {_epoch('value')}"
-    yield f"create temp macro read_time(value) as {_first_reading(times)}"
-    yield f"create temp macro read_time_field(value) as {_first_reading(times, epoch)}"
+    for name, numbers in (("", ""), ("_field", epoch)):
+        yield f"create temp macro read_usual_time{name}(value) as {_usual_reading(times, numbers)}"
+        yield f"""
+            create temp macro read_time{name}(value) as
+            coalesce(read_usual_time{name}(value), case when value is not null then read_any_form(value) end)
+        """
     limit = None if times.max_skew is None else times.max_skew // timedelta(microseconds=1)
     ahead = "false" if limit is None else f"coalesce(epoch_us(moment) - epoch_us(received) > {limit}, false)"
     yield f"create temp macro is_ahead(moment, received) as {ahead}"
     yield from _create_text_macros(has_decimal_commas=False, mark=None)
 
 
-def _first_reading(times: TimeReading, epoch: str = "") -> str:
-    """Return SQL for the moment of `value`; `epoch` is a branch for numbers."""
+def _usual_reading(times: TimeReading, epoch: str) -> str:
+    """Return SQL for the moment of `value` in a usual form, else null; `epoch` is a branch for numbers."""
     # Without an offset, the cast takes a time for UTC.
     plain = ISO_8601 if times.zone == UTC else ISO_8601.replace(")?$", ")$")
-    readings = [
-        f"""
+    usual = f"""
         case
             when value like '____-__-__T__:__:__.___Z' and value >= '0001'
                 then make_timestamptz(epoch_us(try_strptime(value, '%Y-%m-%dT%H:%M:%S.%gZ')))
@@ -203,15 +209,13 @@ def _first_reading(times: TimeReading, epoch: str = "") -> str:
                 then try_cast(value as timestamptz)
             {epoch}
         end
-        """,
-        "case when value is not null then read_any_form(value) end",
-    ]
+    """
     if times.format is None:
-        return f"coalesce({', '.join(readings)})"
+        return usual
     local = f"try_strptime(value, {quote_literal(times.format)})"
     moment = "x" if times.has_offset else in_zone("x", times.zone)
     given = f"list_filter(list_transform([{local}], lambda x: {moment}), lambda x: {_is_in_range('x')})[1]"
-    return f"coalesce({', '.join([given, *readings])})"
+    return f"coalesce({given}, {usual})"
 
 
 def check_time_reading(times: TimeReading) -> None:

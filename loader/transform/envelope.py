@@ -82,15 +82,17 @@ _TIMESTAMP = f"""
 """
 
 
-def create_envelope(objects: list[str]) -> str:
+def create_envelope(objects: list[str], *, reads_any_form: bool) -> str:
     """Return SQL that creates `envelope` from `lines`: one row per event, with a hash of the keys in `objects`.
 
     `objects` are JSON pointers as SQL literals. `verdict` is null for an event to load, else a reject reason or
     `ignored`. `is_clock_suspect` says whether the clocks of sender and receiver differ too much, or a time of the event
-    is that much later than its receipt.
+    is that much later than its receipt. Without `reads_any_form`, only times in the usual forms are read; where
+    `has_unread_time`, there are others.
     """
     pointers = ", ".join(f"'/{field}'" for field in FIELDS.values())
     values = ", ".join(f"v[{i}] as {name}" for i, name in enumerate(FIELDS, 1))
+    read_time = "read_time_field" if reads_any_form else "read_usual_time_field"
     return f"""
         create or replace temp table envelope as
         with extracted as (
@@ -101,8 +103,8 @@ def create_envelope(objects: list[str]) -> str:
             select n, line, shape, {values} from extracted
         ), times as (
             select n, line, shape, nullif(id, '') as id, anonymous_id, user_id, event_text, type, original, stamp, sent,
-                received, read_time_field(original) as original_read, read_time_field(stamp) as stamp_read,
-                read_time_field(sent) as sent_at, read_time_field(received) as received_read
+                received, {read_time}(original) as original_read, {read_time}(stamp) as stamp_read,
+                {read_time}(sent) as sent_at, {read_time}(received) as received_read
             from fields
         ), originals as (
             select *, case when original is null then stamp_read else original_read end as original_timestamp,

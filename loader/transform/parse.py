@@ -288,5 +288,8 @@ def _with_envelope(lines: Lines, session: Session, objects: frozenset[Path]) -> 
     session.register("lines", lines.table)
     mark = LONG_NUMBER if lines.has_long_numbers else None
     session.set_text_macros(has_decimal_commas=lines.chunk.has_decimal_commas, mark=mark)
-    session.execute(create_envelope(object_pointers(objects)))
+    session.execute(create_envelope(object_pointers(objects), reads_any_form=session.reads_any_form))
+    if not session.reads_any_form and session.exists("has_unread_time"):
+        session.reads_any_form = True
+        return _with_envelope(lines, session, objects)
     return ParsedChunk(lines, session, objects)

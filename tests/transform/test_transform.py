@@ -102,9 +102,9 @@ def test_the_objects_of_all_tables_are_found_together(
     """Each time that objects are found, all events of the chunk are parsed again."""
     created = []
 
-    def create(objects: list[str]) -> str:
+    def create(objects: list[str], *, reads_any_form: bool) -> str:
         created.append(len(objects))
-        return create_envelope(objects)
+        return create_envelope(objects, reads_any_form=reads_any_form)
 
     monkeypatch.setattr("loader.transform.parse.create_envelope", create)
     events = [event(messageId=f"m{n}", event=f"Event {n}", properties={f"o{n}": {"p": {"q": n}}}) for n in range(20)]
