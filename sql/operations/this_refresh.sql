@@ -11,7 +11,7 @@ select
     exists (select from stored_events) as had_events,
     exists (select from stored_conversions) as had_conversions,
     exists (select from stored_site_days) as had_site_rows,
-    not exists (select from stored_site_days) and exists (select from chunks) as reads_first_site_rows,
+    exists (select from chunks) as reads_visits,
     {is_whole} or coalesce(bool_or(name = 'placeholder_ids'), false) as reads_whole_site,
     coalesce(bool_or(name in (
         'proxy_agents', 'machine_agents', 'machine_open_seconds', 'machine_click_seconds', 'burst_seconds',

@@ -2,7 +2,8 @@
 --
 -- Each table is read from site_look_back before the latest row that is known, a full refresh reads all. Rows of a day on
 -- which they were recorded are summed up to a number and a hash; where both are those of the last refresh, nothing has
--- been added, changed or deleted on that day, and its rows are left out. Before the first e-mail event nothing is read.
+-- been added, changed or deleted on that day, and its rows are left out. Visits follow e-mails: before the first event
+-- they are not read.
 --
 -- Reads  the site's tables through site_visits, site_conversions and site_identifies.
 -- Writes stored_sources, stored_site_days; site_days, visit_rows, conversion_rows, identify_rows (temporary).
@@ -26,7 +27,7 @@ with found as (
         recorded_day,
         hash_visit(user_id, anonymous_id, "timestamp") as hash
     from site_visits
-    where exists (select from stored_site_days)
+    where exists (select from stored_site_days) and (select reads_visits from this_refresh)
     union all
     select 'conversions', schema_name, table_name, recorded_day, hash_record_extended(site_conversions, 0)
     from site_conversions
@@ -85,11 +86,11 @@ select
 from site_visits as found
 where
     (
-        select reads_first_site_rows or exists (select from changed_days where kind = 'visits')
+        select reads_visits and (not had_site_rows or exists (select from changed_days where kind = 'visits'))
         from this_refresh
     )
     and (
-        (select reads_first_site_rows from this_refresh)
+        (select not had_site_rows from this_refresh)
         or (found.schema_name, found.table_name, found.recorded_day) in (
             select schema_name, table_name, recorded_day from changed_days where kind = 'visits'
         )
@@ -102,11 +103,11 @@ select
 from site_conversions as found
 where
     (
-        select reads_first_site_rows or exists (select from changed_days where kind = 'conversions')
+        select not had_site_rows or exists (select from changed_days where kind = 'conversions')
         from this_refresh
     )
     and (
-        (select reads_first_site_rows from this_refresh)
+        (select not had_site_rows from this_refresh)
         or (found.schema_name, found.table_name, found.recorded_day) in (
             select schema_name, table_name, recorded_day from changed_days where kind = 'conversions'
         )
@@ -119,11 +120,11 @@ select
 from site_identifies as found
 where
     (
-        select reads_first_site_rows or exists (select from changed_days where kind = 'identifications')
+        select not had_site_rows or exists (select from changed_days where kind = 'identifications')
         from this_refresh
     )
     and (
-        (select reads_first_site_rows from this_refresh)
+        (select not had_site_rows from this_refresh)
         or (found.schema_name, found.table_name, found.recorded_day) in (
             select schema_name, table_name, recorded_day from changed_days where kind = 'identifications'
         )

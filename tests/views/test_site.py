@@ -51,9 +51,7 @@ def test_a_site_event_without_text_shows_its_name(connection: Connection[Any], c
     assert connection.execute(query).fetchall() == [("a", "signed_up"), ("b", "Signed Up")]
 
 
-def test_revenue_that_is_unknown_is_attributed_as_unknown(
-    connection: Connection[Any], settings: Settings, command: Any, tmp_path: Path
-) -> None:
+def test_revenue_that_is_unknown_is_attributed_as_unknown(connection: Connection[Any], command: Any) -> None:
     connection.execute(
         """
         create schema shop;
@@ -62,16 +60,14 @@ def test_revenue_that_is_unknown_is_attributed_as_unknown(
         """
     )
     assert command("init", "--segment-schema", "shop")[0] == 0
-    load_events(settings, [event()], tmp_path)
-    refresh(settings)
     query = "select id, credit, attributed_revenue from conversions_attributed where is_default order by id"
     assert connection.execute(query).fetchall() == [("a", 0, None), ("b", 0, 0)]
 
 
-def test_the_sites_rows_are_read_with_the_first_event(
+def test_visits_are_read_from_the_first_event_on(
     connection: Connection[Any], settings: Settings, command: Any, tmp_path: Path
 ) -> None:
-    """All figures are computed with it, so whatever was computed before it would be computed twice."""
+    """With it all figures are computed, so visits that were read before it would be read twice."""
     connection.execute(
         """
         create schema shop;
@@ -81,14 +77,18 @@ def test_the_sites_rows_are_read_with_the_first_event(
         insert into shop.order_completed values ('b', 'p', '2025-01-02', 5)
         """
     )
-    read = "select sum(number_of_rows) as rows from selligent_ops.stored_site_days"
+    read = (
+        "select kind from selligent_ops.stored_site_days join selligent_ops.stored_sources using (source) order by kind"
+    )
     assert command("init", "--segment-schema", "shop")[0] == 0
     refresh(settings, full=True)
-    assert connection.execute(read).fetchone() == (None,)
+    assert connection.execute(read).fetchall() == [("conversions",)]
     load_events(settings, [event()], tmp_path)
     refresh(settings)
-    assert connection.execute(read).fetchone() == (2,)
-    assert connection.execute("select revenue from conversions").fetchall() == [(5,)]
+    assert connection.execute(read).fetchall() == [("conversions",), ("visits",)]
+    connection.execute("insert into shop.pages values ('c', 'p', '2025-01-03')")
+    refresh(settings)
+    assert connection.execute(read).fetchall() == [("conversions",), ("visits",), ("visits",)]
 
 
 def test_missing_columns_are_null_and_new_ones_are_picked_up(connection: Connection[Any], command: Any) -> None:
