@@ -151,7 +151,7 @@ class Assembly:
 
         Raises NestedObjectsFound if a value is an object.
         """
-        unfit_texts = found.columns[1 + len(COLUMN_FIELDS) + len(query.columns) :]
+        own, unfit_texts = set(columns), found.columns[1 + len(COLUMN_FIELDS) + len(query.columns) :]
         mask = pc.equal(found["event"], table)
         is_whole = pc.all(mask).as_py()
         part = _rows(query, found, columns)
@@ -159,7 +159,7 @@ class Assembly:
         unfit = [
             (value, texts if is_whole else pc.if_else(mask, texts, None))
             for value, texts in zip(query.leftovers, unfit_texts, strict=True)
-            if value.column in columns and texts.null_count < len(found)
+            if value.column in own and texts.null_count < len(found)
         ]
         candidates = [path for column in columns if _may_hold_objects(part.rows[column.name]) for path in column.paths]
         candidates += [value.path for value, texts in unfit if _may_hold_objects(texts)]
@@ -216,6 +216,7 @@ def _may_hold_objects(values: pa.ChunkedArray) -> bool:
 def _rows(query: Query, found: pa.Table, columns: Sequence[Column]) -> Part:
     """Return the result of a query as rows with the common columns and these columns of their own."""
     first = len(COLUMN_FIELDS) + 1
-    indexes = [*range(1, first), *(first + query.columns.index(column) for column in columns)]
+    places = {column: place for place, column in enumerate(query.columns, first)}
+    indexes = [*range(1, first), *(places[column] for column in columns)]
     rows = pa.table([found.column(i) for i in indexes], [*COLUMN_FIELDS, *(column.name for column in columns)])
     return Part(found.column(0), rows)

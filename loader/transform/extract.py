@@ -8,7 +8,7 @@ from loader.events.fields import COLUMN_FIELDS, MAX_DEPTH, Path, pointer
 from loader.events.values import TEXT
 from loader.quoting import quote_literal
 
-#: Maximum number of columns per query over several tables, as a query searches all its events for all its columns.
+#: Columns per query over several tables, unless these share many: a query searches all its events for all its columns.
 MAX_WIDTH = 100
 
 
@@ -44,13 +44,14 @@ def extraction_queries(
 ) -> Iterator[tuple[list[str], Query]]:
     """Yield queries for the events of all tables, each with its tables, which share equal columns.
 
-    `shared` are columns that every table has. `mixed` are paths with values in some events and with objects, whose
+    `shared` are columns that every query has. `mixed` are paths with values in some events and with objects, whose
     values have columns of their own, in others.
     """
+    width = max(MAX_WIDTH, 2 * len(shared))  # a narrower query would be planned for the shared columns in the main
     tables: list[str] = []
     columns = dict.fromkeys(shared)
     for table, own in layouts.items():
-        if tables and len(columns.keys() | own) > MAX_WIDTH:
+        if tables and len(columns.keys() | own) > width:
             yield tables, _query(tables, list(columns), mixed)
             tables, columns = [], dict.fromkeys(shared)
         tables.append(table)
