@@ -1,8 +1,8 @@
 """A chunk of raw events, which every input yields."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -80,6 +80,17 @@ class Chunk:
         cuts = sorted({part * count // min(parts, count) for part in range(1, min(parts, count))})
         for start, stop in pairwise([0, *cuts, count]):
             yield self._part(start, stop)
+
+    def with_parts(self, parts: Mapping[int, Sequence[bytes]]) -> "Chunk":
+        """Return the chunk with some of its texts, by number, replaced by parts, which begin where the text began."""
+        texts = [parts.get(n, [text]) for n, text in enumerate(self.texts.to_pylist())]
+        counts = [len(found) for found in texts]
+        return replace(
+            self,
+            texts=pa.array([text for found in texts for text in found], pa.binary()),
+            lines=np.repeat([self.line(n) for n in range(len(texts))], counts),
+            positions=np.repeat([self._position(n) for n in range(len(texts))], counts),
+        )
 
     def _part(self, start: int, stop: int) -> "Chunk":
         """Return texts with the malformed rows that come before the next part, but after the previous one."""

@@ -84,6 +84,35 @@ def dump_json(value: Any) -> str:
     return {True: "true", False: "false", None: "null"}[value]
 
 
+#: Bytes of events in each part of a batch call that is split.
+_PART = 1 << 17
+
+
+def split_body(text: bytes) -> list[bytes]:
+    """Return the body of a batch call as several with some of its events each; any other text as it is.
+
+    >>> split_body(b'{"batch": [{"a": 1.50}], "sentAt": "x"}'), split_body(b'{"batch": [')
+    ([b'{"batch": [{"a": 1.50}], "sentAt": "x"}'], [b'{"batch": ['])
+    """
+    try:
+        body = parse_json(text.decode())
+    except ValueError:
+        return [text]
+    fields = dict(body) if isinstance(body, Pairs) else {}
+    events = fields.get("batch")
+    if type(events) is not list or len(fields) < len(body) or fields.keys() & {"event", "type"}:
+        return [text]
+    parts, left = list[list[Any]](), 0
+    for event in events:
+        size = len(dump_json(event))
+        if size > left:
+            parts.append([])
+            left = _PART
+        parts[-1].append(event)
+        left -= size
+    return [dump_json(Pairs((fields | {"batch": part}).items())).encode() for part in parts] or [text]
+
+
 #: Begins a string that replaces a number whose digits a double cannot hold. No sender can know it.
 LONG_NUMBER = secrets.token_hex(16)
 _LONG_NUMBER = re.compile(f'"{LONG_NUMBER}([^"]*)"')

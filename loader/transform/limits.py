@@ -4,9 +4,11 @@ The plan by shapes takes time for each path of each event. Chunks that exceed th
 takes longer for ordinary events: `loader.transform.flatten`. Chunks that are still too large are split.
 """
 
-from collections.abc import Collection, Iterable, Sequence, Sized
+from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from loader.inputs.chunk import Chunk
 
@@ -26,6 +28,8 @@ MAX_SEARCHED = 5_000_000
 MAX_REPEATED = 50_000
 #: Cells, which are events times columns, in the tables of a batch.
 MAX_CELLS = 4_000_000
+#: Bytes of a batch call, and of those that are expanded at a time: DuckDB takes up to a hundred times as much memory.
+MAX_BODY, MAX_BODIES = 1 << 20, 2 << 20
 #: Bytes of a chunk after the shared fields of batch calls have been copied into their events.
 MAX_EXPANDED_BYTES = 64 << 20
 
@@ -55,10 +59,15 @@ class TooLargeError(Exception):
         self.parts = parts
 
 
+def count_values(text: bytes) -> int:
+    """Return about how many JSON values a text has: the number of its commas and opening brackets."""
+    content = np.frombuffer(text, np.uint8)
+    return sum(int(np.count_nonzero(content == sign)) for sign in b",[{")
+
+
 def check_values(chunk: Chunk) -> None:
-    """Raise TooLargeError if a chunk has too many JSON values, estimated by their commas and opening brackets."""
-    content = np.frombuffer(chunk.content(), np.uint8)
-    count = sum(int(np.count_nonzero(content == sign)) for sign in b",[{")
+    """Raise TooLargeError if a chunk has too many JSON values."""
+    count = count_values(chunk.content())
     limit = MAX_VALUES if len(chunk.texts) > 1 else MAX_LINE_VALUES
     if count > limit:
         raise TooLargeError(f"it has about {count:,} values", 1 + count // limit)
@@ -90,6 +99,17 @@ def check_discards(groups: Iterable[Sequence[tuple[int, Collection[object]]]]) -
     if searched > MAX_SEARCHED:
         raise ManyNamesFound
     check_rows(discarded)
+
+
+def parts_to_expand(lines: pa.Table) -> Iterator[pa.Table]:
+    """Yield a table of lines in parts of at most MAX_BODIES bytes, or of one line."""
+    ends = np.cumsum(pc.binary_length(lines["line"]).to_numpy())
+    start = 0
+    while start < len(ends):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + MAX_BODIES, side="right")))
+        yield lines.slice(start, stop - start)
+        start = stop
 
 
 def check_expanded(size: int) -> None:

@@ -17,7 +17,7 @@ from loader.inputs.chunk import Chunk
 from loader.inputs.json_values import split_joined
 from loader.transform.envelope import create_envelope
 from loader.transform.json_pairs import LONG_NUMBER, dump_json, mark_long_numbers, parse_json, unmark_long_numbers
-from loader.transform.limits import check_expanded, check_lookups
+from loader.transform.limits import check_expanded, check_lookups, parts_to_expand
 from loader.transform.shapes import object_pointers
 
 _NUL = re.compile(rb"\\u0000")
@@ -212,7 +212,7 @@ def expand_batches(lines: Lines, session: Session) -> Lines:
     """
     session.register("lines", lines.table)
     check_expanded(_expanded_bytes(session))
-    events = session.arrow(_EVENTS)
+    events = pa.concat_tables(_expanded(part, session) for part in parts_to_expand(lines.table))
     origins = lines.origins[events["n"].to_numpy()]
     texts = pc.cast(events["line"], pa.string()).combine_chunks()
     return _lines(
@@ -224,6 +224,11 @@ def expand_batches(lines: Lines, session: Session) -> Lines:
         repaired=lines.repaired,
         has_long_numbers=lines.has_long_numbers,
     )
+
+
+def _expanded(table: pa.Table, session: Session) -> pa.Table:
+    session.register("lines", table)
+    return session.arrow(_EVENTS)
 
 
 def _were_expanded(lines: Lines, numbers: pa.ChunkedArray) -> npt.NDArray[np.bool_]:

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
+import numpy as np
+import pyarrow.compute as pc
+
 from loader.duckdb import Session
 from loader.errors import LoaderError
 from loader.events.fields import CONTEXT, PROPERTIES, Path
@@ -15,14 +18,18 @@ from loader.schema.catalog import Catalog
 from loader.transform.assemble import assemble
 from loader.transform.assemble_flat import assemble_flat
 from loader.transform.batch import Batch
+from loader.transform.json_pairs import split_body
 from loader.transform.limits import (
     MAX_ATTEMPTS,
+    MAX_BODY,
     MAX_LOOKUP_BYTES,
     MAX_TRIALS,
+    MAX_VALUES,
     TOO_COMPLEX,
     ManyNamesFound,
     TooLargeError,
     check_values,
+    count_values,
 )
 from loader.transform.parse import ParsedChunk, parse_chunk
 from loader.transform.shapes import NestedObjectsFound
@@ -47,6 +54,14 @@ class Unconverted:
         rejects = [Reject(self.chunk.line(n), self.chunk.raw(n), TOO_COMPLEX, self.reason) for n in texts]
         rejects += self.chunk.rejects
         return Batch(self.chunk, rejects=rejects, others={"events_read": len(rejects)})
+
+
+def _split_bodies(chunk: Chunk) -> Chunk:
+    """Return a chunk that has several batch calls instead of each large one."""
+    sizes = pc.binary_length(chunk.texts).to_numpy(zero_copy_only=False)
+    large = {n: chunk.texts[n].as_py() for n in np.flatnonzero(sizes > MAX_BODY).tolist()}
+    parts = {n: split_body(text) for n, text in large.items() if count_values(text) <= MAX_VALUES}
+    return chunk.with_parts(parts) if any(len(bodies) > 1 for bodies in parts.values()) else chunk
 
 
 def _unconverted(chunk: Chunk, failure: Exception) -> Unconverted:
@@ -74,6 +89,7 @@ class Transform:
         if chunk.overlong:
             reject = Reject(chunk.first_line, chunk.raw(0), "too_long")
             return Batch(chunk, rejects=[reject], others={"events_read": 1})
+        chunk = _split_bodies(chunk)
         is_cheap = chunk.texts.nbytes * len(self._objects) <= MAX_LOOKUP_BYTES
         try:
             check_values(chunk)

@@ -19,6 +19,7 @@ from loader.pipeline.options import Options
 from loader.postgres import advisory_locks
 from loader.postgres.connection import Warehouse
 from loader.sample import ndjson as sample
+from tests.conftest import clone
 from tests.support.loading import (
     content,
     event,
@@ -212,15 +213,12 @@ def test_batch_bodies_are_their_events(settings: Settings, tmp_path: Path) -> No
 SAMPLE = b"".join(sample.lines(3000, seed=5))
 
 
-@pytest.fixture
-def expected(settings: Settings, tmp_path: Path) -> dict[str, list[str]]:
-    """The content that a single load of SAMPLE stores, in a separate schema."""
-    from loader.migrate import migrate
-
-    other = Settings(settings.database_url, "expected")
-    migrate(other)
-    load_bytes(other, SAMPLE, tmp_path, "expected")
-    found = content(other)
+@pytest.fixture(scope="module")
+def expected(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The content that a single load of SAMPLE stores."""
+    with clone(server, template) as settings:
+        load_bytes(settings, SAMPLE, tmp_path_factory.mktemp("expected"))
+        found = content(settings)
     assert len(found["tracks"]) == 2985
     return found
 
@@ -246,7 +244,7 @@ def shuffled(data: bytes) -> bytes:
     ],
     ids=["plain", "shuffled", "gzip", "zstd", "BOM and CRLF", "array", "batch body", "split", "twice"],
 )
-@pytest.mark.parametrize("size", [8 << 20, 50_000])
+@pytest.mark.parametrize("size", [8 << 20, 200_000])
 def test_the_same_events_give_the_same_tables_however_they_come(
     settings: Settings,
     tmp_path: Path,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from loader.config import Settings
 from loader.inputs import file as files
+from loader.inputs.chunk import MAX_LINE
 from tests.support.crash_points import KILLED_AT
 from tests.support.json_layouts import TRICKY, layouts
 from tests.support.loading import content, event, load_bytes, load_events, ndjson, one, select
@@ -115,24 +116,38 @@ def batch(count: int, size: int) -> bytes:
 
 @pytest.mark.parametrize("layout", ["pretty", "batch"])
 def test_a_killed_load_goes_on_in_the_middle(settings: Settings, tmp_path: Path, layout: str) -> None:
-    count = 6000
+    count = 1500
     data = batch(count, 3000)
     if layout == "pretty":
-        data = b"\n".join(json.dumps(item, indent=2).encode() for item in json.loads(data)["batch"][: count // 4])
-        data, count = data.replace(b'"sentAt"', b'"receivedAt"'), count // 4
+        data = b"\n".join(json.dumps(item, indent=2).encode() for item in json.loads(data)["batch"])
+        data = data.replace(b'"sentAt"', b'"receivedAt"')
     path = tmp_path / "events.json"
     path.write_bytes(data)
     os.utime(path, (0, 0))
+    # So that a batch is read event by event, as one above 16 MB is.
+    program = f"import loader.inputs.json_lines\nloader.inputs.json_lines.MAX_LINE = 2_000_000\n{KILLED_AT}"
     chance, codes = random.Random(5), list[int]()
     arguments = ["load", str(path), "--database-url", str(settings.database_url), "--no-refresh"]
     while 0 not in codes and len(codes) < 20:
         step = f"{chance.choice(['chunk.copied', 'chunk.advanced', 'chunk.committed'])}:{chance.randint(1, 12)}"
-        codes.append(subprocess.run([sys.executable, "-c", KILLED_AT, step, *arguments], check=False).returncode)
+        codes.append(subprocess.run([sys.executable, "-c", program, step, *arguments], check=False).returncode)
     assert set(codes) == {0, -signal.SIGKILL}
     assert one(settings, "select count(*) from tracks") == {"count": count}
     summed = "select sum(events_read)::int as read, sum(events_loaded)::int as loaded from files"
     assert one(settings, summed) == {"read": count, "loaded": count}
     assert rejects(settings) == []
+
+
+@pytest.mark.parametrize(("count", "size"), [(3000, 3000), (50_000, 0)])
+def test_a_batch_as_large_as_an_event_may_be_is_loaded(
+    settings: Settings, tmp_path: Path, count: int, size: int
+) -> None:
+    """DuckDB has not enough memory for all of its events at once."""
+    data = json.dumps(json.loads(batch(count, size))).encode()
+    assert 8 << 20 < len(data) < MAX_LINE
+    result = load_bytes(settings, data + b"\n" + ndjson([event(messageId="next")]), tmp_path)
+    assert (result.counts["events_loaded"], result.counts["events_rejected"]) == (count + 1, 0)
+    assert one(settings, "select count(*) from tracks where received_at = '2025-01-01T00:00:09Z'") == {"count": count}
 
 
 MEASURE = """

@@ -29,7 +29,7 @@ from tests.system.test_server_faults import crash
 CONNECTIONS = 50
 #: Kills of a server for each of SEEDS.
 KILLS = int(os.environ.get("SELLIGENT_TEST_KILLS", "10"))
-SEEDS = (5, 6, 7)
+SEEDS = (5, 6)
 
 
 class Senders:

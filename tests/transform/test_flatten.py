@@ -95,7 +95,7 @@ def test_any_chunk_is_stored_alike_flattened_or_not(
     count = 0
 
     @hypothesis_settings(
-        max_examples=8,
+        max_examples=5,
         deadline=None,
         database=None,
         phases=[Phase.generate],
