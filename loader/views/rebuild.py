@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
@@ -70,6 +70,7 @@ _WORKING_TABLES = """
 _KNOWN_CHUNKS = "create temporary table known_chunks on commit drop as select uuid_ts from chunks"
 _READ_SITE_WHOLE = f"update {STORED}sources set read_from = '-infinity'"
 
+_INSERTED = re.compile(rf"insert into ({FRESH}\w+)")
 #: Of so many, the figures are computed in several sessions at once, whose tables take longer to create.
 MANY_EVENTS = 100_000
 #: For a statement that is committed on its own. Nobody waits for this commit: that of the last transaction, which is
@@ -91,7 +92,7 @@ class FreshTables:
 
     settings: Settings
     is_shared: bool
-    #: The statements that index and analyze the tables which are not indexed yet.
+    #: The statements that index the tables which are not indexed yet.
     indexes: dict[str, list[str]]
 
     @classmethod
@@ -108,7 +109,7 @@ class FreshTables:
             keys, indexes = _statements(warehouse, _KEYS, table), _statements(warehouse, _INDEXES, table)
             for statement in (*_statements(warehouse, _COMMENT, table), *(keys if table in keyed else [])):
                 warehouse.run(statement)
-            made.indexes[table] = [*([] if table in keyed else keys), *indexes, f"analyze {fresh(table)}"]
+            made.indexes[table] = [*([] if table in keyed else keys), *indexes]
         warehouse.run(_READ_SITE_WHOLE)
         warehouse.run(made.adapt(_KNOWN_CHUNKS))
         if is_distributed(warehouse):
@@ -121,30 +122,25 @@ class FreshTables:
         return share(fresh(script)) if self.is_shared else fresh(script)
 
     def statements(self, steps: Sequence[Step]) -> list[Statement]:
-        """Return the statements of steps on the new tables, in their order, and those that index each of them once."""
-        return [
-            statement
-            for step in steps
-            for statement in (*split(step.name, fresh(step.script)), *self._index_statements(step))
-        ]
+        """Return the statements of steps on the new tables, in their order, and those that analyze and index these."""
+        return [statement for step in steps for statement in (*_analyzed(step), *self._index_statements(step))]
 
     def _index_statements(self, step: Step) -> list[Statement]:
-        tables = [table for table in sorted(step.tables) if table in self.indexes]
-        return [
-            Statement(step.name, script, frozenset({fresh(table)}), frozenset({fresh(table)}))
-            for table in tables
-            for script in self.indexes.pop(table)
-        ]
+        """Return the statements that index those tables of a step that are not indexed yet."""
+        tables = sorted(step.tables)
+        return [_on_table(step, script, fresh(table)) for table in tables for script in self.indexes.pop(table, [])]
 
     def index(self, warehouse: Warehouse, step: Step) -> None:
-        """Index and analyze the tables that a step has filled, each once."""
+        """Index the tables that a step has filled, each once, and analyze them."""
         for statement in self._index_statements(step):
             warehouse.run(statement.script)
+        for table in sorted(step.tables):
+            warehouse.run(f"analyze {fresh(table)}")
 
     def replace(self, warehouse: Warehouse, views: list[View]) -> None:
         """Let the new tables take the place of the old ones, also in the views."""
-        for statements in self.indexes.values():
-            for statement in statements:
+        for table, statements in self.indexes.items():
+            for statement in (*statements, f"analyze {fresh(table)}"):
                 warehouse.run(statement)
         ops = quote_identifier(self.settings.ops)
         old = [table for (table,) in warehouse.fetch(_TABLES, ops)]
@@ -165,6 +161,19 @@ class FreshTables:
         for (name,) in warehouse.fetch(_NAMES, ops):
             kept = quote_identifier(name.replace(FRESH, STORED, 1))
             warehouse.run(f"alter table {ops}.{quote_identifier(name)} rename to {kept}")
+
+
+def _analyzed(step: Step) -> Iterator[Statement]:
+    """Yield the statements of a step on the new tables, and after the last one that fills a table, its analysis."""
+    statements = split(step.name, fresh(step.script))
+    last = {table: n for n, statement in enumerate(statements) for table in _INSERTED.findall(statement.script)}
+    for n, statement in enumerate(statements):
+        yield statement
+        yield from (_on_table(step, f"analyze {table}", table) for table in last if last[table] == n)
+
+
+def _on_table(step: Step, script: str, table: str) -> Statement:
+    return Statement(step.name, script, frozenset({table}), frozenset({table}))
 
 
 def drop_working_tables(warehouse: Warehouse, steps: Sequence[Step]) -> None:

@@ -57,12 +57,12 @@ delivered as (
     select
         events.*,
         count(*) filter (where event = 'd') over so_far as delivery,
-        max("timestamp") filter (where event = 'd') over so_far as delivered_at,
-        min("timestamp") filter (where event = 'd') over whole as first_delivered_at
+        max("timestamp") filter (where event = 'd') over so_far as delivered_at
     from events
-    window
-        whole as (partition by person, mailing),
-        so_far as (whole order by "timestamp", event <> 'd', original_timestamp, id rows unbounded preceding)
+    window so_far as (
+        partition by person, mailing
+        order by "timestamp", event <> 'd', original_timestamp, id rows unbounded preceding
+    )
 ),
 
 ruled as (
@@ -108,7 +108,7 @@ select
     old_rule,
     delivery::int as delivery,
     delivered_at,
-    case when delivered_at is null then first_delivered_at end as later_delivered_at,
+    null::timestamptz as later_delivered_at,
     (case
         when rule in ('r', 'a', 't') then 'm'
         when rule in ('p', 'o') then 'h'
@@ -134,6 +134,28 @@ from judgements
 where person % 2 <> 0 and (select not had_events from this_refresh);
 
 drop view judgements;
+
+analyze judged_events;
+
+-- What happened before the first delivery.
+with first_deliveries as (
+    select
+        person,
+        mailing,
+        min("timestamp") as delivered_at
+    from judged_events
+    where
+        event = 'd'
+        and (person, mailing) in (
+            select undelivered.person, undelivered.mailing from judged_events as undelivered
+            where undelivered.delivered_at is null
+        )
+    group by person, mailing
+)
+
+update judged_events as judged set later_delivered_at = firsts.delivered_at
+from first_deliveries as firsts
+where judged.person = firsts.person and judged.mailing = firsts.mailing and judged.delivered_at is null;
 
 -- Clicks of a message that follow each other closely are one burst. A burst on many links is a machine's, unless the
 -- user agent has said so already.

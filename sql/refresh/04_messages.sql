@@ -10,7 +10,7 @@ select
 from stale_mailings as stale
 inner join stored_messages as stored on stale.person = stored.person and stale.mailing = stored.mailing;
 
-create temporary table new_messages (like stored_messages) on commit drop;
+analyze old_messages;
 
 -- The address of a message is its delivery's, which is a single one, else that of the latest bounce, else that of the
 -- latest other event. A message with number 0 has no delivery.
@@ -33,18 +33,20 @@ select distinct on (judged.person, judged.mailing, judged.delivery)
 from judged_events as judged
 inner join stored_identities as identities
     on judged.identity = identities.identity and identities.address is not null
-left join unaddressed
-    on judged.person = unaddressed.person
-    and judged.mailing = unaddressed.mailing
-    and judged.delivery = unaddressed.delivery
-where judged.event <> 'd' and (judged.delivery = 0 or unaddressed.person is not null)
+where
+    judged.event <> 'd'
+    and (
+        judged.delivery = 0
+        or (judged.person, judged.mailing, judged.delivery) in (select person, mailing, delivery from unaddressed)
+    )
 order by
     judged.person, judged.mailing, judged.delivery, judged.event <> 'b', judged."timestamp" desc, judged.id,
     judged.original_timestamp;
 
 analyze other_addresses;
 
--- A delivery is a message of its own; most messages have no other event.
+-- A delivery is a message of its own; most messages have no other event. The columns are in the order of stored_messages.
+create temporary table new_messages on commit drop as
 with deliveries as (
     select
         judged.person,
@@ -119,16 +121,32 @@ messages as (
         and reactions.delivery = others.delivery
 )
 
-insert into new_messages (
-    person, mailing, delivery, address, delivered_at, bounced_at, opened_at, last_opened_at, human_opened_at,
-    last_human_opened_at, clicked_at, last_clicked_at, human_clicked_at, last_human_clicked_at, unsubscribed_at,
-    last_unsubscribed_at, complained_at, last_complained_at, opens, human_opens, clicks, human_clicks, conversions,
-    revenue
-)
 select
-    messages.*,
+    messages.delivered_at,
+    messages.bounced_at,
+    messages.opened_at,
+    messages.last_opened_at,
+    messages.human_opened_at,
+    messages.last_human_opened_at,
+    messages.clicked_at,
+    messages.last_clicked_at,
+    messages.human_clicked_at,
+    messages.last_human_clicked_at,
+    messages.unsubscribed_at,
+    messages.complained_at,
+    messages.person,
+    messages.mailing,
+    messages.delivery,
+    messages.address,
+    messages.opens,
+    messages.human_opens,
+    messages.clicks,
+    messages.human_clicks,
     old_messages.conversions,
-    old_messages.revenue
+    old_messages.revenue,
+    messages.last_unsubscribed_at,
+    messages.last_complained_at,
+    null::int as dimension
 from messages
 left join old_messages
     on messages.person = old_messages.person
