@@ -89,7 +89,7 @@ class Chunk:
             self,
             texts=pa.array([text for found in texts for text in found], pa.binary()),
             lines=np.repeat([self.line(n) for n in range(len(texts))], counts),
-            positions=np.repeat([self._position(n) for n in range(len(texts))], counts),
+            positions=np.repeat(self.beginnings(), counts),
         )
 
     def _part(self, start: int, stop: int) -> "Chunk":
@@ -108,6 +108,13 @@ class Chunk:
             positions=None if self.positions is None else self.positions[start:stop],
             has_decimal_commas=self.has_decimal_commas,
         )
+
+    def beginnings(self) -> npt.NDArray[np.int64]:
+        """Return the positions at which the texts begin."""
+        if self.positions is not None:
+            return self.positions
+        lengths = pc.binary_length(self.texts).to_numpy(zero_copy_only=False)
+        return np.asarray(self.end - np.cumsum(lengths[::-1])[::-1])
 
     def _position(self, n: int) -> int:
         """Return where text `n` begins."""

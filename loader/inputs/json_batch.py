@@ -103,8 +103,6 @@ def wrap_events(chunk: Chunk, batch: Batch, offset: int) -> Iterator[Chunk]:
     shared = len(batch.head) + len(batch.tail)
     parts = 1 + (chunk.texts.nbytes + shared * count) // CHUNK_SIZE
     for part in chunk.split(int(parts)):
-        lengths = pc.binary_length(part.texts).to_numpy()
-        end = part.end + offset
         texts = pc.binary_join_element_wise(
             pa.scalar(batch.head, pa.binary()), part.texts, pa.scalar(batch.tail, pa.binary()), b""
         )
@@ -112,7 +110,7 @@ def wrap_events(chunk: Chunk, batch: Batch, offset: int) -> Iterator[Chunk]:
             texts,
             part.first_line,
             part.next_line,
-            end,
+            part.end + offset,
             lines=part.lines,
-            positions=end - np.cumsum(lengths[::-1])[::-1],
+            positions=part.beginnings() + offset,
         )

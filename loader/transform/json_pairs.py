@@ -89,10 +89,12 @@ _PART = 1 << 17
 
 
 def split_body(text: bytes) -> list[bytes]:
-    """Return the body of a batch call as several with some of its events each; any other text as it is.
+    r"""Return the body of a batch call as several with some of its events each; any other text as it is.
 
     >>> split_body(b'{"batch": [{"a": 1.50}], "sentAt": "x"}'), split_body(b'{"batch": [')
     ([b'{"batch": [{"a": 1.50}], "sentAt": "x"}'], [b'{"batch": ['])
+    >>> split_body(rb'{"batch": ["\ud800"]}') == [rb'{"batch": ["\ud800"]}']
+    True
     """
     try:
         body = parse_json(text.decode())
@@ -110,7 +112,8 @@ def split_body(text: bytes) -> list[bytes]:
             left = _PART
         parts[-1].append(event)
         left -= size
-    return [dump_json(Pairs((fields | {"batch": part}).items())).encode() for part in parts] or [text]
+    bodies = [dump_json(Pairs((fields | {"batch": part}).items())) for part in parts]
+    return [body.encode(errors="backslashreplace") for body in bodies] or [text]  # half a surrogate pair stays escaped
 
 
 #: Begins a string that replaces a number whose digits a double cannot hold. No sender can know it.

@@ -89,9 +89,9 @@ class Transform:
         if chunk.overlong:
             reject = Reject(chunk.first_line, chunk.raw(0), "too_long")
             return Batch(chunk, rejects=[reject], others={"events_read": 1})
-        chunk = _split_bodies(chunk)
         is_cheap = chunk.texts.nbytes * len(self._objects) <= MAX_LOOKUP_BYTES
         try:
+            chunk = _split_bodies(chunk)
             check_values(chunk)
             return parse_chunk(chunk, self._free_session(), self._objects if is_cheap else OBJECTS)
         except Exception as exc:
