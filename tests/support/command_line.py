@@ -10,16 +10,18 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any, cast
 
 import click
 
 from loader.config import Settings
+from tests.support.command_server import run_copy
 from tests.support.loading import one, select
 
 COMMAND = str(Path(sys.executable).with_name("selligent-loader"))
@@ -70,16 +72,22 @@ def environment(settings: Settings | None, **variables: str) -> dict[str, str]:
 def run_command(
     settings: Settings | None, folder: Path, *arguments: str, stdin: bytes = b"", **variables: str
 ) -> Ended:
+    """Run a command to its end. One that reads from a pipe is started as a user starts it, others from a copy."""
+    given = environment(settings, **variables)
+    if not stdin:
+        return _run_copy(arguments, folder, given)
     done = subprocess.run(
-        [COMMAND, *arguments],
-        input=stdin,
-        cwd=folder,
-        env=environment(settings, **variables),
-        capture_output=True,
-        timeout=60,
-        check=False,
+        [COMMAND, *arguments], input=stdin, cwd=folder, env=given, capture_output=True, timeout=60, check=False
     )
     return Ended(done.returncode, done.stdout, done.stderr.decode())
+
+
+def _run_copy(arguments: Sequence[str], folder: Path, given: Mapping[str, str]) -> Ended:
+    with Path(os.devnull).open("rb") as nothing, TemporaryFile() as out, TemporaryFile() as err:
+        code = run_copy(arguments, folder, given, [nothing, out, err], seconds=60)
+        out.seek(0)
+        err.seek(0)
+        return Ended(code, out.read(), err.read().decode())
 
 
 @contextmanager
