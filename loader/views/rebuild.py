@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import groupby
 
 from loader.config import Settings
 from loader.crash_points import crash_point
@@ -71,6 +72,7 @@ _KNOWN_CHUNKS = "create temporary table known_chunks on commit drop as select uu
 _READ_SITE_WHOLE = f"update {STORED}sources set read_from = '-infinity'"
 
 _INSERTED = re.compile(rf"insert into ({FRESH}\w+)")
+_CHANGED = re.compile(rf"(?:insert into|update) ({FRESH}\w+)")
 #: Of so many, the figures are computed in several sessions at once, whose tables take longer to create.
 MANY_EVENTS = 100_000
 #: For a statement that is committed on its own. Nobody waits for this commit: that of the last transaction, which is
@@ -123,18 +125,23 @@ class FreshTables:
 
     def statements(self, steps: Sequence[Step]) -> list[Statement]:
         """Return the statements of steps on the new tables, in their order, and those that analyze and index these."""
-        return [statement for step in steps for statement in (*_analyzed(step), *self._index_statements(step))]
+        stages = map(list, _stages(steps))
+        return [statement for stage in stages for statement in (*_analyzed(stage), *self._index_statements(stage))]
 
-    def _index_statements(self, step: Step) -> list[Statement]:
-        """Return the statements that index those tables of a step that are not indexed yet."""
-        tables = sorted(step.tables)
-        return [_on_table(step, script, fresh(table)) for table in tables for script in self.indexes.pop(table, [])]
+    def _index_statements(self, stage: Sequence[Step]) -> list[Statement]:
+        """Return the statements that index those tables of a stage that are not indexed yet."""
+        return [
+            _on_table(step.name, script, fresh(table))
+            for step in stage
+            for table in sorted(step.tables)
+            for script in self.indexes.pop(table, [])
+        ]
 
-    def index(self, warehouse: Warehouse, step: Step) -> None:
-        """Index the tables that a step has filled, each once, and analyze them."""
-        for statement in self._index_statements(step):
+    def index(self, warehouse: Warehouse, stage: Sequence[Step]) -> None:
+        """Index the tables that a stage has filled, each once, and analyze them."""
+        for statement in self._index_statements(stage):
             warehouse.run(statement.script)
-        for table in sorted(step.tables):
+        for table in sorted(set().union(*(step.tables for step in stage))):
             warehouse.run(f"analyze {fresh(table)}")
 
     def replace(self, warehouse: Warehouse, views: list[View]) -> None:
@@ -163,17 +170,28 @@ class FreshTables:
             warehouse.run(f"alter table {ops}.{quote_identifier(name)} rename to {kept}")
 
 
-def _analyzed(step: Step) -> Iterator[Statement]:
-    """Yield the statements of a step on the new tables, and after the last one that fills a table, its analysis."""
-    statements = split(step.name, fresh(step.script))
-    last = {table: n for n, statement in enumerate(statements) for table in _INSERTED.findall(statement.script)}
+def _stages(steps: Sequence[Step]) -> Iterator[Iterator[Step]]:
+    return (stage for _, stage in groupby(steps, lambda step: step.stage))
+
+
+def _analyzed(stage: Sequence[Step]) -> Iterator[Statement]:
+    """Yield the statements of a stage on the new tables, and the analysis of each that it fills.
+
+    A table is analyzed after the last statement that adds rows, and again after the last one that changes some: what is
+    known of a column that an update fills would be that it is empty.
+    """
+    statements = [statement for step in stage for statement in split(step.name, fresh(step.script))]
+    filled = {table: n for n, statement in enumerate(statements) for table in _INSERTED.findall(statement.script)}
+    changed = {table: n for n, statement in enumerate(statements) for table in _CHANGED.findall(statement.script)}
     for n, statement in enumerate(statements):
         yield statement
-        yield from (_on_table(step, f"analyze {table}", table) for table in last if last[table] == n)
+        for table, last in filled.items():
+            if n in {last, changed[table]}:
+                yield _on_table(statement.step, f"analyze {table}", table)
 
 
-def _on_table(step: Step, script: str, table: str) -> Statement:
-    return Statement(step.name, script, frozenset({table}), frozenset({table}))
+def _on_table(step: str, script: str, table: str) -> Statement:
+    return Statement(step, script, frozenset({table}), frozenset({table}))
 
 
 def drop_working_tables(warehouse: Warehouse, steps: Sequence[Step]) -> None:
@@ -240,9 +258,10 @@ def rebuild_figures(
         tables = FreshTables.create(warehouse, settings, most, is_shared=False)
         warehouse.run(tables.adapt(begin))
         crash_point("views.refreshing")
-        for step in most:
-            run_step(warehouse, step, tables.adapt(step.script))
-            tables.index(warehouse, step)
+        for stage in map(list, _stages(most)):
+            for step in stage:
+                run_step(warehouse, step, tables.adapt(step.script))
+            tables.index(warehouse, stage)
     warehouse.run(operation("take_chunks"))
     run_step(warehouse, last, last.script)
     return tables

@@ -43,6 +43,11 @@ class Step:
     script: str
 
     @property
+    def stage(self) -> str:
+        """The number that its name begins with. Steps of one stage may change what others of it have inserted."""
+        return self.name.partition("_")[0]
+
+    @property
     def tables(self) -> set[str]:
         """The stored tables that it inserts into."""
         return set(re.findall(r"insert into (stored_\w+)", self.script))

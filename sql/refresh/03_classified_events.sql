@@ -117,7 +117,7 @@ select
     rule
 from ruled;
 
--- The first time in two halves, which two sessions compute at the same time; later the first of them is all.
+-- The first time in four parts, which two sessions compute at the same time; later the first of them is all.
 create temporary table judged_events on commit drop as
 select *
 from judgements
@@ -126,12 +126,22 @@ limit 0; -- noqa: AM09
 insert into judged_events
 select *
 from judgements
-where person % 2 = 0 or (select had_events from this_refresh);
+where person % 4 = 0 or (select had_events from this_refresh);
 
 insert into judged_events
 select *
 from judgements
-where person % 2 <> 0 and (select not had_events from this_refresh);
+where person % 4 = 1 and (select not had_events from this_refresh);
+
+insert into judged_events
+select *
+from judgements
+where person % 4 = 2 and (select not had_events from this_refresh);
+
+insert into judged_events
+select *
+from judgements
+where person % 4 = 3 and (select not had_events from this_refresh);
 
 drop view judgements;
 

@@ -2,9 +2,10 @@
 
 import re
 
-from loader.views.rebuild import share
+from loader.config import Settings
+from loader.views.rebuild import FreshTables, fresh, share
 from loader.views.statements import chain_lengths, predecessors, split
-from loader.views.steps import read_steps
+from loader.views.steps import NEW_CHUNKS, read_steps
 
 
 def test_every_statement_of_the_steps_is_known_by_what_it_writes() -> None:
@@ -42,3 +43,13 @@ def test_of_statements_that_wait_the_longest_chain_is_counted() -> None:
 def test_no_word_of_a_step_is_left_that_makes_a_temporary_table() -> None:
     scripts = [share(step.script) for step in read_steps()]
     assert [script for script in scripts if "temporary table" in script or "on commit" in script] == []
+
+
+def test_what_a_stage_has_filled_and_changed_is_analyzed_in_the_end() -> None:
+    steps = [step for step in read_steps() if step.name != NEW_CHUNKS]
+    statements = FreshTables(Settings(None, "selligent"), is_shared=True, indexes={}).statements(steps)
+    for step in steps:
+        for table in map(fresh, step.tables):
+            last = re.compile(rf"(?:insert into|update) {table}\b|analyze {table}$")
+            found = [last.search(made.script) for made in statements if made.step[:2] == step.stage]
+            assert [match[0] for match in found if match][-1] == f"analyze {table}"
