@@ -1,6 +1,7 @@
 """Run commands in copies of a process that has imported them already: importing takes a second of processor time.
 
-The process begins with the first command and ends with the tests. It opens no connection and starts no thread.
+The process begins with the first command and ends with the tests. It opens no connection. It has threads of NumPy and
+of Arrow's allocator, which are prepared for being copied.
 """
 
 import json
@@ -12,6 +13,7 @@ import struct
 import subprocess
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -69,6 +71,7 @@ def serve(requests: socket.socket) -> None:
     """Run each requested command in a process of its own, until the tests have ended."""
     for place in PLACES.values():
         import_module(f"loader.cli.{place.split('.')[0]}")
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those who wait for a command are not waited for
     while True:
         request, files, *_ = socket.recv_fds(requests, 1 << 20, FILES)

@@ -83,7 +83,7 @@ def test_a_full_disk_is_told_and_the_next_load_goes_on(
             connection.execute("create database small tablespace small")
         settings = Settings(make_conninfo(server.url, dbname="small"), "selligent")
         migrate(settings)
-        events.write_bytes(b"".join(sample.lines(60_000, seed=3)))
+        events.write_bytes(b"".join(sample.lines(30_000, seed=3)))
         command = ["load", str(events), "--database-url", str(settings.database_url)]
         assert run(command) == 1
         advice = "free space on the server's disk; the next load continues where this one ended"
