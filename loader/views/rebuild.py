@@ -125,8 +125,9 @@ class FreshTables:
 
     def statements(self, steps: Sequence[Step]) -> list[Statement]:
         """Return the statements of steps on the new tables, in their order, and those that analyze and index these."""
-        stages = map(list, _stages(steps))
-        return [statement for stage in stages for statement in (*_analyzed(stage), *self._index_statements(stage))]
+        return [
+            statement for stage in _stages(steps) for statement in (*_analyzed(stage), *self._index_statements(stage))
+        ]
 
     def _index_statements(self, stage: Sequence[Step]) -> list[Statement]:
         """Return the statements that index those tables of a stage that are not indexed yet."""
@@ -137,12 +138,14 @@ class FreshTables:
             for script in self.indexes.pop(table, [])
         ]
 
-    def index(self, warehouse: Warehouse, stage: Sequence[Step]) -> None:
-        """Index the tables that a stage has filled, each once, and analyze them."""
+    def run_stage(self, warehouse: Warehouse, stage: Sequence[Step]) -> None:
+        """Run steps on the new tables, analyze those that each has changed, and index them in the end."""
+        for step in stage:
+            run_step(warehouse, step, self.adapt(step.script))
+            for table in sorted(set(_CHANGED.findall(fresh(step.script)))):
+                warehouse.run(f"analyze {table}")
         for statement in self._index_statements(stage):
             warehouse.run(statement.script)
-        for table in sorted(set().union(*(step.tables for step in stage))):
-            warehouse.run(f"analyze {fresh(table)}")
 
     def replace(self, warehouse: Warehouse, views: list[View]) -> None:
         """Let the new tables take the place of the old ones, also in the views."""
@@ -170,8 +173,8 @@ class FreshTables:
             warehouse.run(f"alter table {ops}.{quote_identifier(name)} rename to {kept}")
 
 
-def _stages(steps: Sequence[Step]) -> Iterator[Iterator[Step]]:
-    return (stage for _, stage in groupby(steps, lambda step: step.stage))
+def _stages(steps: Sequence[Step]) -> Iterator[list[Step]]:
+    return (list(stage) for _, stage in groupby(steps, lambda step: step.stage))
 
 
 def _analyzed(stage: Sequence[Step]) -> Iterator[Statement]:
@@ -258,10 +261,8 @@ def rebuild_figures(
         tables = FreshTables.create(warehouse, settings, most, is_shared=False)
         warehouse.run(tables.adapt(begin))
         crash_point("views.refreshing")
-        for stage in map(list, _stages(most)):
-            for step in stage:
-                run_step(warehouse, step, tables.adapt(step.script))
-            tables.index(warehouse, stage)
+        for stage in _stages(most):
+            tables.run_stage(warehouse, stage)
     warehouse.run(operation("take_chunks"))
     run_step(warehouse, last, last.script)
     return tables
