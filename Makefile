@@ -11,7 +11,7 @@ DEMO_SELLIGENT_PORT ?= 18082
 DEMO_UNTIL ?=
 SAMPLE := $(LOADER) sample --events 100000 --seed 1 $(if $(DEMO_UNTIL),--until $(DEMO_UNTIL))
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint lint-python lint-sql bench clean
 
 demo: .demo/events.jsonl .demo/site.sql .demo/webhook-secret .demo/selligent-secret
 	@$(LOADER) db start
@@ -67,10 +67,14 @@ demo: .demo/events.jsonl .demo/site.sql .demo/webhook-secret .demo/selligent-sec
 test: .venv/ready
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=10
 
-lint: .venv/ready
+lint: lint-python lint-sql
+
+lint-python: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+lint-sql: .venv/ready
 	$(BIN)/sqlfluff lint sql
 
 bench: .venv/ready
