@@ -1,6 +1,5 @@
 """A chunk of raw events, which every input yields."""
 
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -69,10 +68,9 @@ class Chunk:
 
     def after(self, position: int) -> "Chunk":
         """Return the texts that end after a position, which is that at which one of them begins, or is before all."""
-        count = len(self.texts)
-        if self.overlong or self._position(0) >= position:
+        if self.overlong or (beginnings := self.beginnings())[0] >= position:
             return self
-        return self._part(bisect_right(range(count), position, key=self._position) - 1, count)
+        return self._part(int(np.searchsorted(beginnings, position, "right")) - 1, len(self.texts))
 
     def split(self, parts: int) -> Iterator["Chunk"]:
         """Yield the texts in at most so many chunks of about the same number of texts, and at least one text."""
@@ -101,7 +99,7 @@ class Chunk:
             self.texts[start:stop],
             first,
             next_line,
-            self.end if is_last else self._position(stop),
+            self.end if is_last else int(self.beginnings()[stop]),
             ended=self.ended or not is_last,
             lines=None if self.lines is None else self.lines[start:stop],
             rejects=tuple(r for r in self.rejects if first <= r.line and (is_last or r.line < next_line)),
@@ -115,9 +113,3 @@ class Chunk:
             return self.positions
         lengths = pc.binary_length(self.texts).to_numpy(zero_copy_only=False)
         return np.asarray(self.end - np.cumsum(lengths[::-1])[::-1])
-
-    def _position(self, n: int) -> int:
-        """Return where text `n` begins."""
-        if self.positions is not None:
-            return int(self.positions[n])
-        return self.end - int(pc.sum(pc.binary_length(self.texts[n:])).as_py())
