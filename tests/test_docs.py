@@ -26,7 +26,8 @@ from loader.cli.main import commands
 from loader.config import Settings
 from loader.events.outcomes import DISCARD_REMEDIES, REJECT_REASONS
 from loader.sample import ndjson
-from tests.support.command_line import COMMAND, environment, subcommands
+from tests.support.command_line import COMMAND, environment
+from tests.support.command_server import subcommands
 from tests.support.loading import one, select
 from tests.test_layers import LAYERS
 

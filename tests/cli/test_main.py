@@ -16,7 +16,8 @@ from psycopg.conninfo import conninfo_to_dict
 from loader.cli.main import commands
 from loader.config import Settings
 from loader.version import __version__
-from tests.support.command_line import AWAY, COMMAND, SECRET, Run, environment, run_command, subcommands
+from tests.support.command_line import AWAY, COMMAND, SECRET, Run, environment, run_command
+from tests.support.command_server import subcommands
 
 
 def names(group: click.Group, *parents: str) -> Iterator[tuple[str, ...]]:

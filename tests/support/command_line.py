@@ -18,15 +18,11 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, cast
 
-import click
-
 from loader.config import Settings
-from tests.support.command_server import run_copy
+from tests.support.command_server import inherited, run_copy
 from tests.support.loading import one, select
 
 COMMAND = str(Path(sys.executable).with_name("selligent-loader"))
-#: The only variables that a command inherits; none selects a database or colours the output.
-KEPT = ("PATH", "HOME", "TMPDIR", "PYTHONPATH")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SECRET = "wr0ng-Secret"
 #: A URL on which no server listens.
@@ -54,19 +50,12 @@ class Ended:
 Run = Callable[..., Ended]
 
 
-def subcommands(group: click.Group) -> dict[str, click.Command]:
-    """Return the commands of a group by name; those of the top are imported when asked for."""
-    context = click.Context(group)
-    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
-    return {name: command for name, command in found.items() if command}
-
-
 def environment(settings: Settings | None, **variables: str) -> dict[str, str]:
     """Return the environment for a command. The embedded server cannot start unless `variables` has a home folder."""
     given = {"SELLIGENT_HOME": os.devnull}
     if settings and settings.database_url:
         given["SELLIGENT_DATABASE_URL"] = settings.database_url
-    return {name: os.environ[name] for name in KEPT if name in os.environ} | given | variables
+    return inherited() | given | variables
 
 
 def run_command(

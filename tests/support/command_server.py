@@ -16,28 +16,42 @@ import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from loader.cli.main import PLACES, main
+import click
 
-#: Standard input, output and error of a command, then the pipe that tells its process id and its exit code.
+from loader.cli.main import commands, main
+
+#: The only variables that a command inherits; none selects a database or colours the output.
+KEPT = ("PATH", "HOME", "TMPDIR", "PYTHONPATH")
+
+#: Standard input, output and error of a command, then the pipe for its process id and its exit code.
 FILES = 4
 #: How these two are written.
 NUMBER = struct.Struct("i")
+
+
+def inherited() -> dict[str, str]:
+    return {name: os.environ[name] for name in KEPT if name in os.environ}
+
+
+def subcommands(group: click.Group) -> dict[str, click.Command]:
+    """Return the commands of a group by name; those of the top are imported when asked for."""
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command}
 
 
 @cache
 def _server() -> socket.socket:
     """Start the process, and return the socket that takes requests."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     with theirs:
         subprocess.Popen(
             [sys.executable, "-m", __name__, str(theirs.fileno())],
             cwd=Path(__file__).parents[2],
-            env=environment,
+            env=inherited(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
@@ -53,15 +67,15 @@ def run_copy(
     Kills it and raises TimeoutError if it takes longer.
     """
     read, write = os.pipe()
-    with os.fdopen(read, "rb", buffering=0) as told:
-        with os.fdopen(write, "wb") as status:
+    with os.fdopen(read, "rb", buffering=0) as numbers:
+        with os.fdopen(write, "wb") as written:
             request = json.dumps([arguments, str(folder), dict(environment)]).encode()
-            socket.send_fds(_server(), [request], [*(file.fileno() for file in files), status.fileno()])
-        (process,) = NUMBER.unpack(told.read(NUMBER.size))
-        is_in_time = bool(select.select([told], [], [], seconds)[0])
+            socket.send_fds(_server(), [request], [*(file.fileno() for file in files), written.fileno()])
+        (process,) = NUMBER.unpack(numbers.read(NUMBER.size))
+        is_in_time = bool(select.select([numbers], [], [], seconds)[0])
         if not is_in_time:
             os.kill(process, signal.SIGKILL)
-        (code,) = NUMBER.unpack(told.read(NUMBER.size))
+        (code,) = NUMBER.unpack(numbers.read(NUMBER.size))
     if not is_in_time:
         raise TimeoutError(f"{' '.join(arguments)} was killed after {seconds} seconds")
     return int(code)
@@ -69,8 +83,7 @@ def run_copy(
 
 def serve(requests: socket.socket) -> None:
     """Run each requested command in a process of its own, until the tests have ended."""
-    for place in PLACES.values():
-        import_module(f"loader.cli.{place.split('.')[0]}")
+    subcommands(commands)
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those who wait for a command are not waited for
     while True:
@@ -88,7 +101,7 @@ def serve(requests: socket.socket) -> None:
 def _wait_for_command(arguments: list[str], folder: str, environment: dict[str, str], files: Sequence[int]) -> None:
     """Run a command in a new process, and write its id and its exit code, as `subprocess` gives it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    *standard, told = files
+    *standard, numbers = files
     if not (process := os.fork()):
         for number, file in enumerate(standard):
             os.dup2(file, number)
@@ -97,8 +110,8 @@ def _wait_for_command(arguments: list[str], folder: str, environment: dict[str, 
         os.environ.clear()
         os.environ.update(environment)
         os._exit(_run(arguments))
-    os.write(told, NUMBER.pack(process))
-    os.write(told, NUMBER.pack(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])))
+    os.write(numbers, NUMBER.pack(process))
+    os.write(numbers, NUMBER.pack(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])))
     os._exit(0)
 
 
