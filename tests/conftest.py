@@ -1,6 +1,7 @@
 """Fixtures: a migrated PostgreSQL template database, cloned for each test."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -42,6 +43,10 @@ LAST_DAY = "2025-12-31"
 #: Number of events of the database `sampled`.
 SAMPLED_EVENTS = 5000
 
+#: A file system in memory, and the bytes that it must have free for a server. A database has some hundreds of files, which
+#: take long to create and to remove on a disk.
+MEMORY, SERVER_BYTES = Path("/dev/shm"), 8 << 30
+
 #: These run in the environment of a client library or of Superset, not of the tests.
 collect_ignore = ["support/send_demo.py", "support/send_demo_site.py", "support/superset_import.py"]
 
@@ -49,7 +54,8 @@ collect_ignore = ["support/send_demo.py", "support/send_demo_site.py", "support/
 @contextmanager
 def own_server() -> Iterator[Path]:
     """Yield the home folder of an embedded server, which is stopped after the body."""
-    with tempfile.TemporaryDirectory() as folder:
+    has_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= SERVER_BYTES
+    with tempfile.TemporaryDirectory(dir=MEMORY if has_memory else None) as folder:
         home = Path(folder)
         home.chmod(0o711)  # so that the server, which runs as another user under root, can traverse it
         try:
