@@ -63,15 +63,20 @@ from named;
 
 analyze sent_names;
 
--- Visitors of the site apart, since they may be many: another session can find them meanwhile.
+-- Visitors of the site apart, since they may be many: another session can find them meanwhile. A user id tells who it is,
+-- whatever the browser.
 create temporary table visit_names on commit drop as
-select distinct user_id
-from visit_rows
-where user_id is not null;
+select distinct
+    user_id,
+    case when user_id is null then anonymous_id end as anonymous_id
+from visit_rows;
 
 analyze visit_names;
 
--- Each name is looked up once; a new one gets its number. The subquery looks up the sequence once for all of them.
+-- Each name is looked up once, by index where there is one; a new one gets its number. The subquery looks up the sequence
+-- once for all of them.
+set local enable_seqscan to off;
+
 create temporary table known_people on commit drop as
 with names as (
     select recipient as name from sent_names
@@ -99,6 +104,8 @@ from names
 left join stored_people as stored on names.name = stored.name
 where names.name is not null;
 
+reset enable_seqscan;
+
 analyze known_people;
 
 insert into stored_people (person, name)
@@ -112,8 +119,7 @@ create temporary table new_browsers on commit drop as
 with names as (
     select anonymous_id from identify_rows
     union
-    select anonymous_id from visit_rows
-    where user_id is null
+    select anonymous_id from visit_names
     union
     select anonymous_id from conversion_rows
     where user_id is null

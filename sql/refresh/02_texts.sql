@@ -220,7 +220,7 @@ analyze named_targets;
 -- Each new event has one row of each table of names; the planner takes so many equal columns for next to none.
 set local enable_nestloop to off;
 
-create temporary table incoming_events on commit drop as
+create temporary view numbered_events as
 select
     new.id,
     new.original_timestamp,
@@ -256,6 +256,23 @@ left join named_targets as targets
     and (new.link_name is null) = targets.has_no_name
     and (new.link_url is null) = targets.has_no_url;
 
+-- In two parts, as they were read.
+create temporary table incoming_events on commit drop as
+select *
+from numbered_events
+limit 0; -- noqa: AM09
+
+insert into incoming_events
+select *
+from numbered_events
+where event = 'd';
+
+insert into incoming_events
+select *
+from numbered_events
+where event <> 'd';
+
 reset enable_nestloop;
+drop view numbered_events;
 drop table new_events;
 analyze incoming_events;

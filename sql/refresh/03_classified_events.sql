@@ -22,7 +22,7 @@ select
     stored.mailing
 from changed_people as changed
 inner join stored_events as stored on changed.old_person = stored.person and changed.identity = stored.identity
-order by person, mailing;
+order by mailing, person;
 
 analyze stale_mailings;
 
