@@ -43,8 +43,8 @@ LAST_DAY = "2025-12-31"
 #: Number of events of the database `sampled`.
 SAMPLED_EVENTS = 5000
 
-#: A file system in memory, and the bytes that it must have free for a server. On a disk, the creation and the removal of a
-#: database take long, since it has some hundreds of files.
+#: A file system in memory, and the bytes that it must have free for a server. The hundreds of files of a database take
+#: long to create and to remove on a disk.
 MEMORY, SERVER_BYTES = Path("/dev/shm"), 8 << 30
 
 #: These run in the environment of a client library or of Superset, not of the tests.
