@@ -63,8 +63,8 @@ from named;
 
 analyze sent_names;
 
--- Visitors of the site apart, since they may be many: another session can find them meanwhile. A user id tells who it is,
--- whatever the browser.
+-- Visitors of the site apart, since they may be many: another session can find them meanwhile. Who has a user id is that
+-- user, whatever the browser.
 create temporary table visit_names on commit drop as
 select distinct
     user_id,

@@ -21,8 +21,7 @@ left join stored_browsers as browsers
     on case when rows.user_id is null then rows.anonymous_id end = browsers.anonymous_id
 where rows."timestamp" is not null and coalesce(rows.user_id, rows.anonymous_id) is not null;
 
--- The first time there is nothing to compare with, and nobody to look for. Rows of a day lie together, more or less, as the
--- site has recorded them.
+-- The first time there is nothing to compare with, and nobody to look for.
 insert into stored_visits (visited_at, person, browser, source, recorded_day)
 select
     visited_at,
@@ -31,7 +30,8 @@ select
     source,
     recorded_day
 from read_visits
-where (select not had_events and not had_site_rows from this_refresh);
+where (select not had_events and not had_site_rows from this_refresh)
+order by recorded_day;
 
 -- Visits of the days with changes against those that are stored.
 create temporary table visit_changes on commit drop as
