@@ -73,8 +73,8 @@ from visit_rows;
 
 analyze visit_names;
 
--- Each name is looked up once, by index where there is one; a new one gets its number. The subquery looks up the sequence
--- once for all of them.
+-- Each name is looked up once, by index where there is one, in the order of the index; a new one gets its number. The
+-- subquery looks up the sequence once for all of them.
 set local enable_seqscan to off;
 
 create temporary table known_people on commit drop as
@@ -90,6 +90,7 @@ with names as (
     select user_id from visit_names
     union
     select user_id from conversion_rows
+    order by name
 )
 
 select

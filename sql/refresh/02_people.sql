@@ -9,7 +9,7 @@
 --        events name; changed_people, changed_browsers (temporary): whose events, visits and conversions are somebody
 --        else's now. Nothing reads sent_names after it.
 -- Cost   follows the new rows, and the addresses and browsers for which they have news.
--- The recipients by numbers.
+-- The recipients by numbers, in whose order they are looked up.
 create temporary table numbered_names on commit drop as
 select
     sent.has_user_id,
@@ -23,7 +23,8 @@ select
     addresses.person as address
 from sent_names as sent
 inner join known_people as recipients on sent.recipient = recipients.name
-left join known_people as addresses on sent.email = addresses.name;
+left join known_people as addresses on sent.email = addresses.name
+order by recipients.person;
 
 drop table sent_names;
 analyze numbered_names;
@@ -49,7 +50,12 @@ select
     named."timestamp" as identified_at,
     known.place,
     known.identified_at as known_at
-from numbered_recipients as named
+from (
+    select *
+    from numbered_recipients
+    where has_user and address is not null
+    order by address
+) as named
 left join lateral (
     select
         ctid as place,
@@ -57,8 +63,7 @@ left join lateral (
     from stored_identifications
     where source = 0 and address = named.address and owner = named.recipient
     offset 0 -- noqa: AM09
-) as known on true
-where named.has_user and named.address is not null;
+) as known on true;
 
 analyze named_addresses;
 

@@ -57,7 +57,8 @@ delivered as (
     select
         events.*,
         count(*) filter (where event = 'd') over so_far as delivery,
-        max("timestamp") filter (where event = 'd') over so_far as delivered_at
+        max("timestamp") filter (where event = 'd') over so_far as delivered_at,
+        min("timestamp") filter (where event = 'd') over (partition by person, mailing) as first_delivered_at
     from events
     window so_far as (
         partition by person, mailing
@@ -108,7 +109,7 @@ select
     old_rule,
     delivery::int as delivery,
     delivered_at,
-    null::timestamptz as later_delivered_at,
+    case when delivered_at is null then first_delivered_at end as later_delivered_at,
     (case
         when rule in ('r', 'a', 't') then 'm'
         when rule in ('p', 'o') then 'h'
@@ -146,26 +147,6 @@ where person % 4 = 3 and (select not had_events from this_refresh);
 drop view judgements;
 
 analyze judged_events;
-
--- What happened before the first delivery.
-with first_deliveries as (
-    select
-        person,
-        mailing,
-        min("timestamp") as delivered_at
-    from judged_events
-    where
-        event = 'd'
-        and (person, mailing) in (
-            select undelivered.person, undelivered.mailing from judged_events as undelivered
-            where undelivered.delivered_at is null
-        )
-    group by person, mailing
-)
-
-update judged_events as judged set later_delivered_at = firsts.delivered_at
-from first_deliveries as firsts
-where judged.person = firsts.person and judged.mailing = firsts.mailing and judged.delivered_at is null;
 
 -- Clicks of a message that follow each other closely are one burst. A burst on many links is a machine's, unless the
 -- user agent has said so already.
@@ -271,10 +252,8 @@ where
         judged.actor, judged.rule
     );
 
-insert into stored_events (
-    original_timestamp, "timestamp", delivered_at, later_delivered_at, person, mailing, identity, delivery, title,
-    agent, target, event, actor, rule, id
-)
+-- In the columns' order of stored_events.
+create temporary view added_events as
 select
     original_timestamp,
     "timestamp",
@@ -292,5 +271,19 @@ select
     rule,
     id
 from judged_events
-where place is null
+where place is null;
+
+-- In the order of time, for the index on it. Later in the order of days, and on a day of people, for the other indexes.
+insert into stored_events
+select *
+from added_events
+where (select not had_events from this_refresh)
 order by "timestamp";
+
+insert into stored_events
+select *
+from added_events
+where (select had_events from this_refresh)
+order by "timestamp"::date, person;
+
+drop view added_events;

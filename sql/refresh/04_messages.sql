@@ -239,13 +239,20 @@ left join new_messages as new
     on old.person = new.person and old.mailing = new.mailing and old.delivery = new.delivery
 where stored.ctid = old.place and new.person is null;
 
+-- In the order of the events.
+insert into stored_messages
+select *
+from new_messages
+where (select not had_events from this_refresh)
+order by delivered_at;
+
 insert into stored_messages
 select new.*
 from new_messages as new
 left join old_messages as old
     on new.person = old.person and new.mailing = old.mailing and new.delivery = old.delivery
-where old.person is null
-order by new.delivered_at;
+where old.person is null and (select had_events from this_refresh)
+order by new.delivered_at::date, new.person;
 
 alter table old_messages drop column place;
 

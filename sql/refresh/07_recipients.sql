@@ -12,6 +12,7 @@ from (
     select person from changed_messages
     union
     select person from credit_changes
+    order by person
 ) as changed
 cross join lateral (
     select
@@ -22,7 +23,8 @@ cross join lateral (
     from stored_recipients
     where person = changed.person
     offset 0 -- noqa: AM09
-) as stored;
+) as stored
+where (select had_events from this_refresh);
 
 analyze old_recipients;
 
@@ -88,7 +90,8 @@ select
     coalesce(sum(sign) filter (where delivered_at is not null and human_clicked_at is not null), 0) as human_clicked,
     coalesce(sum(revenue), 0) as attributed_revenue
 from counted
-group by person;
+group by person
+order by person;
 
 analyze recipient_changes;
 

@@ -17,7 +17,7 @@ where old.address is distinct from new.address;
 
 analyze moved_addresses;
 
--- The domains of addresses: most are of new events.
+-- The domains of addresses: most are of new events, the first time all.
 create temporary table mailboxes on commit drop as
 select
     person as address,
@@ -45,7 +45,8 @@ cross join lateral (
     from stored_people
     where person = other.address
     offset 0 -- noqa: AM09
-) as people;
+) as people
+where (select had_events from this_refresh);
 
 analyze mailboxes;
 
