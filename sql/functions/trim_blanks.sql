@@ -1,8 +1,9 @@
--- A text without blanks at its ends, those of Unicode included.
+-- A text without blanks at its ends, those of Unicode included. Most texts begin and end with a character of ASCII that
+-- is none.
 create or replace function trim_blanks(sent text) returns text
 language sql immutable parallel safe
 return case
-    when sent ~ '^[!-~]*$' then sent
+    when ascii(sent) between 33 and 126 and ascii(right(sent, 1)) between 33 and 126 then sent
     else btrim(
         sent,
         E'\t\n\x0b\x0c\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a'

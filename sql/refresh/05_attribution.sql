@@ -102,7 +102,8 @@ with stale as (
     where stored.is_counted and stored.person is not null
 ),
 
-touches as (
+-- Materialized, so that events are found by their people and not by all mailings.
+touches as materialized (
     select
         stale.conversion,
         stale.person,
