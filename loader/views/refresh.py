@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
@@ -95,36 +96,36 @@ def refresh(settings: Settings, *, rebuild: bool = False, full: bool = False, re
 def _refresh(settings: Settings, *, rebuild: bool, full: bool, report: Report, started: float) -> int:
     """Run all steps in one transaction, or if they have much to do, all that readers see of them."""
     steps = read_steps()
-    with open_warehouse(settings, "refresh") as warehouse:
-        _summarize_pages(settings, warehouse)
-        with warehouse.transaction(lock_timeout=LOCK_TIMEOUT, statement_timeout=STATEMENT_TIMEOUT):
-            warehouse.lock_in_transaction(advisory_locks.REFRESH)
-            drop_remains(settings, warehouse, steps)
-            views, definition, known = _define(settings, warehouse, steps)
+    with (
+        open_warehouse(settings, "refresh") as warehouse,
+        warehouse.transaction(lock_timeout=LOCK_TIMEOUT, statement_timeout=STATEMENT_TIMEOUT),
+    ):
+        warehouse.lock_in_transaction(advisory_locks.REFRESH)
+        drop_remains(settings, warehouse, steps)
+        views, definition, known = _define(settings, warehouse, steps)
+        warehouse.run(conditions(settings))
+        rebuild = rebuild or known is None or known.figures != definition.figures
+        begin = operation("this_refresh").format(is_whole=full or known != definition)
+        tables = None
+        if rebuild or _must_rebuild(settings, warehouse, full=full):
+            tables = _rebuild(settings, warehouse, steps, begin, report)
+            _add_kept_figures(warehouse, tables)
+            tables.replace(warehouse, views)
             warehouse.run(conditions(settings))
-            rebuild = rebuild or known is None or known.figures != definition.figures
-            begin = operation("this_refresh").format(is_whole=full or known != definition)
-            tables = None
-            if rebuild or _must_rebuild(settings, warehouse, full=full):
-                if stored := _count(warehouse):
-                    report(_announce(stored))
-                tables = rebuild_figures(settings, warehouse, steps, begin, stored)
-                _add_kept_figures(warehouse, tables)
-                tables.replace(warehouse, views)
-                warehouse.run(conditions(settings))
-            else:
-                warehouse.run(begin)
-                crash_point("views.refreshing")
-                for step in steps:
-                    run_step(warehouse, step, step.script)
-                    if step.name == NEW_CHUNKS and is_distributed(warehouse):
-                        wait_for_workers(warehouse)
-                _add_kept_figures(warehouse, tables)
-            ((events,),) = warehouse.fetch("select coalesce(sum(events), 0) from contents")
-            warehouse.fetch("delete from refreshed")
-            warehouse.fetch(_DONE, definition.figures, definition.site, time.monotonic() - started)
-            if tables and tables.is_shared:
-                drop_working_tables(warehouse, steps)
+        else:
+            _summarize_pages(settings)
+            warehouse.run(begin)
+            crash_point("views.refreshing")
+            for step in steps:
+                run_step(warehouse, step, step.script)
+                if step.name == NEW_CHUNKS and is_distributed(warehouse):
+                    wait_for_workers(warehouse)
+            _add_kept_figures(warehouse, tables)
+        ((events,),) = warehouse.fetch("select coalesce(sum(events), 0) from contents")
+        warehouse.fetch("delete from refreshed")
+        warehouse.fetch(_DONE, definition.figures, definition.site, time.monotonic() - started)
+        if tables and tables.is_shared:
+            drop_working_tables(warehouse, steps)
     return int(events)
 
 
@@ -142,12 +143,29 @@ def _add_kept_figures(warehouse: Warehouse, tables: FreshTables | None) -> None:
     warehouse.run(adapt(operation("bound_kept_campaigns")))
 
 
-def _summarize_pages(settings: Settings, warehouse: Warehouse) -> None:
+def _rebuild(
+    settings: Settings, warehouse: Warehouse, steps: Sequence[Step], begin: str, report: Report
+) -> FreshTables:
+    """Compute all figures in new tables. They are computed from whole tables, so no index is needed before the end."""
+    if events := _count(warehouse):
+        report(_announce(events))
+    with ThreadPoolExecutor(1) as pool:
+        summary = pool.submit(_summarize_pages, settings)
+        tables = rebuild_figures(settings, warehouse, steps, begin, events)
+        summary.result()
+    return tables
+
+
+def _summarize_pages(settings: Settings) -> None:
     """Let the BRIN indexes know the pages that loads have added.
 
     A table that is being vacuumed is not waited for: waiting would end the vacuum, which does the same.
     """
-    with suppress(ContentionError), warehouse.transaction(lock_timeout="50ms"):
+    with (
+        closing(Warehouse(settings, "refresh")) as warehouse,
+        suppress(ContentionError),
+        warehouse.transaction(lock_timeout="50ms"),
+    ):
         warehouse.fetch(operation("summarize_pages"), schema=quote_identifier(settings.schema))
 
 

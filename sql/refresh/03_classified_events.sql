@@ -77,13 +77,15 @@ ruled as (
             when agents.is_machine then 'a'
             when
                 delivered."timestamp" - delivered.delivered_at
-                < case when delivered.event = 'o' then thresholds.machine_open else thresholds.machine_click end
+                < case
+                    when delivered.event = 'o' then (select machine_open from thresholds)
+                    else (select machine_click from thresholds)
+                end
                 then 't'
             when delivered.delivered_at is null and delivered.agent is null then 'n'
             else 'o'
         end)::"char" as rule
     from delivered
-    cross join thresholds
     left join stored_agents as agents on delivered.agent = agents.agent
     left join stored_targets as targets on delivered.target = targets.target
 )
