@@ -146,7 +146,7 @@ def _add_kept_figures(warehouse: Warehouse, tables: FreshTables | None) -> None:
 def _rebuild(
     settings: Settings, warehouse: Warehouse, steps: Sequence[Step], begin: str, report: Report
 ) -> FreshTables:
-    """Compute all figures in new tables. They are computed from whole tables, so no index is needed before the end."""
+    """Compute all figures in new tables. Whole tables are read; meanwhile their indexes are brought up to date."""
     if events := _count(warehouse):
         report(_announce(events))
     with ThreadPoolExecutor(1) as pool:

@@ -1,5 +1,5 @@
--- A text without blanks at its ends, those of Unicode included. Most texts begin and end with a character of ASCII that
--- is none.
+-- A text without blanks at its ends, those of Unicode included. Most begin and end with a visible character of ASCII,
+-- and are taken as they are.
 create or replace function trim_blanks(sent text) returns text
 language sql immutable parallel safe
 return case
