@@ -49,14 +49,14 @@ class Chunk:
         text: bytes = self.texts[n].as_py()
         return text.removesuffix(b"\n").removesuffix(b"\r") if self.lines is None else text.strip(b" \t\r\n")
 
-    def content(self) -> bytes:
-        """Return the texts, one after the other."""
+    def content(self) -> memoryview:
+        """Return the texts, one after the other, where they are."""
         _, offsets, content = self.texts.buffers()
         if content is None:
-            return b""
+            return memoryview(b"")
         first = self.texts.offset
         begin, end = np.frombuffer(offsets, np.int32)[[first, first + len(self.texts)]].tolist()
-        return bytes(content[begin:end])
+        return memoryview(content)[begin:end]
 
     def without_last(self) -> "Chunk":
         """Return the chunk without its last text."""

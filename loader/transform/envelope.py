@@ -73,7 +73,7 @@ _CORRECTED = f"""
 _HAS_WRONG_CLOCK = "(is_ahead(sent_at, received_at) or is_ahead(received_at, sent_at))"
 _TIMESTAMP = f"""
     case
-        when not {_HAS_WRONG_CLOCK}
+        when not has_wrong_clock
             then coalesce(case when original is not null then stamp_read end, {_CORRECTED}, received_at)
         when original_timestamp >= to_timestamp({EPOCH_SECONDS.start}) and not is_ahead(original_timestamp, received_at)
             then original_timestamp
@@ -115,13 +115,15 @@ def create_envelope(objects: list[str], *, reads_any_form: bool) -> str:
                     or sent is not null and sent_at is null or received is not null and received_read is null, false
                 ) as has_unread_time
             from times
+        ), clocks as (
+            select *, {_HAS_WRONG_CLOCK} as has_wrong_clock from originals
         ), moments as (
-            select *, {_TIMESTAMP} as "timestamp" from originals
+            select *, {_TIMESTAMP} as "timestamp" from clocks
         )
         select n, line, shape, coalesce(id, 'derived-' || md5(json(plain_text(line)))) as id, anonymous_id, user_id,
             event_text, original_timestamp, sent_at, received_at,
             "timestamp", has_unread_time,
-            {_HAS_WRONG_CLOCK} or is_ahead(original_timestamp, received_at) or is_ahead("timestamp", received_at)
+            has_wrong_clock or is_ahead(original_timestamp, received_at) or is_ahead("timestamp", received_at)
                 as is_clock_suspect,
             {_VERDICT} as verdict
         from moments

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
 from loader.events.fields import CONTEXT, KNOWN_FIELDS, MAX_DEPTH, PROPERTIES, Path
 from loader.events.values import is_exact
 
@@ -114,6 +118,57 @@ def split_body(text: bytes) -> list[bytes]:
         left -= size
     bodies = [dump_json(Pairs((fields | {"batch": part}).items())) for part in parts]
     return [body.encode(errors="backslashreplace") for body in bodies] or [text]  # half a surrogate pair stays escaped
+
+
+#: Bytes of numbers, how many of them in a row a double may not hold, and the bytes before a number.
+_NUMERIC = np.zeros(256, np.bool_)
+_NUMERIC[list(b"0123456789.")] = True
+_LONG = 16
+_BEFORE = np.zeros(256, np.bool_)
+_BEFORE[list(b":,[ \t\r\n")] = True
+#: A number, not in a string, with a fraction or an exponent, that is long or very small.
+_NUMBER = re.compile(r"[:,\[\s](-?(?:(?=[\d.]{16})\d+(?:\.\d+|(?=[eE]))(?:[eE][+-]?\d+)?|\d+(?:\.\d+)?[eE]-\d{3,}))")
+
+
+def find_long_numbers(texts: pa.StringArray) -> list[int]:
+    """Return the indexes of the texts with a number whose digits a double does not hold, if they are valid JSON."""
+    _, offsets, content = texts.buffers()
+    if content is None:
+        return []
+    places = _suspicious_places(np.frombuffer(content, np.uint8))
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    found = np.unique(np.searchsorted(ends, places, side="right") - 1)
+    candidates = found[(found >= 0) & (found < len(texts))].tolist()
+    return [n for n in candidates if not all(map(is_exact, _NUMBER.findall(texts[n].as_py())))]
+
+
+def _suspicious_places(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
+    """Return offsets in what may be numbers with _LONG digits and points in a row, or with an exponent of three digits.
+
+    A run covers two successive multiples of 8, so only one byte in eight is looked at first.
+    """
+    is_numeric = _NUMERIC.take(text[::8])
+    runs = np.flatnonzero(is_numeric[:-1] & is_numeric[1:]) * 8
+    for step in range(1, 8):
+        runs = runs[_NUMERIC[text[runs + step]]]
+    runs = runs[_end_of_run(text, runs + 8, 1) - _end_of_run(text, runs, -1) >= _LONG - 1]
+    exponents = np.flatnonzero(text == ord("-"))
+    exponents = exponents[text[exponents - 1] | 0x20 == ord("e")]
+    exponents = exponents[(exponents > 1) & (exponents < len(text) - 3)]
+    for step in (-2, 1, 2, 3):
+        exponents = exponents[_NUMERIC[text[exponents + step]]]
+    places = np.concatenate([runs, exponents - 2])
+    before = _end_of_run(text, places, -1) - 1
+    before -= text[before] == ord("-")
+    return places[_BEFORE[text[before]]]
+
+
+def _end_of_run(text: npt.NDArray[np.uint8], places: npt.NDArray[np.intp], step: int) -> npt.NDArray[np.intp]:
+    """Return where the digits and points at some places end, going by a step of 1 or -1, at most _LONG steps away."""
+    for _ in range(_LONG):
+        beyond = np.clip(places + step, 0, len(text) - 1)
+        places = np.where(_NUMERIC[text[beyond]], beyond, places)
+    return places
 
 
 #: Begins a string that replaces a number whose digits a double cannot hold. No sender can know it.

@@ -12,11 +12,18 @@ import pyarrow.compute as pc
 from loader.duckdb import MalformedError, Session
 from loader.events.fields import Path
 from loader.events.outcomes import ENDPOINT_REASONS, Reject, unwrap_reject
-from loader.events.values import is_exact, repair
+from loader.events.values import repair
 from loader.inputs.chunk import Chunk
 from loader.inputs.json_values import split_joined
 from loader.transform.envelope import create_envelope
-from loader.transform.json_pairs import LONG_NUMBER, dump_json, mark_long_numbers, parse_json, unmark_long_numbers
+from loader.transform.json_pairs import (
+    LONG_NUMBER,
+    dump_json,
+    find_long_numbers,
+    mark_long_numbers,
+    parse_json,
+    unmark_long_numbers,
+)
 from loader.transform.limits import check_expanded, check_lookups, parts_to_expand
 from loader.transform.shapes import object_pointers
 
@@ -48,16 +55,6 @@ _EVENTS = f"""
     from events
     order by n, place
 """
-
-
-#: Bytes of numbers, and how many of them in a row a double may not hold.
-_NUMERIC = np.zeros(256, np.bool_)
-_NUMERIC[list(b"0123456789.")] = True
-_LONG = 16
-#: A number, not in a string, with a fraction or an exponent, that is long or very small.
-_LONG_NUMBER = re.compile(
-    r"[:,\[\s](-?(?:(?=[\d.]{16})\d+(?:\.\d+|(?=[eE]))(?:[eE][+-]?\d+)?|\d+(?:\.\d+)?[eE]-\d{3,}))"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,50 +156,19 @@ def _valid(session: Session, texts: list[str]) -> list[bool]:
     return [ok for (ok,) in session.rows("select json_valid(line) from candidates")]
 
 
-def find_long_numbers(lines: Lines) -> list[int]:
-    """Return the numbers of the lines with a number whose digits a double does not hold, if they are valid JSON."""
-    texts = lines.table["line"].combine_chunks()
-    _, offsets, content = texts.buffers()
-    if content is None:
-        return []
-    places = _suspicious_places(np.frombuffer(content, np.uint8))
-    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    found = np.unique(np.searchsorted(ends, places, side="right") - 1)
-    candidates = found[(found >= 0) & (found < len(texts))].tolist()
-    return [n for n in candidates if not all(map(is_exact, _LONG_NUMBER.findall(texts[n].as_py())))]
-
-
-def _suspicious_places(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
-    """Return offsets in all runs of _LONG digits and points, and those of exponents with three digits.
-
-    A run covers two successive multiples of 8, so only one byte in eight is looked at first.
-    """
-    is_numeric = _NUMERIC[text[::8]]
-    runs = np.flatnonzero(is_numeric[:-1] & is_numeric[1:]) * 8
-    for step in range(1, 8):
-        runs = runs[_NUMERIC[text[runs + step]]]
-    length, first, last = np.full(len(runs), 9), runs.copy(), runs + 8
-    for _ in range(_LONG - 9):
-        grows = (first > 0) & _NUMERIC[text[first - 1]]
-        first, length = first - grows, length + grows
-        after = np.minimum(last + 1, len(text) - 1)
-        grows = (after > last) & _NUMERIC[text[after]]
-        last, length = last + grows, length + grows
-    dashes = np.flatnonzero(text == ord("-"))
-    dashes = dashes[(dashes > 1) & (dashes < len(text) - 3)]
-    dashes = dashes[text[dashes - 1] | 0x20 == ord("e")]
-    for step in (-2, 1, 2, 3):
-        dashes = dashes[_NUMERIC[text[dashes + step]]]
-    return np.concatenate([runs[length >= _LONG], dashes])
-
-
-def replace_long_numbers(lines: Lines, numbers: Sequence[int]) -> Lines:
-    """Return lines of valid JSON in which some have their long numbers as strings: DuckDB would round them."""
+def replace_long_numbers(lines: Lines) -> Lines:
+    """Return lines of valid JSON that have their long numbers as strings: DuckDB would round them."""
     texts = lines.table["line"].to_pylist()
-    for n in numbers:
+    for n in find_long_numbers(_texts(lines)):
         texts[n] = dump_json(mark_long_numbers(parse_json(texts[n])))
     table = lines.table.set_column(1, "line", pa.array(texts, pa.string()))
     return replace(lines, table=table, has_long_numbers=True)
+
+
+def _texts(lines: Lines) -> pa.StringArray:
+    """Return the texts of lines that are not yet expanded."""
+    (texts,) = lines.table["line"].chunks
+    return texts
 
 
 def expand_batches(lines: Lines, session: Session) -> Lines:
@@ -277,9 +243,8 @@ def parse_chunk(chunk: Chunk, session: Session, objects: frozenset[Path]) -> Par
     lines = decode_lines(chunk)
     if has_null_escapes(lines):
         lines = validate_lines(lines, session)
-    if find_long_numbers(lines):
-        lines = validate_lines(lines, session)
-        lines = replace_long_numbers(lines, find_long_numbers(lines))
+    if find_long_numbers(_texts(lines)):
+        lines = replace_long_numbers(validate_lines(lines, session))
     try:
         prepared = _with_envelope(lines, session, objects)
     except MalformedError:
