@@ -1,12 +1,10 @@
 """Read files one after another, with connections and a producer thread of its own."""
 
 import logging
-import queue
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -19,6 +17,7 @@ from loader.inputs.file import File
 from loader.inputs.formats import read_contents
 from loader.pipeline.ledger import FileCursor, Ledger
 from loader.pipeline.options import Options
+from loader.pipeline.producer import produce_ahead
 from loader.pipeline.result import LoadResult
 from loader.pipeline.suppression import Suppression
 from loader.pipeline.writer import Encoded, Writer, encode_batch
@@ -108,7 +107,7 @@ class Worker:
     def _read(self, file: File, cursor: FileCursor, result: LoadResult, progress: Progress) -> None:
         result.files = 1
         consumed = 0
-        with produce_ahead(self._prepare(file, cursor)) as prepared, produce_ahead(self._finish(prepared)) as finished:
+        with produce_ahead(self._prepare(file, cursor), self._finish) as finished:
             for batch, position in finished:
                 written = self._writer.write(batch, file.uri, cursor)
                 result.counts += written.counts
@@ -130,49 +129,3 @@ class Worker:
             for batch in self._transform.finish(chunk):
                 yield encode_batch(self._suppression.drop(batch)), position
                 del batch  # frees its memory before the next one is made
-
-
-T = TypeVar("T")
-
-#: Seconds to wait for the thread to end. One that is blocked in reading from a pipe ends with the process.
-THREAD_END_SECONDS = 2.0
-
-
-@contextmanager
-def produce_ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
-    """Yield an iterator over items of which a background thread produces the next while the caller uses the current.
-
-    The thread is never more than one item ahead. It ends after its current item when the body ends. An exception in the
-    thread is raised by the iterator in place of the item.
-    """
-    ready: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
-    taken = threading.Semaphore(0)
-    stopped = threading.Event()
-
-    def run() -> None:
-        try:
-            for item in items:
-                ready.put((item,))
-                del item  # the consumer may free it before the next one is produced
-                while not taken.acquire(timeout=0.1):
-                    if stopped.is_set():
-                        return
-            ready.put(None)
-        except BaseException as exc:
-            ready.put(exc)
-
-    def produced() -> Iterator[T]:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            taken.release()
-            yield item[0]
-            del item
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield produced()
-    finally:
-        stopped.set()
-        thread.join(THREAD_END_SECONDS)
