@@ -155,17 +155,22 @@ def _moment(zone: str) -> str:
     """
 
 
+#: Seconds, milliseconds or microseconds since 1970: 9 or 10 digits, 3 or 6 more, and a fraction.
+_EPOCH = "[1-9][0-9]{8}([0-9]{3}){0,2}[0-9]?([.][0-9]+)?"
+
+
 def _epoch(value: str) -> str:
-    """Return SQL for the moment of a number since 1970, by its magnitude; digits beyond microseconds are cut off."""
-    whole, fraction = f"try_cast(split_part({value}, '.', 1) as bigint)", f"split_part({value}, '.', 2)"
-    first, end = EPOCH_SECONDS.start, EPOCH_SECONDS.stop
-    branches = " ".join(
-        f"""when {whole} between {first * 10**exponent} and {end * 10**exponent - 1} then make_timestamptz(
-            {whole} * {10 ** (6 - exponent)} + try_cast(rpad('0' || {fraction}, {7 - exponent}, '0') as bigint)
-        )"""
-        for exponent in (0, 3, 6)
-    )
-    return f"case {branches} end"
+    """Return a branch of SQL for the moment of a number since 1970, by its magnitude.
+
+    Microseconds have 15 or 16 digits. Seconds and milliseconds get as many, and digits beyond them are cut off.
+    """
+    digits = f"15 + (length(split_part({value}, '.', 1)) % 3)::int"
+    micros = f"try_cast(rpad(replace({value}, '.', ''), {digits}, '0') as bigint)"
+    first, last = EPOCH_SECONDS.start * 10**6, EPOCH_SECONDS.stop * 10**6 - 1
+    return f"""
+        when regexp_full_match({value}, '{_EPOCH}') and {micros} between {first} and {last}
+            then make_timestamptz({micros})
+    """
 
 
 def _create_macros(times: TimeReading) -> Iterator[str]:
@@ -184,8 +189,7 @@ def _create_macros(times: TimeReading) -> Iterator[str]:
             lambda moment: {_is_in_range("moment")}
         )[1]
     """
-    epoch = f"when regexp_full_match(value, '[1-9][0-9]{{8,15}}([.][0-9]+)?') then {_epoch('value')}"
-    for name, numbers in (("", ""), ("_field", epoch)):
+    for name, numbers in (("", ""), ("_field", _epoch("value"))):
         yield f"create temp macro read_usual_time{name}(value) as {_usual_reading(times, numbers)}"
         yield f"""
             create temp macro read_time{name}(value) as
