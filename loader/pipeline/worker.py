@@ -1,4 +1,4 @@
-"""Read files one after another, with connections and a producer thread of its own."""
+"""Read files one after another, with connections and producer threads of its own."""
 
 import logging
 from collections.abc import Iterator

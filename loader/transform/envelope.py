@@ -81,6 +81,24 @@ _TIMESTAMP = f"""
     end
 """
 
+# The moments of an event, from `times`: its fields as they were read.
+_MOMENTS = f"""
+originals as (
+    select *, case when original is null then stamp_read else original_read end as original_timestamp,
+        coalesce(received_read, sent_at, case when original is null then stamp_read else original_read end)
+            as received_at,
+        coalesce(
+            original is not null and original_read is null or stamp is not null and stamp_read is null
+            or sent is not null and sent_at is null or received is not null and received_read is null, false
+        ) as has_unread_time
+    from times
+), clocks as (
+    select *, {_HAS_WRONG_CLOCK} as has_wrong_clock from originals
+), moments as (
+    select *, {_TIMESTAMP} as "timestamp" from clocks
+)
+"""
+
 
 def create_envelope(objects: list[str], *, reads_any_form: bool) -> str:
     """Return SQL that creates `envelope` from `lines`: one row per event, with a hash of the keys in `objects`.
@@ -106,20 +124,7 @@ def create_envelope(objects: list[str], *, reads_any_form: bool) -> str:
                 received, {read_time}(original) as original_read, {read_time}(stamp) as stamp_read,
                 {read_time}(sent) as sent_at, {read_time}(received) as received_read
             from fields
-        ), originals as (
-            select *, case when original is null then stamp_read else original_read end as original_timestamp,
-                coalesce(received_read, sent_at, case when original is null then stamp_read else original_read end)
-                    as received_at,
-                coalesce(
-                    original is not null and original_read is null or stamp is not null and stamp_read is null
-                    or sent is not null and sent_at is null or received is not null and received_read is null, false
-                ) as has_unread_time
-            from times
-        ), clocks as (
-            select *, {_HAS_WRONG_CLOCK} as has_wrong_clock from originals
-        ), moments as (
-            select *, {_TIMESTAMP} as "timestamp" from clocks
-        )
+        ), {_MOMENTS}
         select n, line, shape, coalesce(id, 'derived-' || md5(json(plain_text(line)))) as id, anonymous_id, user_id,
             event_text, original_timestamp, sent_at, received_at,
             "timestamp", has_unread_time,
