@@ -21,7 +21,9 @@ from loader.spool.segments import folder_name, site_log
 from loader.terminal.output import print_json, print_rows
 
 if TYPE_CHECKING:
-    from loader.forwarding.replay import Replayed
+    from collections.abc import Iterator
+
+    from loader.forwarding.replay import Line, Replayed
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -124,24 +126,17 @@ def replay_command(  # noqa: PLR0913
 ) -> None:
     """Send events to one integration once more.
 
-    They come from files, from what the spool keeps, or they are the people of a query.
-
-    The mapping and the field `integrations` of events count as always. Targets that find repeats by their ids store
-    nothing twice.
+    They come from files, from what the spool keeps, or they are the people of a query. The mapping and the field
+    `integrations` of events count as always. Targets that find repeats by their ids store nothing twice.
     """
     from loader.forwarding.audience import Audience, AudienceReplay
     from loader.forwarding.configuration import find_integration
-    from loader.forwarding.replay import read_files, read_kept_segments, replay
+    from loader.forwarding.replay import replay
 
     days = Days(first and first.date(), last and last.date())
-    if query is None and (segment or only_segment or dry_run):
-        raise UsageError("--segment, --only-segment and --dry-run need --query")
+    _check_sources(query, paths, days, has_query_options=bool(segment or only_segment or dry_run))
     if only_segment and not segment:
         raise UsageError("--only-segment needs --segment NAME")
-    if query is not None and (paths or days):
-        raise UsageError("--query excludes --file, --from and --to")
-    if query is None and not paths and not days:
-        raise UsageError("name the events: --from DATE, --to DATE, --file PATH or --query SQL")
     with open_warehouse(settings) as warehouse:
         found = find_integration(warehouse, name)
         if query is not None:
@@ -152,10 +147,27 @@ def replay_command(  # noqa: PLR0913
             done = sending.run()
         else:
             log_name = site_log(settings.schema) if found.reads_site else settings.schema
-            place = (spool or home() / "spool") / folder_name(log_name)
-            lines = read_files(paths, days) if paths else read_kept_segments(place, days)
-            done = replay(warehouse, found, lines, days)
+            done = replay(warehouse, found, _read_lines(paths, spool, log_name, days), days)
     print_replayed(done, as_json=as_json)
+
+
+def _check_sources(query: str | None, paths: tuple[str, ...], days: Days, *, has_query_options: bool) -> None:
+    """Raise UsageError unless events are named, in one way."""
+    if query is None and has_query_options:
+        raise UsageError("--segment, --only-segment and --dry-run need --query")
+    if query is not None and (paths or days):
+        raise UsageError("--query excludes --file, --from and --to")
+    if query is None and not paths and not days:
+        raise UsageError("name the events: --from DATE, --to DATE, --file PATH or --query SQL")
+
+
+def _read_lines(paths: tuple[str, ...], spool: Path | None, log_name: str, days: Days) -> "Iterator[Line]":
+    """Return the lines of files if there are any, else of what the spool keeps of a log."""
+    from loader.forwarding.replay import read_files, read_kept_segments
+
+    if paths:
+        return read_files(paths, days)
+    return read_kept_segments((spool or home() / "spool") / folder_name(log_name), days)
 
 
 @click.command("failed")

@@ -1,6 +1,7 @@
 """Encrypt the secrets of integrations with a key that is not in the database."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -74,8 +75,7 @@ def _create_key(path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     try:
-        path.hardlink_to(part)  # unlike a rename, it does not replace the key of another process
-    except FileExistsError:
-        pass
+        with suppress(FileExistsError):  # unlike a rename, it does not replace the key of another process
+            path.hardlink_to(part)
     finally:
         part.unlink()

@@ -122,15 +122,7 @@ def scan(text: Bytes, depth: int, *, final: bool) -> Scan:
     is_end = (after == 0) & (steps < 0)
     is_cut = is_comma | is_end
     gaps = _gaps(places, is_root, is_end, depth, len(text))
-    wrong = [
-        *tokens.wrong,
-        places[(kinds == RECORD) & (before > 0)],
-        places[(steps < 0) & (before <= 0)],
-        gaps[~SEPARATORS[text[gaps]]],
-        places[1:][(kinds[1:] == QUOTE) & (steps[:-1] < 0) & (before[1:] > 0)],  # without a comma
-        *_misplaced(text, tokens, depth),
-    ]
-    first_wrong = min((int(found.min()) for found in wrong if len(found)), default=len(text))
+    first_wrong = _first_wrong(text, tokens, gaps, depth)
     cuts = np.flatnonzero(is_cut & (places < first_wrong))
     has_junk = False
     if len(cuts) and kinds[cuts[-1]] == CLOSE_OBJECT:
@@ -166,6 +158,20 @@ def _gaps(places: Ints, is_root: Flags, is_end: Flags, depth: int, length: int) 
     firsts = np.cumsum(lengths) - lengths
     offsets: Ints = np.arange(int(lengths.sum())) + np.repeat(begins - firsts, lengths)
     return offsets
+
+
+def _first_wrong(text: Bytes, tokens: Tokens, gaps: Ints, depth: int) -> int:
+    """Return the first offset at which no valid value goes on; the length of the text if there is none."""
+    places, kinds, steps, before = tokens.places, tokens.kinds, tokens.steps, tokens.before
+    wrong = [
+        *tokens.wrong,
+        places[(kinds == RECORD) & (before > 0)],
+        places[(steps < 0) & (before <= 0)],
+        gaps[~SEPARATORS[text[gaps]]],
+        places[1:][(kinds[1:] == QUOTE) & (steps[:-1] < 0) & (before[1:] > 0)],  # without a comma
+        *_misplaced(text, tokens, depth),
+    ]
+    return min((int(found.min()) for found in wrong if len(found)), default=len(text))
 
 
 def _misplaced(text: Bytes, tokens: Tokens, depth: int) -> list[Ints]:

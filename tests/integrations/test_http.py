@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -71,12 +71,10 @@ def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
 
 def drip(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-    try:
+    with suppress(OSError):
         for _ in range(100):
             connection.sendall(b"x")
             time.sleep(0.05)
-    except OSError:
-        pass
 
 
 def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,11 +105,9 @@ def test_an_answer_that_is_not_complete_http_is_tried_again(content: bytes) -> N
 def test_a_huge_answer_takes_little_memory() -> None:
     def flood(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        try:
+        with suppress(OSError):
             for _ in range(200):
                 connection.sendall(b"x" * (1 << 20))
-        except OSError:
-            pass
 
     with raw_server(flood) as url:
         assert len(send(url).body) == http.MAX_ANSWER_BYTES

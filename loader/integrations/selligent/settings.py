@@ -124,17 +124,11 @@ def read_settings(options: Options) -> SelligentSettings:
     Raises UsageError for one that is invalid, for a key that is not among the fields, and for a mapping of nothing.
     """
     given = options.settings
-    parts = urlsplit(given["url"])
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.path not in {"", "/"}:
-        raise UsageError("the setting url is invalid; write https://<customer>.slgnt.eu")
+    base = _read_base(given["url"], given["api_path"], given["organization"].strip())
     for name in ("organization", "profile_list"):
         if not given[name].strip():
             raise UsageError(f"the setting {name} is empty")
-    key = given["business_key"] if "=" in given["business_key"] else f"{given['business_key']}=userId"
-    keys = _read_fields("business_key", key)
-    if len(keys) != 1:
-        raise UsageError("the setting business_key has to be one field; write FIELD or FIELD=source")
-    ((key_field, key_source),) = keys.items()
+    key_field, key_source = _read_business_key(given["business_key"])
     profile_fields = _read_fields("profile_fields", given["profile_fields"])
     if key_field in profile_fields:
         raise UsageError(f"profile_fields has the business key {key_field}; leave it out there")
@@ -145,9 +139,8 @@ def read_settings(options: Options) -> SelligentSettings:
     if events_list and events_key and events_key not in events_fields:
         raise UsageError(f"events_fields has no {events_key}, which is the events_key")
     allowed = given["allowed_events"].strip()
-    values = {"organization": given["organization"].strip()}
     return SelligentSettings(
-        f"{parts.scheme}://{parts.netloc}{_fill_all('api_path', given['api_path'], values)}",
+        base,
         given["profile_list"].strip(),
         key_field,
         key_source,
@@ -175,6 +168,15 @@ _PATHS = {
 }
 
 
+def _read_business_key(text: str) -> tuple[str, Source]:
+    """Return the field of the business key and its source."""
+    fields = _read_fields("business_key", text if "=" in text else f"{text}=userId")
+    if len(fields) != 1:
+        raise UsageError("the setting business_key has to be one field; write FIELD or FIELD=source")
+    ((field, source),) = fields.items()
+    return field, source
+
+
 def _check_path(name: str, path: str) -> str:
     if not path.startswith("/") or (unknown := set(_PLACEHOLDER.findall(path)) - _PATHS[name]):
         more = f"; it can have {', '.join(f'{{{part}}}' for part in sorted(_PATHS[name]))}"
@@ -183,10 +185,14 @@ def _check_path(name: str, path: str) -> str:
     return path
 
 
-def _fill_all(name: str, template: str, values: Mapping[str, str]) -> str:
-    if not template.startswith("/") or set(_PLACEHOLDER.findall(template)) - values.keys():
-        raise UsageError(f"the setting {name} is invalid; it begins with / and can have {{organization}}")
-    return _fill(template.rstrip("/"), values)
+def _read_base(url: str, path: str, organization: str) -> str:
+    """Return what the URLs of all requests begin with."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.path not in {"", "/"}:
+        raise UsageError("the setting url is invalid; write https://<customer>.slgnt.eu")
+    if not path.startswith("/") or set(_PLACEHOLDER.findall(path)) - {"organization"}:
+        raise UsageError("the setting api_path is invalid; it begins with / and can have {organization}")
+    return f"{parts.scheme}://{parts.netloc}{_fill(path.rstrip('/'), {'organization': organization})}"
 
 
 def _names(text: str) -> list[str]:
