@@ -17,6 +17,7 @@ select
         'proxy_agents', 'machine_agents', 'machine_open_seconds', 'machine_click_seconds', 'burst_seconds',
         'burst_links'
     )), false) as judges_again,
+    coalesce(bool_or(name in ('proxy_agents', 'machine_agents', 'machine_open_seconds')), false) as judges_opens_again,
     coalesce(bool_or(starts_with(name, 'window_') or name in ('default_model', 'transactional_campaigns')), false)
     as credits_again,
     coalesce(bool_or(name = 'visit_window'), false) as looks_for_visits_again,

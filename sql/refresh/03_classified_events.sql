@@ -3,7 +3,8 @@
 --
 -- Reads  incoming_events, changed_people, and the stored events of the mailings with news, by index.
 -- Writes stored_events; stale_mailings, judged_events (temporary).
--- Cost   follows the events of the mailings with news; after a change of the rules, all events.
+-- Cost   follows the events of the mailings with news. After a change of the rules all events are looked through, and
+--        those of mailings with clicks are judged again; if it touches opens, those with opens too.
 create temporary table stale_mailings on commit drop as
 select
     person,
@@ -15,7 +16,9 @@ select
     person,
     mailing
 from stored_events
-where (select judges_again from this_refresh)
+where
+    (select judges_again from this_refresh)
+    and (event = 'c' or (event = 'o' and (select judges_opens_again from this_refresh)))
 union
 select
     unnest(array[changed.old_person, changed.person]) as person,

@@ -51,6 +51,7 @@ OTHER_SETTINGS = {
     "dimensions": "language",
     "exchange_rates": "",
     "machine_agents": "iphone",
+    "machine_click_seconds": "7200",
     "machine_open_seconds": "7200",
     "placeholder_ids": "w0u0, w1u0, W20+news@x.example, null, n/a",
     "proxy_agents": "scanner",
